@@ -1,0 +1,67 @@
+# AMT-GAN as notebooks. `make` lists the targets.
+
+PRESET ?= open-small
+PYTEST_ARGS ?=
+LAB_ARGS ?=
+LOCK_ARGS ?=
+
+VENV := .venv/bin
+# Left to right; a name that exists but does not run (as pyenv's shims may) is passed over.
+INTERPRETERS := python3.12 python3.11 python3
+
+# The environment is shared by clones of the project, so each clone says where its own code is. Kernels inherit this.
+# Whatever the caller's PYTHONPATH held is left out: it would change the versions in use.
+export PYTHONPATH := $(CURDIR)
+
+# Photographs and weights from a folder instead of the network; set AMTGAN_ASSET_MIRROR= (empty) to do without.
+ifeq ($(origin AMTGAN_ASSET_MIRROR),undefined)
+ifneq ($(wildcard ../shared/assets/.),)
+export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
+endif
+endif
+
+.PHONY: help setup test lint reproduce lab gpu-pack lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## make the Python environment (once; PYTHON=/path/to/python3.11 to choose the interpreter)
+	@if [ -n "$(PYTHON)" ]; then \
+	  "$(PYTHON)" -c "" 2>/dev/null || { echo "PYTHON=$(PYTHON) does not run: set PYTHON=/path/to/python3.11 and run again." >&2; exit 1; }; \
+	  exec "$(PYTHON)" setup_environment.py; \
+	fi; \
+	for python in $(INTERPRETERS); do \
+	  if "$$python" setup_environment.py --check >/dev/null 2>&1; then exec "$$python" setup_environment.py; fi; \
+	done; \
+	echo "AMT-GAN needs Python 3.11 or 3.12, and none of $(INTERPRETERS) on the PATH is one that can make a virtual environment: set PYTHON=/path/to/python3.11 and run again." >&2; \
+	exit 1
+
+test: setup ## run the tests (PYTEST_ARGS="-k words")
+	$(VENV)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## check style and format
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+
+reproduce: setup ## run the notebooks in order and write tables and figures (PRESET=open-small)
+	$(VENV)/python -m amtgan_lib pipeline --preset $(PRESET)
+
+lab: setup ## open JupyterLab (LAB_ARGS="--no-browser")
+	$(VENV)/python -m jupyterlab $(LAB_ARGS)
+
+gpu-pack: setup ## pack crops, masks and recogniser weights for a machine with a GPU
+	$(VENV)/python -m amtgan_lib gpu-pack
+
+# numpy<2 with the rest makes the set that everything here was measured with. Versions already locked are kept where
+# pyproject.toml allows it (LOCK_ARGS=--upgrade takes the newest). Options that carry addresses are taken out.
+lock: setup ## write requirements.lock anew from pyproject.toml
+	printf '%s\n' torch==2.11.0 torchvision==0.26.0 'numpy<2' | $(VENV)/uv pip compile pyproject.toml \
+	  --universal --python-version 3.11 --all-extras --no-header --no-annotate --no-emit-index-url \
+	  --constraint /dev/stdin --output-file requirements.lock --quiet $(LOCK_ARGS)
+	sed -i.old '/^-/d' requirements.lock && rm requirements.lock.old
+	@! grep -n '://\| @ ' requirements.lock || { echo "requirements.lock names an address: a package must come from the registry." >&2; exit 1; }
+
+clean: ## remove caches and the .venv link (the shared environment, data and results stay)
+	rm -rf .pytest_cache .ruff_cache *.egg-info
+	find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	if [ -L .venv ]; then rm .venv; fi

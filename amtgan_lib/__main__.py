@@ -1,0 +1,127 @@
+"""The command line: `python -m amtgan_lib COMMAND ...`.
+
+A command is one entry of `COMMANDS`. Its module is imported only when the command runs, so the help is fast. Exit
+status: 0 done, 1 it failed and said why, 2 the arguments were wrong, 130 interrupted.
+"""
+
+import contextlib
+import difflib
+import functools
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+PROGRAM = "python -m amtgan_lib"
+FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
+
+
+class Command(NamedTuple):
+    """`target` is "module:attribute": a function, or a dict of functions by subcommand name.
+
+    tyro makes the arguments from a function's signature. It returns an exit status or None, which means 0.
+    """
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "assets": Command("amtgan_lib.assets.commands:COMMANDS", "photographs and weights: list, fetch, verify, import"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; errors of this package become one sentence on stderr."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return _say("interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough. Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        # This package's own errors and the system's carry a sentence for the user; any other is a bug to be traced.
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("amtgan_lib."):
+            raise
+        return _say(str(error), getattr(error, "exit_status", FAILED))
+
+
+def _say(sentence: str, status: int) -> int:
+    print(f"{PROGRAM}: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if not arguments:
+        return _say(f"name a command: {', '.join(COMMANDS)} (see --help).", WRONG_ARGUMENTS)
+    name, *rest = arguments
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}."
+        return _say(f"there is no command {name!r}: {hint}", WRONG_ARGUMENTS)
+    module, attribute = COMMANDS[name].target.split(":")
+    target = getattr(importlib.import_module(module), attribute)
+    return _call(target, f"{PROGRAM} {name}", rest)
+
+
+def _help() -> str:
+    lines = [f"usage: {PROGRAM} COMMAND ...", "", "AMT-GAN as notebooks that run.", "", "commands:"]
+    lines += [f"  {name:<12}{command.help}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", f"`{PROGRAM} COMMAND --help` shows what a command takes."])
+
+
+def _call(target: Callable | dict[str, Callable], program: str, arguments: list[str]) -> int:
+    """Parse first and run afterwards, so that nothing a command says on stderr is mistaken for a parser's complaint."""
+    import tyro
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            if isinstance(target, dict):
+                later = {name: _deferred(function) for name, function in target.items()}
+                ready = tyro.extras.subcommand_cli_from_dict(later, prog=program, args=arguments)
+            else:
+                ready = tyro.cli(_deferred(target), prog=program, args=arguments)
+    except SystemExit as stop:
+        if not stop.code:
+            return 0
+        return _say(f"{_sentence(complaint.getvalue())} (see `{program} --help`).", WRONG_ARGUMENTS)
+    return ready() or 0
+
+
+def _deferred(function: Callable) -> Callable:
+    """The function with the same signature that binds its arguments and does not run yet."""
+
+    @functools.wraps(function)
+    def bind(*positional: object, **named: object) -> functools.partial:
+        return functools.partial(function, *positional, **named)
+
+    return bind
+
+
+def _sentence(box: str) -> str:
+    """What tyro complains of, without its frame and title; the paragraphs after the first repeat the help."""
+    paragraphs: list[list[str]] = [[]]
+    for line in (line.strip("│ ") for line in box.splitlines()):
+        if re.fullmatch(r"[─╰╯-]+|╭.*╮", line):
+            paragraphs.append([])
+        elif line:
+            paragraphs[-1].append(line)
+    texts = [" ".join(paragraph) for paragraph in paragraphs if paragraph]
+    # On a terminal without line-drawing characters the title is a paragraph of its own.
+    return texts[0 if "╭" in box else 1].rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

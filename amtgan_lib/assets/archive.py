@@ -1,0 +1,210 @@
+"""Files that the user brings: a zip, a folder or one file, sorted into the cache by what they are.
+
+Pinned files are known by their sha256. The authors' archives have no published hash, so their weights are known by
+file name only: they are kept apart and marked as unpinned, with the sha256 that was found.
+"""
+
+import hashlib
+import json
+import lzma
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from amtgan_lib import paths
+from amtgan_lib.assets.catalogue import Asset, AssetError, UnknownAsset, table
+from amtgan_lib.assets.store import cache_path, sha256_of
+
+# Generator, regularizer, two discriminators and four recognisers, as the published code names its files.
+PUBLISHED_NAMES = tuple(f"{stem}.pth" for stem in ("G", "H", "D_A", "D_B", "ir152", "irse50", "mobile_face", "facenet"))
+CHUNK = 1 << 20
+BROKEN_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
+ENCRYPTED = 0x1  # flag bit of a zip member
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One file that an import stored; with `pinned` False nothing but its file name says what it is."""
+
+    name: str
+    path: Path
+    sha256: str
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str  # with forward slashes
+    bytes: int
+    source: Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]
+
+    def open(self) -> IO[bytes]:
+        if isinstance(self.source, Path):
+            return self.source.open("rb")
+        archive, info = self.source
+        if info.flag_bits & ENCRYPTED:
+            raise AssetError(f"{self.name} in {archive.filename} is encrypted: unpack the zip and import its folder.")
+        return archive.open(info)
+
+    @property
+    def file_name(self) -> str:
+        return PurePosixPath(self.name).name
+
+
+def import_archive(source: str | Path) -> list[Imported]:
+    """Store what is known in a zip, a folder or a file, and say what was stored; all else is left alone.
+
+    No name inside an archive ever becomes a place on the disk: places come from the table and from `PUBLISHED_NAMES`.
+    Raises `AssetError` where nothing is known, where the archive is damaged, where a file stands in the place of a
+    pinned asset with other bytes, and where two files bear the same published name.
+    """
+    source = Path(source).expanduser()
+    try:
+        with _members(source) as members:
+            stored = _store_all(members, source)
+    except BROKEN_ZIP as error:
+        raise AssetError(f"{source} is a damaged or unreadable zip ({error}): get it again.") from error
+    except OSError as error:
+        raise AssetError(f"{source} could not be brought into {paths.CACHE}: {error}.") from error
+    if not stored:
+        known = ", ".join(PUBLISHED_NAMES)
+        raise AssetError(f"{source} holds no file of the asset table and none of {known}: nothing was stored.")
+    return stored
+
+
+@contextmanager
+def _members(source: Path) -> Iterator[list[_Member]]:
+    if source.is_dir():
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+        yield [_Member(path.relative_to(source).as_posix(), path.stat().st_size, path) for path in files]
+    elif not source.is_file():
+        raise AssetError(f"There is no file or folder {source}: check the path.")
+    elif source.suffix.lower() == ".zip":  # by its suffix, since PyTorch's own .pth files are zips inside
+        with zipfile.ZipFile(source) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir() and not _is_link(info)]
+            yield [_Member(info.filename.replace("\\", "/"), info.file_size, (archive, info)) for info in infos]
+    else:
+        yield [_Member(source.name, source.stat().st_size, source)]
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _store_all(members: list[_Member], source: Path) -> list[Imported]:
+    _refuse_doubles(members, source)
+    assets = table()
+    by_place = {asset.relative: asset for asset in assets}
+    by_hash = defaultdict(list)
+    for asset in assets:
+        by_hash[asset.sha256].append(asset)
+    sizes = {asset.bytes for asset in assets}  # only what has the size of an asset is worth hashing
+    stored = []
+    for member in members:
+        expected = _expected(member, by_place)
+        if expected or member.bytes in sizes or member.file_name in PUBLISHED_NAMES:
+            with _staged(member) as (staged, sha256):
+                if expected and sha256 != expected.sha256:
+                    raise AssetError(
+                        f"{member.name} in {source} has sha256 {sha256} where the table says {expected.sha256}: "
+                        "it is not the pinned file, remove it and import again."
+                    )
+                stored += _store(member, staged, sha256, by_hash[sha256], source)
+    return stored
+
+
+def _refuse_doubles(members: list[_Member], source: Path) -> None:
+    counts = Counter(member.file_name for member in members)
+    for name in PUBLISHED_NAMES:
+        if counts[name] > 1:
+            places = ", ".join(member.name for member in members if member.file_name == name)
+            raise AssetError(f"{source} holds {name} {counts[name]} times ({places}): import the one you mean alone.")
+
+
+def _expected(member: _Member, by_place: dict[str, Asset]) -> Asset | None:
+    """The asset in whose place the member stands ("<anything>/owner/repo/commit/path")."""
+    parts = member.name.split("/")
+    tails = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((by_place[tail] for tail in tails if tail in by_place), None)
+
+
+@contextmanager
+def _staged(member: _Member) -> Iterator[tuple[Path, str]]:
+    """The member's bytes under a temporary name in the cache, with their sha256; gone afterwards unless moved."""
+    paths.CACHE.mkdir(parents=True, exist_ok=True)
+    staged = paths.CACHE / f"import-{os.getpid()}.part"
+    digest = hashlib.sha256()
+    try:
+        with member.open() as stream, staged.open("wb") as file:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+        yield staged, digest.hexdigest()
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _store(member: _Member, staged: Path, sha256: str, assets: list[Asset], source: Path) -> list[Imported]:
+    if not assets and member.file_name not in PUBLISHED_NAMES:
+        return []
+    if not assets:
+        return [_store_published(member, staged, sha256, source)]
+    for asset in assets:
+        final = cache_path(asset)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        part = final.with_name(final.name + ".part")
+        shutil.copyfile(staged, part)
+        os.replace(part, final)
+    return [Imported(asset.relative, cache_path(asset), sha256, asset.pinned) for asset in assets]
+
+
+def _store_published(member: _Member, staged: Path, sha256: str, source: Path) -> Imported:
+    final = _published_folder() / member.file_name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"sha256": sha256, "bytes": member.bytes, "imported_from": f"{source.name}: {member.name}"}
+    record = published() | {member.file_name: facts}
+    os.replace(staged, final)
+    part = _record().with_suffix(".part")
+    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, _record())
+    return Imported(member.file_name, final, sha256, pinned=False)
+
+
+def _published_folder() -> Path:
+    return paths.CACHE / "published"
+
+
+def _record() -> Path:
+    return _published_folder() / "published.json"
+
+
+def published() -> dict[str, dict[str, str | int]]:
+    """The imported files of the authors' archives: file name -> sha256, bytes and where it was imported from."""
+    return json.loads(_record().read_text(encoding="utf-8")) if _record().is_file() else {}
+
+
+def published_weights(name: str) -> Path:
+    """The imported file of published weights, "G" or "G.pth", unchanged since its import; unpinned.
+
+    Raises `UnknownAsset` for a name that the authors' archives do not have, `AssetError` where it was not imported.
+    """
+    file_name = name if name.endswith(".pth") else f"{name}.pth"
+    if file_name not in PUBLISHED_NAMES:
+        raise UnknownAsset(f"No published weights are called {name!r}: the names are {', '.join(PUBLISHED_NAMES)}.")
+    path, facts = _published_folder() / file_name, published().get(file_name)
+    if facts is None or not path.is_file():
+        raise AssetError(
+            f"The published weights {file_name} are not at hand: get the authors' archive through the links of "
+            "https://github.com/CGCL-codes/AMT-GAN, then run `python -m amtgan_lib assets import assets.zip`."
+        )
+    if sha256_of(path) != facts["sha256"]:
+        raise AssetError(f"{path} has changed since its import (sha256 {sha256_of(path)}): import it again.")
+    return path

@@ -1,0 +1,94 @@
+"""The command line of the assets: list, fetch, verify, import."""
+
+import json as json_format
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from amtgan_lib.assets import archive, store
+from amtgan_lib.assets.catalogue import Asset, UnknownAsset, find, get, groups, table
+
+Group = Annotated[str | None, tyro.conf.arg(metavar="GROUP", help="only this group of assets")]
+
+
+def list_assets(group: Group = None, json: bool = False) -> None:
+    """Show the groups of assets with number, size and licence, and how many are at hand without a network.
+
+    Args:
+        json: print JSON instead of a table.
+    """
+    names = groups() if group is None else (group,)
+    rows = [_summary(name) for name in names]
+    if json:
+        print(json_format.dumps({"groups": rows, "published": archive.published()}, indent=2))
+        return
+    print(f"{'group':<24}{'files':>6}{'MB':>8}{'at hand':>9}  licence")
+    for row in rows:
+        size, licences = row["bytes"] / 1e6, "; ".join(row["licences"])
+        print(f"{row['group']:<24}{row['files']:>6}{size:>8.1f}{row['at_hand']:>9}  {licences}")
+    if group is not None:
+        return
+    print(f"names: {', '.join(asset.name for asset in table() if asset.name)}")
+    print(f"published weights imported: {', '.join(archive.published()) or 'none'}")
+
+
+def _summary(group: str) -> dict:
+    assets = find(group=group)
+    return {
+        "group": group,
+        "files": len(assets),
+        "bytes": sum(asset.bytes for asset in assets),
+        "at_hand": sum(store.local(asset) is not None for asset in assets),
+        "unpinned": sum(not asset.pinned for asset in assets),
+        "licences": sorted({asset.licence for asset in assets}),
+    }
+
+
+def fetch(
+    names: tyro.conf.Positional[tuple[str, ...]] = (),
+    group: Group = None,
+    everything: Annotated[bool, tyro.conf.arg(name="all")] = False,
+) -> None:
+    """Bring assets to this machine, verified, and print where each file is.
+
+    Args:
+        names: names of assets, such as edgeface_xs.
+        everything: all assets.
+    """
+    wanted = _chosen(names, group, everything)
+    for path in store.fetch_many(wanted):
+        print(path)
+
+
+def _chosen(names: Sequence[str], group: str | None, everything: bool) -> list[Asset]:
+    wanted = [get(name) for name in names] + (find(group=group) if group is not None else [])
+    if everything:
+        return list(table())
+    if not wanted:
+        raise UnknownAsset("Nothing to fetch: give names of assets, --group GROUP or --all.")
+    return wanted
+
+
+def verify(group: Group = None) -> int:
+    """Hash every file at hand and compare it with the table; exit status 1 where one differs."""
+    right, wrong = store.verify(group)
+    for complaint in wrong:
+        print(complaint)
+    print(f"{right} files at hand are right, {len(wrong)} are wrong.")
+    return 1 if wrong else 0
+
+
+def import_files(source: tyro.conf.Positional[Path]) -> None:
+    """Bring in files from a zip, a folder or a file, such as the authors' assets.zip.
+
+    Args:
+        source: the zip, folder or file.
+    """
+    for stored in archive.import_archive(source):
+        kind = "pinned" if stored.pinned else "unpinned: nobody published its hash"
+        print(f"{stored.name}  sha256 {stored.sha256}  ({kind})")
+
+
+COMMANDS = {"list": list_assets, "fetch": fetch, "verify": verify, "import": import_files}

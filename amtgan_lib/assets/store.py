@@ -1,0 +1,173 @@
+"""Where the files are: the cache folder, then the mirror in place, then the pinned address; verified every time."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from amtgan_lib import paths
+from amtgan_lib.assets.catalogue import Asset, AssetError, find, get, mirror, table
+from amtgan_lib.assets.download import download
+
+WORKERS = 4  # files at once: small files spend their time waiting for the server, not for the line
+
+# What was hashed in this process: path -> (size, time of change, sha256). A photo is read in every epoch, hashed once.
+_hashed: dict[Path, tuple[int, int, str]] = {}
+_announced: set[str] = set()  # lines about licences that this process has said or found said
+
+
+def fetch(asset: Asset | str, progress: bool = True) -> Path:
+    """The verified file of an asset, or of the asset with this name; downloaded where it is not at hand.
+
+    A file of the mirror is used in place. Raises `AssetError` where the file cannot be had or has the wrong hash.
+    """
+    return fetch_many([get(asset) if isinstance(asset, str) else asset], progress)[0]
+
+
+def fetch_many(assets: Iterable[Asset], progress: bool = True) -> list[Path]:
+    """The verified files of many assets, in their order, with one progress bar over all bytes."""
+    from tqdm.auto import tqdm
+
+    wanted = list(assets)
+    total = sum(asset.bytes for asset in wanted)
+    # Files at hand take no second, so `delay` keeps the bar for downloads.
+    with tqdm(total=total, unit="B", unit_scale=True, desc="assets", delay=1.0, disable=not progress) as bar:
+        found = _obtain_all(wanted, bar.update)
+    _announce_licences(wanted)
+    return found
+
+
+def _obtain_all(assets: list[Asset], advance: Callable[[int], object]) -> list[Path]:
+    if len(assets) == 1:
+        return [_obtain(assets[0], advance)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        try:
+            return list(pool.map(lambda asset: _obtain(asset, advance), assets))
+        except BaseException:  # one failure, or Ctrl-C: what is not begun is not begun any more
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def available(group: str | None = None) -> list[Asset]:
+    """The assets of a group (None: of all) that are at hand without a network; `fetch` verifies them."""
+    return [asset for asset in find(group=group) if local(asset)]
+
+
+def local(asset: Asset) -> Path | None:
+    """The file in the cache or in the mirror, not verified; None where there is neither."""
+    return next((path for path in _places(asset) if path.is_file()), None)
+
+
+def verify(group: str | None = None) -> tuple[int, list[str]]:
+    """Hash every file at hand, in the cache and in the mirror: how many were right, and a sentence for each other."""
+    right, wrong = 0, []
+    for asset in table() if group is None else find(group=group):
+        for path in filter(Path.is_file, _places(asset)):
+            complaint = _complaint(asset, path)
+            right += complaint is None
+            wrong += [complaint] if complaint else []
+    return right, wrong
+
+
+def cache_path(asset: Asset) -> Path:
+    """Where the cache keeps an asset, whether it is there or not."""
+    return paths.CACHE / "assets" / asset.relative
+
+
+def _places(asset: Asset) -> list[Path]:
+    folder = mirror()
+    return [cache_path(asset)] + ([folder / asset.relative] if folder else [])
+
+
+def _obtain(asset: Asset, advance: Callable[[int], object]) -> Path:
+    path = local(asset)
+    if path is None:
+        path = _download(asset, advance)
+    else:
+        advance(asset.bytes)
+    complaint = _complaint(asset, path)
+    if complaint:
+        raise AssetError(complaint)
+    return path
+
+
+def _complaint(asset: Asset, path: Path) -> str | None:
+    """None for the right file, else what was expected and what was found."""
+    size = path.stat().st_size
+    if size != asset.bytes:
+        return f"{path} has {size} bytes where the table says {asset.bytes}: remove it and fetch it again."
+    found = sha256_of(path)
+    if found != asset.sha256:
+        return f"{path} has sha256 {found} where the table says {asset.sha256}: remove it and fetch it again."
+    return None
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, read once in this process unless size or time of change differ."""
+    facts = path.stat()
+    known = _hashed.get(path)
+    if known is None or known[:2] != (facts.st_size, facts.st_mtime_ns):
+        known = _hashed[path] = (facts.st_size, facts.st_mtime_ns, _digest(path))
+    return known[2]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(asset: Asset, advance: Callable[[int], object]) -> Path:
+    """Download under a temporary name; the final name is given to the right bytes only."""
+    final = cache_path(asset)
+    part = final.with_name(final.name + ".part")
+    lock = paths.CACHE / "locks" / asset.sha256
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(exist_ok=True)
+        # The processes of one training run ask for the same weights at once: one downloads, the others wait.
+        with FileLock(lock):
+            if not final.is_file():
+                download(asset, part, advance)
+                _refuse_wrong_bytes(asset, part)
+                os.replace(part, final)
+    except OSError as error:
+        advice = "make room there, or name another folder in AMTGAN_CACHE"
+        raise AssetError(f"The cache folder {paths.CACHE} cannot be written ({error}): {advice}.") from error
+    return final
+
+
+def _refuse_wrong_bytes(asset: Asset, part: Path) -> None:
+    found = _digest(part)
+    if found != asset.sha256:
+        part.unlink()
+        raise AssetError(
+            f"{asset.url} sent sha256 {found} where the table says {asset.sha256}: "
+            "the file was refused and removed; try again, and report it if it stays so."
+        )
+
+
+def _announce_licences(assets: list[Asset]) -> None:
+    """Say each repository's licence once before its first use, on stderr, and remember that it was said."""
+    lines = [f"{a.repository}: {a.licence} (https://github.com/{a.repository}/tree/{a.commit})" for a in assets]
+    new = [line for line in dict.fromkeys(lines) if line not in _announced]
+    if not new:
+        return
+    record = paths.CACHE / "licences-shown.txt"
+    said = ""
+    # A cache that cannot be read or written costs no more than hearing the licence again in the next process.
+    with suppress(OSError):
+        said = record.read_text(encoding="utf-8")
+    for line in new:
+        _announced.add(line)
+        if line in said.splitlines():
+            continue
+        print(f"Licence of {line}", file=sys.stderr)
+        with suppress(OSError):
+            record.parent.mkdir(parents=True, exist_ok=True)
+            with record.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")

@@ -1,0 +1,9 @@
+"""The networks of AMT-GAN: generator, regularization module, discriminator, and their published checkpoints."""
+
+from amtgan_lib.models.discriminator import Discriminator
+from amtgan_lib.models.generator import Generator
+from amtgan_lib.models.initialization import count_parameters, initialize
+from amtgan_lib.models.published import load_published
+from amtgan_lib.models.regularizer import Regularizer
+
+__all__ = ["Discriminator", "Generator", "Regularizer", "count_parameters", "initialize", "load_published"]

@@ -1,0 +1,269 @@
+"""The generator: MDNet distils the makeup of the reference, MANet applies it to the source (PSGAN, CVPR 2020).
+
+AMT-GAN uses PSGAN's generator with makeup matrices of one channel. ``Generator()`` with its default arguments is the
+published network, number for number; narrower, residual and hinted variants are ours.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from amtgan_lib.models.initialization import initialize
+from amtgan_lib.models.makeup import colour_transfer
+from amtgan_lib.models.morphing import STRIDE, morph
+
+LANDMARKS = 68
+REGIONS = 3  # lip, skin, eyes
+MDNET_BLOCKS = 3
+
+
+class ConvBlock(nn.Module):
+    """Convolution without bias, instance normalisation, ReLU."""
+
+    def __init__(self, conv: nn.Module, channels: int, *, affine: bool):
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.InstanceNorm2d(channels, affine=affine)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C',H',W')."""
+        return self.finish(self.conv(features))
+
+    def finish(self, features: Tensor) -> Tensor:
+        """What follows the convolution."""
+        return self.norm(features).relu_()
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised 3x3 convolutions beside a skip connection; no activation after the sum."""
+
+    def __init__(self, channels: int, *, affine: bool):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm1 = nn.InstanceNorm2d(channels, affine=affine)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.InstanceNorm2d(channels, affine=affine)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,H,W)."""
+        inner = self.norm1(self.conv1(features)).relu_()
+        return features + self.norm2(self.conv2(inner))
+
+
+def _stem(channels: int, width: int, *, affine: bool) -> ConvBlock:
+    return ConvBlock(nn.Conv2d(channels, width, 7, padding=3, bias=False), width, affine=affine)
+
+
+def _down(width: int, *, affine: bool) -> ConvBlock:
+    conv = nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False)
+    return ConvBlock(conv, 2 * width, affine=affine)
+
+
+def _up(width: int) -> ConvBlock:
+    conv = nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=False)
+    return ConvBlock(conv, width, affine=False)
+
+
+class MDNet(nn.Module):
+    """Makeup distillation: features of the reference, and its makeup matrices before morphing."""
+
+    def __init__(self, width: int, makeup_channels: int):
+        super().__init__()
+        self.stem = _stem(3, width, affine=True)
+        self.down = nn.Sequential(_down(width, affine=True), _down(2 * width, affine=True))
+        self.blocks = nn.Sequential(*(ResidualBlock(4 * width, affine=True) for _ in range(MDNET_BLOCKS)))
+        self.gamma = nn.Conv2d(4 * width, makeup_channels, 1, bias=False)
+        self.beta = nn.Conv2d(4 * width, makeup_channels, 1, bias=False)
+
+    def forward(self, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,3,H,W) -> features (N,4*width,H/4,W/4) and gamma over beta (N,2*makeup_channels,H/4,W/4)."""
+        features = self.blocks(self.down(self.stem(reference)))
+        return features, torch.cat((self.gamma(features), self.beta(features)), dim=1)
+
+
+class MANet(nn.Module):
+    """Makeup application: an encoder and a decoder of the source, the makeup enters between them."""
+
+    def __init__(self, width: int, bottlenecks: int, hint_channels: int):
+        super().__init__()
+        before = bottlenecks // 2
+        self.stem = _stem(3, width, affine=False)
+        self.hints = nn.Conv2d(hint_channels, width, 7, padding=3, bias=False) if hint_channels else None
+        self.down = nn.Sequential(_down(width, affine=False), _down(2 * width, affine=False))
+        blocks = [ResidualBlock(4 * width, affine=False) for _ in range(bottlenecks)]
+        self.before = nn.Sequential(*blocks[:before])
+        self.after = nn.Sequential(*blocks[before:])
+        self.up = nn.Sequential(_up(2 * width), _up(width))
+        self.last = nn.Conv2d(width, 3, 7, padding=3, bias=False)
+
+    def encode(self, source: Tensor, hints: Tensor | None) -> Tensor:
+        """(N,3,H,W) -> (N,4*width,H/4,W/4)."""
+        features = self.stem.conv(source)
+        if hints is not None:
+            features = features + self.hints(hints)
+        return self.before(self.down(self.stem.finish(features)))
+
+    def decode(self, features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """(N,4*width,H/4,W/4) -> (N,3,H,W), before any output function."""
+        made_up = features * (1 + gamma) + beta
+        return self.last(self.up(self.after(made_up)))
+
+
+class Generator(nn.Module):
+    """Makeup transfer from a reference face to a source face.
+
+    Args:
+        width: channels of the first convolution; 64 is published.
+        bottlenecks: residual blocks of MANet, half of them (rounded down) before the makeup; 6 is published.
+        output: "redraw" draws every pixel anew through tanh (published); "residual" adds a bounded change to the
+            source, which is the identity at initialisation.
+        bound: largest change of a pixel with output="residual", in units of the [-1,1] range.
+        makeup_channels: channels of each makeup matrix: 1 (published, one number a position) or 4*width.
+        hint_channels: channels of the optional hints, 0 for none. Their convolution starts at zero.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        bottlenecks: int = 6,
+        *,
+        output: Literal["redraw", "residual"] = "redraw",
+        bound: float = 0.5,
+        makeup_channels: int = 1,
+        hint_channels: int = 0,
+    ):
+        super().__init__()
+        if output not in ("redraw", "residual"):
+            raise ValueError(f"output is {output!r}; expected 'redraw' or 'residual'")
+        if makeup_channels not in (1, 4 * width):
+            raise ValueError(f"makeup_channels is {makeup_channels}; expected 1 or 4*width = {4 * width}")
+        if not 0 < bound <= 2:
+            raise ValueError(f"bound is {bound}; expected a number in (0, 2], in units of the [-1,1] range")
+        self.output, self.bound, self.hint_channels = output, bound, hint_channels
+        self.mdnet = MDNet(width, makeup_channels)
+        self.manet = MANet(width, bottlenecks, hint_channels)
+        initialize(self)
+
+    def quiet_start(self) -> None:
+        """Let additions of ours begin as no addition: hints at zero, the residual output near zero."""
+        if self.manet.hints is not None:
+            nn.init.zeros_(self.manet.hints.weight)
+        if self.output == "residual":
+            # Not exactly zero: the layers before it would get no gradient in the first step.
+            nn.init.normal_(self.manet.last.weight, std=1e-5)
+
+    def forward(
+        self,
+        source: Tensor,
+        reference: Tensor,
+        source_masks: Tensor,
+        reference_masks: Tensor,
+        source_landmarks: Tensor,
+        reference_landmarks: Tensor,
+        hints: Tensor | None = None,
+    ) -> Tensor:
+        """Dress the source in the makeup of the reference.
+
+        Args:
+            source: (N,3,H,W) in [-1,1]; H and W divisible by 4.
+            reference: (N,3,H,W) in [-1,1].
+            source_masks: (N,3,H,W) in {0,1}: lip, skin, eyes.
+            reference_masks: (N,3,H,W) likewise.
+            source_landmarks: (N,68,2) pixel (y, x), rounded by the published preprocessing.
+            reference_landmarks: (N,68,2) likewise.
+            hints: (N,hint_channels,H,W), or None for exactly the network without hints.
+
+        Returns:
+            (N,3,H,W) in [-1,1].
+
+        Raises:
+            ValueError: a shape is not the one above.
+        """
+        sides = (source_masks, reference_masks, source_landmarks, reference_landmarks)
+        self._check_pair(source, reference, *sides)
+        self._check_hints(source, hints)
+        features = self.manet.encode(source, hints)
+        gamma, beta = self._morph(features, reference, *sides)
+        start = self.start(source, reference, *sides) if self.output == "residual" else source
+        return self._finish(start, self.manet.decode(features, gamma, beta))
+
+    def start(self, source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor:
+        """What the residual output adds its change to: the source in the reference's colours, (N,3,H,W) in [-1,1].
+
+        Closed-form (see ``colour_transfer``), without weights; arguments as in ``forward``.
+        """
+        with torch.autocast(source.device.type, enabled=False):
+            return (source + colour_transfer(source, reference, *sides)).clamp(-1, 1)
+
+    def makeup_matrices(
+        self,
+        source: Tensor,
+        reference: Tensor,
+        source_masks: Tensor,
+        reference_masks: Tensor,
+        source_landmarks: Tensor,
+        reference_landmarks: Tensor,
+        hints: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Makeup of the reference, morphed onto the source; arguments and errors as in ``forward``.
+
+        Returns:
+            gamma and beta, each (N,makeup_channels,H/4,W/4); scale them, mix them, and give them to ``apply_makeup``.
+        """
+        sides = (source_masks, reference_masks, source_landmarks, reference_landmarks)
+        self._check_pair(source, reference, *sides)
+        self._check_hints(source, hints)
+        return self._morph(self.manet.encode(source, hints), reference, *sides)
+
+    def apply_makeup(
+        self, source: Tensor, gamma: Tensor, beta: Tensor, hints: Tensor | None = None, start: Tensor | None = None
+    ) -> Tensor:
+        """Apply makeup matrices to (N,3,H,W) in [-1,1]; returns (N,3,H,W) in [-1,1]; gamma = beta = 0 is none.
+
+        ``start`` is what a residual output is added to, by default the source (no colours transferred).
+        """
+        _check_image("source", source)
+        self._check_hints(source, hints)
+        channels = self.mdnet.gamma.out_channels
+        matrix = (source.shape[0], channels, source.shape[2] // STRIDE, source.shape[3] // STRIDE)
+        _check_shape("gamma", gamma, matrix)
+        _check_shape("beta", beta, matrix)
+        drawn = self.manet.decode(self.manet.encode(source, hints), gamma, beta)
+        return self._finish(source if start is None else start, drawn)
+
+    def _morph(self, features: Tensor, reference: Tensor, *sides: Tensor) -> tuple[Tensor, Tensor]:
+        reference_features, makeup = self.mdnet(reference)
+        return morph(features, reference_features, makeup, *sides).chunk(2, dim=1)
+
+    def _finish(self, start: Tensor, drawn: Tensor) -> Tensor:
+        # At least float32: bfloat16 cannot tell neighbouring 8-bit levels apart near 1.
+        drawn = drawn.to(torch.promote_types(start.dtype, torch.float32)).tanh()
+        return drawn if self.output == "redraw" else (start + self.bound * drawn).clamp(-1, 1)
+
+    def _check_hints(self, source: Tensor, hints: Tensor | None) -> None:
+        if hints is None:
+            return
+        if self.hint_channels == 0:
+            raise ValueError("hints were given to a generator built with hint_channels=0")
+        _check_shape("hints", hints, (source.shape[0], self.hint_channels, *source.shape[2:]))
+
+    @staticmethod
+    def _check_pair(source: Tensor, reference: Tensor, *sides: Tensor) -> None:
+        _check_image("source", source)
+        _check_shape("reference", reference, source.shape)
+        names = ("source_masks", "reference_masks", "source_landmarks", "reference_landmarks")
+        masks = (source.shape[0], REGIONS, *source.shape[2:])
+        landmarks = (source.shape[0], LANDMARKS, 2)
+        for name, side, shape in zip(names, sides, (masks, masks, landmarks, landmarks), strict=True):
+            _check_shape(name, side, shape)
+
+
+def _check_image(name: str, image: Tensor) -> None:
+    if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % STRIDE or image.shape[3] % STRIDE:
+        raise ValueError(f"{name} has shape {tuple(image.shape)}; expected (N,3,H,W), H and W divisible by {STRIDE}")
+
+
+def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != tuple(expected):
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(expected)}")

@@ -1,0 +1,68 @@
+"""What is trained: the released code with its flaws, the paper's method without them, and our residual form.
+
+Each flaw of the released code that docs call a quirk is one named field here, on in ``PUBLISHED`` and off in
+``CORRECTED``. Three more remarks of its critics are no matter of training and so no fields: its baselines attack
+one recogniser each while AMT-GAN attacks three (AMT-GAN#12), which of the nine references its tables used is
+unknown, and a `G.pth` lying about resumed a run silently (here ``resume_from`` is explicit).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amtgan_lib.losses import LossWeights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a generator is trained and how its results are written."""
+
+    name: str
+    output: str = "redraw"  # "redraw": tanh draws every pixel anew; "residual": a bounded change is added
+    adversaries: bool = True  # discriminators, regularizer H, both directions and the cycle between them (the paper)
+
+    # Quirks of the released code (True as released).
+    makeup_loss_as_shipped: bool = False  # masks are indexed wrongly: the makeup loss is always 0 (PSGAN#29)
+    perceptual_to_source: bool = False  # LPIPS(G(x,y), x) beside the identity term: FID 34 -> 27 (AMT-GAN#18)
+    unaligned_recognizers: bool = False  # recognisers are trained against on the whole, unaligned image (AMT-GAN#6)
+    stretch_output: bool = False  # each result is stretched to its own minimum and maximum: colours shift
+    crop_output: bool = False  # square crops are saved, while clean photos are scored whole
+
+    # Choices that differ between BeautyGAN, the released code and us.
+    match_source: bool = False  # the histogram target is the recoloured source photo instead of the own output
+    weights: LossWeights = LossWeights()
+
+
+PUBLISHED = Recipe(
+    "published",
+    makeup_loss_as_shipped=True,
+    perceptual_to_source=True,
+    unaligned_recognizers=True,
+    stretch_output=True,
+    crop_output=True,
+    # The released loop takes the mean of its two halved directions, so its weight 5 is 2.5 here.
+    weights=LossWeights(adversarial=2.5),
+)
+CORRECTED = Recipe("corrected")
+RESIDUAL = Recipe(
+    "residual",
+    output="residual",
+    adversaries=False,
+    match_source=True,
+    weights=LossWeights(gan=0, cycle=0, identity=0, makeup=2, adversarial=5, dodging=2, similarity=10),
+)
+RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL)}
+QUIRKS = (
+    "makeup_loss_as_shipped",
+    "perceptual_to_source",
+    "unaligned_recognizers",
+    "stretch_output",
+    "crop_output",
+)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name, or ValueError naming those that exist."""
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]

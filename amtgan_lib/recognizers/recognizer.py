@@ -1,0 +1,115 @@
+"""A recogniser with weights: whole photo or aligned face in, unit vectors out."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from amtgan_lib import assets
+from amtgan_lib.recognizers.alignment import align
+from amtgan_lib.recognizers.table import RecognizerSpec, spec
+
+# Noise added by the input transforms leaves [-1,1] by a few units; an image in 0..255 leaves it by far more.
+LARGEST_VALUE = 8.0
+
+
+class Recognizer(nn.Module):
+    """A frozen network with its preprocessing and thresholds.
+
+    Always in eval mode and without parameter gradients, and differentiable in its images. `network` is any module
+    with the methods of `StagedNetwork`.
+    """
+
+    def __init__(
+        self,
+        row: RecognizerSpec,
+        network: nn.Module,
+        weights_sha256: str,
+        thresholds: Mapping[float, float] | None = None,
+    ):
+        super().__init__()
+        self.spec = row
+        self.name, self.family, self.licence = row.name, row.family, row.licence
+        self.input_size = row.input_size
+        self.weights_sha256 = weights_sha256
+        self.thresholds = dict(row.thresholds if thresholds is None else thresholds)
+        self.network = network.requires_grad_(False)
+        # From [-1,1] straight to the network's own range: ((x + 1)/2 - mean)/std as one exact-at-0.5 affine map.
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (row.mean, row.std))
+        self.register_buffer("gain", 0.5 / std, persistent=False)
+        self.register_buffer("offset", (0.5 - mean) / std, persistent=False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode, whatever `mode` says: a judge whose batch statistics move is another judge."""
+        return super().train(False)
+
+    def with_thresholds(self, thresholds: Mapping[float, float]) -> "Recognizer":
+        """Return this recogniser (the same network, not a copy) with {false accept rate: cosine}."""
+        return Recognizer(self.spec, self.network, self.weights_sha256, thresholds).to(self.gain.device)
+
+    def embed(self, images: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
+        """Return unit vectors (N,D), float32.
+
+        Shape: images (N,3,H,W) in [-1,1]; points (N,5,2) as (y, x) pixels: left and right eye centre as seen in the
+        picture, nose tip, left and right mouth corner. With points the faces are aligned (see `align`). Without, the
+        published quirk: the whole image, bilinear without antialias, straight to the input size (AMT-GAN issue #6).
+
+        Raises ValueError for other shapes, dtypes and ranges.
+        """
+        return F.normalize(self.network(self._prepare(images, points)).float())
+
+    def forward(self, images: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
+        """Return `embed(images, points)`."""
+        return self.embed(images, points)
+
+    def features(self, images: torch.Tensor, points: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Return the map of each of the network's 4 stages, for a perceptual distance; arguments as `embed`."""
+        return self.network.maps(self._prepare(images, points))
+
+    def _prepare(self, images: torch.Tensor, points: torch.Tensor | None) -> torch.Tensor:
+        _check(images)
+        size = self.input_size
+        if points is None:
+            faces = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=False)
+        else:
+            faces = align(images, points, size)
+        if self.spec.columns:
+            first, end = self.spec.columns
+            faces = faces[..., first:end]
+        return faces.float() * self.gain + self.offset
+
+
+def _check(images: torch.Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(f"images must be float (N,3,H,W) in [-1,1], got {images.dtype} {tuple(images.shape)}")
+    largest = images.detach().abs().amax().item() if images.numel() else 0.0
+    # `not <=` also catches NaN.
+    if not largest <= LARGEST_VALUE:
+        raise ValueError(f"images must be in [-1,1], got a largest absolute value of {largest:g}")
+
+
+def build(name: str) -> nn.Module:
+    """Return the network of `name` without weights, in eval mode, state dict keys as published.
+
+    Raises ValueError for an unknown name.
+    """
+    return spec(name).builder().eval()
+
+
+def load(name: str, device: str | torch.device = "cpu") -> Recognizer:
+    """Return the recogniser `name` with its weights, on `device`.
+
+    Open weights are fetched by pinned hash; the published four are read from the imported archive of the authors.
+    Raises ValueError for an unknown name, RuntimeError where an entry of the file is missing or superfluous.
+    """
+    row = spec(name)
+    path = Path(assets.published_weights(row.weights) if row.published else assets.fetch(row.weights))
+    network = build(name)
+    # weights_only: a checkpoint may hold tensors, never code.
+    network.load_state_dict(row.entries(torch.load(path, map_location="cpu", weights_only=True)), strict=True)
+    return Recognizer(row, network, hashlib.sha256(path.read_bytes()).hexdigest()).to(device)

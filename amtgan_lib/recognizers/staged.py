@@ -1,0 +1,23 @@
+"""What every recogniser network here has in common: stages of feature maps, then a head."""
+
+import torch
+from torch import nn
+
+
+class StagedNetwork(nn.Module):
+    """A face network that can be stopped after each stage.
+
+    Subclasses give `maps` (the stages) and `head` (last map -> embedding); both keep the published parameter names.
+    """
+
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the output of each stage for preprocessed `images` (N,3,h,w), coarser and coarser."""
+        raise NotImplementedError
+
+    def head(self, last: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings (N,D), as published, for the last map of `maps`."""
+        raise NotImplementedError
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings (N,D), as published (normalised or not), for preprocessed `images` (N,3,h,w)."""
+        return self.head(self.maps(images)[-1])

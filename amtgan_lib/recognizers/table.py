@@ -1,0 +1,166 @@
+"""The one table of recognisers: every fact about a network that is not its layers."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from amtgan_lib.recognizers.edgeface import dequantised, edgeface_xs, edgeface_xxs
+from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1
+from amtgan_lib.recognizers.iresnet import ir152, irse50
+from amtgan_lib.recognizers.mobilefacenet import FoamliuMobileFaceNet, MobileFace, XiaoccerMobileFaceNet
+
+Triple = tuple[float, float, float]
+HALF: Triple = (0.5, 0.5, 0.5)
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+SPLITS = ("family", "leave one out")
+
+
+def _as_is(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    return state
+
+
+def _under_net_state_dict(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    return checkpoint["net_state_dict"]
+
+
+def _without_classifier(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Drop the 8631-class layer, which some copies of the FaceNet checkpoint carry and no embedding passes."""
+    return {name: value for name, value in state.items() if not name.startswith("logits.")}
+
+
+@dataclass(frozen=True)
+class RecognizerSpec:
+    """One row of the table.
+
+    `mean` and `std` are in [0,1] units, as the sources give them; `columns` are the columns (first, end) that the
+    network sees of the input_size x input_size picture; `weights` names the file, `entries` finds the state dict in
+    it; `thresholds` are cosines per false accept rate.
+    """
+
+    name: str
+    family: str
+    input_size: int
+    embedding: int
+    licence: str
+    builder: Callable[[], nn.Module]
+    weights: str
+    published: bool = False
+    mean: Triple = HALF
+    std: Triple = HALF
+    columns: tuple[int, int] | None = None
+    entries: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_is
+    thresholds: Mapping[float, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def _published(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:
+    """Return a row of the authors' archive: images stay in [-1,1]; thresholds at FAR 0.1, 0.01, 0.001 from its code."""
+    table = MappingProxyType(dict(zip((0.1, 0.01, 0.001), thresholds, strict=True)))
+    licence = "not stated (AMT-GAN authors' archive)"
+    return RecognizerSpec(
+        name, licence=licence, embedding=512, weights=f"{name}.pth", published=True, thresholds=table, **facts
+    )
+
+
+_ROWS = (
+    # IR-152 and IR-SE-50 share everything but depth and the attention, so they are one family.
+    _published("ir152", (0.094632, 0.166788, 0.227922), family="iresnet", input_size=112, builder=ir152),
+    _published("irse50", (0.144840, 0.241045, 0.312703), family="iresnet", input_size=112, builder=irse50),
+    _published(
+        "mobile_face", (0.183635, 0.301611, 0.380878), family="mobilefacenet", input_size=112, builder=MobileFace
+    ),
+    _published(
+        "facenet",
+        (0.256587, 0.409131, 0.591191),
+        family="inception_resnet",
+        input_size=160,
+        builder=InceptionResnetV1,
+        entries=_without_classifier,
+    ),
+    RecognizerSpec(
+        "mobilefacenet_foamliu",
+        family="mobilefacenet",
+        input_size=112,
+        embedding=128,
+        licence="Apache-2.0",
+        builder=FoamliuMobileFaceNet,
+        weights="mobilefacenet_foamliu",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    ),
+    RecognizerSpec(
+        "mobilefacenet_xiaoccer",
+        family="mobilefacenet",
+        input_size=112,
+        embedding=128,
+        licence="not stated",
+        builder=XiaoccerMobileFaceNet,
+        weights="mobilefacenet_xiaoccer",
+        mean=(127.5 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        columns=(8, 104),
+        entries=_under_net_state_dict,
+    ),
+    RecognizerSpec(
+        "edgeface_xs",
+        family="edgeface",
+        input_size=112,
+        embedding=512,
+        licence="BSD-3-Clause",
+        builder=edgeface_xs,
+        weights="edgeface_xs",
+        entries=dequantised,
+    ),
+    RecognizerSpec(
+        "edgeface_xxs",
+        family="edgeface",
+        input_size=112,
+        embedding=512,
+        licence="BSD-3-Clause",
+        builder=edgeface_xxs,
+        weights="edgeface_xxs",
+        entries=dequantised,
+    ),
+)
+
+SPECS: Mapping[str, RecognizerSpec] = MappingProxyType({row.name: row for row in _ROWS})
+NAMES = tuple(SPECS)
+PUBLISHED = tuple(row.name for row in _ROWS if row.published)
+OPEN = tuple(row.name for row in _ROWS if not row.published)
+
+
+def spec(name: str) -> RecognizerSpec:
+    """Return the row of `name`. Raises ValueError that names the nearest right names."""
+    if name not in SPECS:
+        nearest = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.4) or NAMES
+        raise ValueError(f"no recogniser {name!r}; did you mean {', '.join(nearest)}?")
+    return SPECS[name]
+
+
+def families() -> dict[str, tuple[str, ...]]:
+    """Return the names of each family, in the order of the table."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in _ROWS:
+        found[row.family] = (*found.get(row.family, ()), row.name)
+    return found
+
+
+def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split: str = "family") -> None:
+    """Refuse recognisers that both train and judge.
+
+    Under "family" no judge may be of a family that trains; under "leave one out", the protocol of the paper, no
+    judge may itself train. Raises ValueError that names the overlap, and for unknown names.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
+    train, judges = [spec(name) for name in train_names], [spec(name) for name in judge_names]
+    taken = {row.family if split == "family" else row.name for row in train}
+    guilty = [row for row in judges if (row.family if split == "family" else row.name) in taken]
+    if guilty:
+        judged = ", ".join(f"{row.name} (family {row.family})" for row in guilty)
+        trained = ", ".join(f"{row.name} (family {row.family})" for row in train)
+        raise ValueError(f"{judged} cannot judge under the {split!r} split, because training uses {trained}.")

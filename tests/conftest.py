@@ -1,0 +1,60 @@
+"""Fixtures that every test file may use: the folders beside the checkout, two threads, a fixed seed."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+GOLDEN = SHARED / "golden"
+
+
+def mirror_folder() -> Path | None:
+    """Return the asset mirror: AMTGAN_ASSET_MIRROR (set but empty means none), else the one beside the checkout."""
+    named = os.environ.get("AMTGAN_ASSET_MIRROR")
+    if named is not None:
+        return Path(named) if named and Path(named).is_dir() else None
+    return SHARED / "assets" if (SHARED / "assets").is_dir() else None
+
+
+def pytest_report_header() -> str:
+    """Say which of the optional folders the tests found."""
+    found = {"golden tensors": GOLDEN if GOLDEN.is_dir() else None, "asset mirror": mirror_folder()}
+    return "; ".join(f"{name}: {folder or 'not found, their tests are skipped'}" for name, folder in found.items())
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the golden tensors, or skip."""
+    if not GOLDEN.is_dir():
+        pytest.skip("no golden tensors: shared/golden is not beside the checkout")
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Iterator[Path]:
+    """Folder of the asset mirror, named in AMTGAN_ASSET_MIRROR from here on, or skip."""
+    folder = mirror_folder()
+    if folder is None:
+        pytest.skip("no asset mirror: AMTGAN_ASSET_MIRROR names no folder and shared/assets is not beside the checkout")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMTGAN_ASSET_MIRROR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> None:
+    """Keep timings and memory alike on laptops and on machines with many cores."""
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Start each test from the same random state, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)

@@ -1,0 +1,226 @@
+"""The command line: what it says, and with which exit status."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from amtgan_lib import __main__ as command_line
+from amtgan_lib import assets, paths
+from amtgan_lib.assets import catalogue
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    call = [sys.executable, "-m", "amtgan_lib", *arguments]
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+
+
+class FakeError(Exception):
+    """An error of this package, as far as the command line can tell."""
+
+    __module__ = "amtgan_lib.fake"
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """A command `fake` with one function or with subcommands."""
+
+    def add(target: object) -> None:
+        module = types.ModuleType("fake_command")
+        module.target = target
+        monkeypatch.setitem(sys.modules, "fake_command", module)
+        monkeypatch.setitem(command_line.COMMANDS, "fake", command_line.Command("fake_command:target", "a fake"))
+
+    return add
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """No file of the user's cache or mirror takes part."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.delenv(catalogue.MIRROR_VARIABLE, raising=False)
+
+
+def one_line(capsys) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    return line
+
+
+def test_help_is_fast_because_it_imports_nothing_heavy():
+    code = (
+        "import sys; from amtgan_lib.__main__ import main; status = main(['--help']);"
+        "print(status, [m for m in ('torch', 'numpy', 'tyro', 'pandas', 'tqdm') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert "assets" in done.stdout
+
+
+def test_the_assets_command_does_not_import_torch():
+    code = (
+        "import sys; from amtgan_lib.__main__ import main; status = main(['assets', 'list', '--json']);"
+        "print(status, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False"
+
+
+def test_every_command_can_be_imported_and_shows_help(capsys):
+    for name in command_line.COMMANDS:
+        assert command_line.main([name, "--help"]) == 0
+        assert f"{command_line.PROGRAM} {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "name a command: assets"),
+        (["asets"], "there is no command 'asets': did you mean 'assets'?"),
+        (["--bogus"], "there is no command '--bogus': the commands are assets"),
+        (["assets"], "Expected one of {list, fetch, verify, import}"),
+        (["assets", "bogus"], "Unrecognized options: bogus"),
+        (["assets", "list", "--bogus"], "Unrecognized options: --bogus"),
+        (["assets", "import"], "assets import: PATH the zip, folder or file"),
+        (["assets", "list", "--group", "londn"], "There is no group 'londn' of assets: the groups are"),
+        (["assets", "fetch", "edgeface"], "No asset is called 'edgeface': did you mean 'edgeface_xs'?"),
+        (["assets", "fetch"], "Nothing to fetch: give names of assets, --group GROUP or --all."),
+    ],
+)
+def test_wrong_arguments_are_one_sentence_and_status_2(arguments, expected, capsys):
+    assert command_line.main(arguments) == 2
+    line = one_line(capsys)
+    assert line.startswith(f"{command_line.PROGRAM}: ")
+    assert expected in line
+    assert not set(line) & set("│╭╰─")
+
+
+BOXES = (
+    "╭─ Title ───╮\n│ Unknown: --bogus │\n│    --other. │\n│ ─────── │\n│ See the help │\n╰────╯\n",
+    " Title    \n -------- \n  Unknown: --bogus \n     --other. \n  ----------\n  See the help \n   \n",
+)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_the_frame_of_a_complaint_is_taken_off(box):
+    assert command_line._sentence(box) == "Unknown: --bogus --other"
+
+
+def test_a_long_complaint_is_one_line_too(command, capsys):
+    def wait(seconds: int) -> None: ...
+
+    command(wait)
+    assert command_line.main(["fake", "--seconds", "x" * 300]) == 2
+    assert "--seconds" in one_line(capsys)
+
+
+def test_arguments_reach_the_function_and_its_status_comes_back(command, capsys):
+    def add(first: int, second: int = 2) -> int:
+        """Add."""
+        print(first, second, file=sys.stderr)
+        return first + second
+
+    command(add)
+    assert command_line.main(["fake", "--first", "3"]) == 5
+    assert capsys.readouterr().err == "3 2\n"
+    command({"plus": add, "none": lambda: None})
+    assert command_line.main(["fake", "plus", "--first", "4", "--second", "1"]) == 5
+    assert command_line.main(["fake", "none"]) == 0
+
+
+def test_an_error_of_this_package_is_one_sentence_and_status_1(command, capsys):
+    def fail() -> None:
+        raise FakeError("No face was found:\n  nothing was written.")
+
+    command(fail)
+    assert command_line.main(["fake"]) == 1
+    assert one_line(capsys) == f"{command_line.PROGRAM}: No face was found: nothing was written."
+
+
+def test_an_error_of_the_system_is_one_sentence_too(command, capsys):
+    command(lambda: Path("/nowhere/at/all").read_bytes())
+    assert command_line.main(["fake"]) == 1
+    assert "/nowhere/at/all" in one_line(capsys)
+
+
+def test_a_bug_keeps_its_traceback(command):
+    command(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command_line.main(["fake"])
+
+
+def test_interrupted_is_one_line_and_status_130(command, capsys):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    command(interrupted)
+    assert command_line.main(["fake"]) == 130
+    assert one_line(capsys) == f"{command_line.PROGRAM}: interrupted."
+
+
+def test_a_closed_pipe_is_quiet():
+    reader, writer = os.pipe()
+    os.close(reader)
+    call = [sys.executable, "-m", "amtgan_lib", "assets", "list"]
+    done = subprocess.run(call, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_process_exits_with_the_status(tmp_path):
+    done = run_process("assets", "import", str(tmp_path / "none.zip"), AMTGAN_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert done.stderr == f"{command_line.PROGRAM}: There is no file or folder {tmp_path}/none.zip: check the path.\n"
+    assert run_process("bogus").returncode == 2
+
+
+# The commands of the assets
+
+
+def test_list_shows_every_group_and_counts_what_is_at_hand(capsys):
+    assert command_line.main(["assets", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(group in shown for group in assets.groups())
+    assert "edgeface_xs" in shown and "published weights imported: none" in shown
+    assert command_line.main(["assets", "list", "--json", "--group", "weights"]) == 0
+    [row] = json.loads(capsys.readouterr().out)["groups"]
+    assert (row["group"], row["at_hand"]) == ("weights", 0)
+    assert row["files"] == len(assets.find(group="weights"))
+
+
+def test_fetch_and_verify_over_a_mirror_that_goes_bad(tmp_path, monkeypatch, capsys):
+    target = assets.get("mtcnn_pnet")
+    file = tmp_path / "mirror" / target.relative
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bytes(target.bytes))
+    monkeypatch.setenv(catalogue.MIRROR_VARIABLE, str(tmp_path / "mirror"))
+    assert command_line.main(["assets", "fetch", "mtcnn_pnet"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1].startswith(f"{command_line.PROGRAM}: {file} has sha256")
+    assert command_line.main(["assets", "verify"]) == 1
+    assert "0 files at hand are right, 1 are wrong." in capsys.readouterr().out
+    file.unlink()
+    assert command_line.main(["assets", "verify"]) == 0
+
+
+def test_fetch_prints_paths_that_exist(mirror, monkeypatch, capsys):
+    monkeypatch.setenv(catalogue.MIRROR_VARIABLE, str(mirror))
+    assert command_line.main(["assets", "fetch", "edgeface_xs", "mtcnn_pnet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [Path(line).name for line in lines] == ["edgeface_xs_q.pt", "pnet.pt"]
+    assert all(Path(line).is_file() for line in lines)
+
+
+def test_import_says_what_is_pinned_and_what_is_not(tmp_path, capsys):
+    (tmp_path / "G.pth").write_bytes(b"g")
+    assert command_line.main(["assets", "import", str(tmp_path / "G.pth")]) == 0
+    assert "unpinned" in capsys.readouterr().out
+    assert assets.published_weights("G").read_bytes() == b"g"

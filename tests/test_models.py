@@ -1,0 +1,394 @@
+"""The networks: equal to the published ones where those are known, and to a plain transcription everywhere."""
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from amtgan_lib.models import Discriminator, Generator, Regularizer, count_parameters, initialize, load_published
+from amtgan_lib.models.morphing import morph, relative_positions
+from amtgan_lib.models.published import UNUSED
+
+# The published arithmetic itself is only good to about 3e-4 here: float32 products times 200. Same operations in the
+# same order agree far better, about 5e-6 on the machine where this was measured.
+TOLERANCE = 1e-4
+KINDS = {"generator": "G", "regularizer": "H", "discriminator": "D"}
+SIDES = ("source", "reference", "source_masks", "reference_masks", "source_landmarks_yx", "reference_landmarks_yx")
+
+
+def assert_matches(actual: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:
+    assert actual.shape == expected.shape
+    worst = (actual - expected).abs().max().item()
+    assert worst <= tolerance, f"worst difference {worst:.2e}, tolerance {tolerance:.0e}"
+
+
+def ruled(name: str, shape: list[int]) -> Tensor:
+    """One entry of a state dict by the weight rule of the golden tensors."""
+    values = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
+    if len(shape) >= 2:
+        values /= np.sqrt(np.prod(shape[1:]))
+    else:
+        values = 1 + 0.1 * values if name.endswith("weight") else 0.1 * values
+    return torch.from_numpy(values.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def published(golden: Path) -> dict[str, dict[str, Tensor]]:
+    tables = json.loads((golden / "amtgan_state_dicts.json").read_text())
+    return {kind: {n: ruled(n, s) for n, s in tables[letter].items()} for kind, letter in KINDS.items()}
+
+
+@pytest.fixture(scope="module")
+def cases(golden: Path) -> dict[str, dict[str, Tensor]]:
+    files = {case: np.load(golden / f"case_{case}.npz") for case in "ab"}
+    return {case: {key: torch.from_numpy(file[key]) for key in file.files} for case, file in files.items()}
+
+
+@pytest.fixture(scope="module")
+def generator(published: dict) -> Generator:
+    return load_published("generator", published["generator"])
+
+
+def batch(case: dict[str, Tensor], *, swapped: bool = False) -> list[Tensor]:
+    names = [SIDES[index] for index in (1, 0, 3, 2, 5, 4)] if swapped else SIDES
+    return [case[name][None].float() for name in names]
+
+
+def pairs(count: int, size: int = 64) -> list[Tensor]:
+    """Drawn inputs of a generator: rectangles as regions, of other sizes in every sample; random landmarks."""
+    masks = torch.zeros(2, count, 3, size, size)
+    unit = size // 16
+    for side in range(2):
+        for index in range(count):
+            shift = side + index
+            masks[side, index, 1, 2 * unit : (9 + shift) * unit, 3 * unit : 12 * unit] = 1
+            masks[side, index, 0, (10 + shift) * unit : (12 + shift) * unit, 5 * unit : (9 + shift) * unit] = 1
+            masks[side, index, 2, 4 * unit : 6 * unit, 4 * unit : (6 + shift) * unit] = 1
+    landmarks = (size * (0.2 + 0.6 * torch.rand(2, count, 68, 2))).round()
+    images = (torch.randn(2, count, 3, size, size) / 2).clamp(-1, 1)
+    return [images[0], images[1], masks[0], masks[1], landmarks[0], landmarks[1]]
+
+
+def doubles(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor.double() for tensor in tensors]
+
+
+# --- the published numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_makeup_matrices_and_transfer_are_the_published_ones(generator: Generator, cases: dict, case: str) -> None:
+    with torch.no_grad():
+        gamma, beta = generator.makeup_matrices(*batch(cases[case]))
+        applied = generator.apply_makeup(cases[case]["source"][None], gamma, beta)
+        transfer = generator(*batch(cases[case]))
+    assert_matches(gamma, cases[case]["gamma"])
+    assert_matches(beta, cases[case]["beta"])
+    assert_matches(transfer, cases[case]["transfer"])
+    assert torch.equal(applied, transfer)
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_reverse_transfer_and_regularizer_are_the_published_ones(
+    generator: Generator, published: dict, cases: dict, case: str
+) -> None:
+    regularizer = load_published("regularizer", published["regularizer"])
+    with torch.no_grad():
+        assert_matches(generator(*batch(cases[case], swapped=True)), cases[case]["reverse"])
+        assert_matches(regularizer(cases[case]["transfer"]), cases[case]["purified"])
+
+
+def test_comparison_notices_a_disturbed_number(cases: dict) -> None:
+    disturbed = cases["a"]["transfer"].clone()
+    disturbed[0, 1, 100, 100] += 2 * TOLERANCE
+    with pytest.raises(AssertionError, match="worst difference"):
+        assert_matches(disturbed, cases["a"]["transfer"])
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+@pytest.mark.parametrize("side", ["source", "reference"])
+def test_relative_positions_are_the_published_ones(cases: dict, case: str, side: str) -> None:
+    masks = cases[case][f"{side}_masks"][:, ::4, ::4].bool()
+    landmarks = cases[case][f"{side}_landmarks_yx"][None].float()
+    for region, expected in zip(masks, cases[case][f"{side}_offsets"]):
+        places = region.flatten().nonzero().T
+        assert_matches(relative_positions(landmarks, places, 64)[0, ::8], expected[:, region], 1e-6)
+
+
+def test_parameter_counts_are_the_published_ones(published: dict) -> None:
+    # The published 12,615,620 include the two 1x1 convolutions that nothing reads; ours leaves these 4 out.
+    unused = sum(published["generator"][name].numel() for name in UNUSED)
+    assert sum(entry.numel() for entry in published["generator"].values()) == 12_615_620
+    assert count_parameters(Generator()) + unused == 12_615_620
+    assert count_parameters(Regularizer()) == 2_881_219
+    # The published spectral norm keeps its vectors as parameters, ours as buffers.
+    discriminator = Discriminator()
+    vectors = sum(buffer.numel() for buffer in discriminator.buffers())
+    assert count_parameters(discriminator) + vectors == 2_781_105
+
+
+def test_published_spectral_norm_is_kept(published: dict) -> None:
+    entries = published["discriminator"]
+    discriminator = load_published("discriminator", entries)
+    for name, conv in {
+        "main.0": discriminator.convs[0],
+        "main.6": discriminator.convs[3],
+        "conv1": discriminator.last,
+    }.items():
+        matrix, u = entries[f"{name}.weight_bar"].flatten(1), entries[f"{name}.weight_u"]
+        v = matrix.T @ u / ((matrix.T @ u).norm() + 1e-12)
+        u = matrix @ v / ((matrix @ v).norm() + 1e-12)
+        assert_matches(conv.weight.flatten(1), matrix / (u @ (matrix @ v)), 1e-6)
+
+
+# --- attentive morphing against a plain transcription --------------------------------------------------------------
+
+
+def dense_offsets(landmarks: Tensor, mask: Tensor) -> Tensor:
+    """Relative positions of one sample on the whole pixel grid, (136,h,w): sampled, masked, normalised."""
+    height, width = mask.shape
+    rows = torch.arange(height).view(1, -1, 1) - landmarks[:, 0].view(-1, 1, 1)
+    columns = torch.arange(width).view(1, 1, -1) - landmarks[:, 1].view(-1, 1, 1)
+    offsets = torch.cat((rows.expand(-1, -1, width), columns.expand(-1, height, -1)))
+    offsets = (offsets * mask)[:, ::4, ::4]
+    norm = offsets.norm(dim=0)
+    return offsets / torch.where(norm == 0, 1e10, norm)
+
+
+def dense_morph(features: list[Tensor], makeup: Tensor, masks: list[Tensor], landmarks: list[Tensor]) -> Tensor:
+    """Every source position against every reference position; entries that are exactly zero carry no value."""
+    results = torch.zeros_like(makeup)
+    for index in range(len(makeup)):
+        for region in range(masks[0].shape[1]):
+            vectors = []
+            for side in range(2):
+                mask = masks[side][index, region]
+                visual = 0.01 * features[side][index] * mask[::4, ::4]
+                vectors.append(torch.cat((visual, dense_offsets(landmarks[side][index], mask))).flatten(1))
+            products = vectors[0].T @ vectors[1]
+            weights = (200 * products).softmax(dim=1) * (products != 0)
+            results[index] += (weights @ makeup[index].flatten(1).T).T.view_as(results[index])
+    return results
+
+
+def morphing_inputs(values: int = 2) -> tuple[list[Tensor], Tensor, list[Tensor], list[Tensor]]:
+    _, _, *sides = doubles(pairs(3))
+    features = [(3 * torch.randn(3, 8, 16, 16).double()).requires_grad_() for _ in range(2)]
+    makeup = torch.randn(3, values, 16, 16).double().requires_grad_()
+    return features, makeup, sides[:2], sides[2:]
+
+
+@pytest.mark.parametrize("values", [2, 16])
+def test_sparse_morphing_equals_dense_with_gradients(values: int) -> None:
+    features, makeup, masks, landmarks = morphing_inputs(values)
+    sparse, dense = morph(*features, makeup, *masks, *landmarks), dense_morph(features, makeup, masks, landmarks)
+    assert dense.abs().max() > 0.5
+    assert_matches(sparse, dense, 1e-9)
+    weight = torch.randn_like(dense)
+    ours = torch.autograd.grad((sparse * weight).sum(), [*features, makeup])
+    plain = torch.autograd.grad((dense * weight).sum(), [*features, makeup])
+    for actual, expected in zip(ours, plain):
+        assert expected.abs().max() > 1e-3
+        assert_matches(actual, expected, 1e-9)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("whole_batch", [False, True])
+def test_empty_region_contributes_nothing(side: int, whole_batch: bool) -> None:
+    features, makeup, masks, landmarks = morphing_inputs()
+    masks[side] = masks[side].clone()
+    masks[side][slice(None) if whole_batch else 1, 0] = 0
+    morphed = morph(*features, makeup, *masks, *landmarks)
+    assert_matches(morphed, dense_morph(features, makeup, masks, landmarks), 1e-9)
+    lips = masks[0][1, 0, ::4, ::4].bool() & ~masks[0][1, 1:, ::4, ::4].bool().any(dim=0)
+    assert (morphed[1][:, lips] == 0).all()
+    assert all(grad.isfinite().all() for grad in torch.autograd.grad(morphed.sum(), [*features, makeup]))
+
+
+def test_regions_that_fill_the_image_or_nothing_are_legal() -> None:
+    features, makeup, masks, landmarks = morphing_inputs()
+    full = [torch.ones_like(mask) for mask in masks]
+    assert_matches(morph(*features, makeup, *full, *landmarks), dense_morph(features, makeup, full, landmarks), 1e-9)
+    morphed = morph(*features, makeup, *(0 * mask for mask in masks), *landmarks)
+    assert (morphed == 0).all()
+    assert all(grad.isfinite().all() for grad in torch.autograd.grad(morphed.sum(), [*features, makeup]))
+
+
+def test_morphing_stays_in_float32_under_autocast() -> None:
+    features, makeup, masks, landmarks = morphing_inputs()
+    narrow = [tensor.detach().bfloat16() for tensor in (*features, makeup)]
+    with torch.autocast("cpu", torch.bfloat16):
+        morphed = morph(*narrow, *masks, *landmarks)
+    assert morphed.dtype == torch.float32
+    # The inputs are rounded; the arithmetic is not.
+    exact = dense_morph([narrow[0].double(), narrow[1].double()], narrow[2].double(), masks, landmarks)
+    assert_matches(morphed.double(), exact, 1e-3)
+
+
+# --- the generator -------------------------------------------------------------------------------------------------
+
+
+def test_batch_of_four_published_pairs_equals_four_batches_of_one(generator: Generator, cases: dict) -> None:
+    singles = [batch(cases[case], swapped=swapped) for case in "ab" for swapped in (False, True)]
+    joined = [torch.cat(tensors) for tensors in zip(*singles)]
+    with torch.no_grad():
+        together = torch.cat(generator.makeup_matrices(*joined), dim=1)
+        alone = torch.cat([torch.cat(generator.makeup_matrices(*single), dim=1) for single in singles])
+    assert_matches(together, alone, 1e-3)  # values up to 10; other shapes, other order of the float32 sums
+
+
+def test_batch_equals_its_samples_exactly_but_for_rounding() -> None:
+    network, joined = Generator(width=8, bottlenecks=2).double(), doubles(pairs(4))
+    with torch.no_grad():
+        together = network(*joined)
+        alone = torch.cat([network(*(tensor[i : i + 1] for tensor in joined)) for i in range(4)])
+    assert_matches(together, alone, 1e-9)
+
+
+@pytest.mark.parametrize("makeup_channels", [1, 32])
+@pytest.mark.parametrize("bottlenecks", [1, 3])
+def test_variants_have_the_promised_shapes(makeup_channels: int, bottlenecks: int) -> None:
+    network = Generator(8, bottlenecks, makeup_channels=makeup_channels)
+    inputs = [tensor[..., :48] if tensor.ndim == 4 else tensor for tensor in pairs(2)]  # height is not width
+    gamma, beta = network.makeup_matrices(*inputs)
+    assert gamma.shape == beta.shape == (2, makeup_channels, 16, 12)
+    transfer = network(*inputs)
+    assert transfer.shape == inputs[0].shape and transfer.abs().max() <= 1
+    assert len(network.manet.before) == bottlenecks // 2
+    assert (network.apply_makeup(inputs[0], 0 * gamma, 0 * beta) - transfer).abs().max() > 1e-3
+
+
+def test_every_parameter_learns() -> None:
+    network = Generator(8, 2, hint_channels=2)
+    inputs = pairs(2)
+    network(*inputs, hints=torch.randn(2, 2, 64, 64)).square().mean().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
+
+
+def test_residual_output_starts_as_the_identity_and_keeps_its_bound() -> None:
+    network, inputs = Generator(8, 2, output="residual", bound=0.25), pairs(2)
+    with torch.no_grad():
+        assert_matches(network(*inputs), inputs[0], 1e-3)
+        assert not torch.equal(network(*inputs), inputs[0])
+        nn.init.normal_(network.manet.last.weight, std=10.0)
+        changed = network(*inputs)
+    assert changed.abs().max() <= 1
+    assert 0.2 < (changed - inputs[0]).abs().max() <= 0.25 + 1e-6
+
+
+def test_hints_start_as_no_hints_and_are_optional() -> None:
+    hinted, inputs, hints = Generator(8, 2, hint_channels=3), pairs(2), torch.randn(2, 3, 64, 64)
+    plain = Generator(8, 2)
+    shared = {name: value for name, value in hinted.state_dict().items() if name != "manet.hints.weight"}
+    plain.load_state_dict(shared)
+    with torch.no_grad():
+        without = hinted(*inputs)
+        assert torch.equal(without, plain(*inputs))
+        assert_matches(hinted(*inputs, hints=hints), without, 1e-6)
+        nn.init.normal_(hinted.manet.hints.weight, std=0.1)
+        assert torch.equal(hinted(*inputs), without)
+        transfer = hinted(*inputs, hints=hints)
+        gamma, beta = hinted.makeup_matrices(*inputs, hints=hints)
+        assert torch.equal(hinted.apply_makeup(inputs[0], gamma, beta, hints), transfer)
+    assert (transfer - without).abs().max() > 1e-2
+
+
+def test_autocast_and_channels_last_stay_close_to_float32() -> None:
+    network = Generator(16, 2).eval()
+    inputs = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in pairs(2)]
+    with torch.no_grad():
+        exact = network(*inputs)
+        network.to(memory_format=torch.channels_last)
+        assert_matches(network(*inputs), exact, 1e-3)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(*inputs)
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).abs().mean() < 0.02  # bfloat16 keeps 8 bits; seen 0.007 on outputs in [-1,1]
+
+
+@pytest.mark.parametrize(
+    ("index", "change", "message"),
+    [
+        (0, lambda x: x[:, :, :62], r"source has shape \(2, 3, 62, 64\); expected \(N,3,H,W\), H and W divisible by 4"),
+        (1, lambda x: x[:1], r"reference has shape \(1, 3, 64, 64\); expected \(2, 3, 64, 64\)"),
+        (2, lambda x: x[:, :1], "source_masks has shape"),
+        (3, lambda x: x[..., ::4, ::4], "reference_masks has shape"),
+        (4, lambda x: x.mT, "source_landmarks has shape"),
+        (5, lambda x: x[:, :5], "reference_landmarks has shape"),
+    ],
+)
+def test_wrong_shapes_are_refused(index: int, change, message: str) -> None:
+    inputs = pairs(2)
+    inputs[index] = change(inputs[index])
+    with pytest.raises(ValueError, match=message):
+        Generator(8, 2)(*inputs)
+
+
+def test_wrong_hints_matrices_and_options_are_refused() -> None:
+    inputs, hints = pairs(2), torch.zeros(2, 3, 64, 64)
+    with pytest.raises(ValueError, match="hint_channels=0"):
+        Generator(8, 2)(*inputs, hints=hints)
+    with pytest.raises(ValueError, match="hints has shape"):
+        Generator(8, 2, hint_channels=4)(*inputs, hints=hints)
+    with pytest.raises(ValueError, match="gamma has shape"):
+        Generator(8, 2).apply_makeup(inputs[0], hints, hints)
+    for options in ({"output": "paint"}, {"bound": 0.0}, {"makeup_channels": 7}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            Generator(8, 2, **options)
+
+
+# --- regularizer, discriminator, initialization, loading -------------------------------------------------------------
+
+
+def test_regularizer_and_discriminator_shapes() -> None:
+    image = torch.randn(1, 3, 256, 256).clamp(-1, 1)
+    assert Discriminator(width=8)(image).shape == (1, 1, 30, 30)
+    assert Discriminator(width=8, layers=2)(image).shape == (1, 1, 62, 62)
+    assert Regularizer(1, 8, 4)(image[..., :64, :48]).shape == (1, 3, 64, 48)
+    for network in (Discriminator(8), Regularizer(1, 8, 4)):
+        with pytest.raises(ValueError, match=r"expected \(N,3,H,W\)"):
+            network(image[:, :1])
+
+
+def test_initialize_draws_xavier_and_renews_spectral_norms() -> None:
+    network = Generator(16, 2)
+    weight = network.manet.before[0].conv1.weight
+    before = weight.detach().clone()
+    assert initialize(network) is network
+    assert not torch.equal(weight, before)
+    fan = 64 * 9
+    assert weight.std().item() == pytest.approx((2 / (fan + fan)) ** 0.5, rel=0.05)
+    discriminator = initialize(Discriminator(8).eval())
+    assert not discriminator.convs[2].training
+    for conv in discriminator.convs:
+        assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_loading_is_strict(published: dict, kind: str) -> None:
+    entries = published[kind]
+    name = next(name for name in entries if name.endswith("weight") or name.endswith("weight_bar"))
+    with pytest.raises(ValueError, match=f"not a published {kind}: missing 1 keys: {name}"):
+        load_published(kind, {key: value for key, value in entries.items() if key != name})
+    with pytest.raises(ValueError, match="unexpected 1 keys: extra.weight"):
+        load_published(kind, entries | {"extra.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match=f"{name} has shape \\(1,\\)"):
+        load_published(kind, entries | {name: torch.zeros(1)})
+    with pytest.raises(ValueError, match="expected one of 'generator', 'regularizer', 'discriminator'"):
+        load_published("G", entries)
+
+
+def test_loading_drops_the_unused_entries_and_reads_files(published: dict, tmp_path: Path) -> None:
+    entries = published["generator"]
+    assert entries.keys() >= UNUSED
+    without = load_published("generator", {name: value for name, value in entries.items() if name not in UNUSED})
+    torch.save(entries, tmp_path / "G.pth")
+    loaded = load_published("generator", tmp_path / "G.pth")
+    assert not loaded.training
+    assert all(torch.equal(value, without.state_dict()[name]) for name, value in loaded.state_dict().items())
+    with pytest.raises(ValueError, match="unexpected 4 keys"):
+        load_published("regularizer", published["regularizer"] | {name: entries[name] for name in UNUSED})
