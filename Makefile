@@ -58,7 +58,7 @@ lock: setup ## write requirements.lock anew from pyproject.toml
 	printf '%s\n' torch==2.11.0 torchvision==0.26.0 'numpy<2' | $(VENV)/uv pip compile pyproject.toml \
 	  --universal --python-version 3.11 --all-extras --no-header --no-annotate --no-emit-index-url \
 	  --constraint /dev/stdin --output-file requirements.lock --quiet $(LOCK_ARGS)
-	sed -i.old '/^-/d' requirements.lock && rm requirements.lock.old
+	sed -i.old '/^-/d; /^$$/d' requirements.lock && rm requirements.lock.old
 	@! grep -n '://\| @ ' requirements.lock || { echo "requirements.lock names an address: a package must come from the registry." >&2; exit 1; }
 
 clean: ## remove caches and the .venv link (the shared environment, data and results stay)

@@ -25,7 +25,6 @@ ALLOWED: dict[str, set[str]] = {
     "protection": {"models", "faces", "images", "assets", "recognizers"},
     "results": {"paths"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets"},
-    "services": {"images"},
     "figures": {"results"},
     "widgets": {"protection", "evaluation", "figures"},
     "pipeline": {"paths", "results"},

@@ -269,15 +269,26 @@ def test_every_parameter_learns() -> None:
     assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
 
 
-def test_residual_output_starts_as_the_identity_and_keeps_its_bound() -> None:
+def test_residual_output_starts_from_the_carried_colours_and_keeps_its_bound() -> None:
     network, inputs = Generator(8, 2, output="residual", bound=0.25), pairs(2)
     with torch.no_grad():
-        assert_matches(network(*inputs), inputs[0], 1e-3)
-        assert not torch.equal(network(*inputs), inputs[0])
+        start = network.start(*inputs)
+        assert (start - inputs[0]).abs().max() > 0.05
+        assert_matches(network(*inputs), start, 1e-3)
+        assert not torch.equal(network(*inputs), start)
         nn.init.normal_(network.manet.last.weight, std=10.0)
         changed = network(*inputs)
     assert changed.abs().max() <= 1
-    assert 0.2 < (changed - inputs[0]).abs().max() <= 0.25 + 1e-6
+    assert 0.2 < (changed - start).abs().max() <= 0.25 + 1e-6
+
+
+def test_residual_output_starts_as_the_identity_where_no_region_is_seen() -> None:
+    network, inputs = Generator(8, 2, output="residual"), pairs(2)
+    matrices = torch.zeros(2, 1, 16, 16)
+    inputs[2] = 0 * inputs[2]
+    with torch.no_grad():
+        assert_matches(network(*inputs), inputs[0], 1e-3)
+        assert_matches(network.apply_makeup(inputs[0], matrices, matrices), inputs[0], 1e-3)
 
 
 def test_hints_start_as_no_hints_and_are_optional() -> None:
@@ -374,7 +385,7 @@ def test_loading_is_strict(published: dict, kind: str) -> None:
     name = next(name for name in entries if name.endswith("weight") or name.endswith("weight_bar"))
     with pytest.raises(ValueError, match=f"not a published {kind}: missing 1 keys: {name}"):
         load_published(kind, {key: value for key, value in entries.items() if key != name})
-    with pytest.raises(ValueError, match="unexpected 1 keys: extra.weight"):
+    with pytest.raises(ValueError, match=r"unexpected 1 keys: extra\.weight"):
         load_published(kind, entries | {"extra.weight": torch.zeros(1)})
     with pytest.raises(ValueError, match=f"{name} has shape \\(1,\\)"):
         load_published(kind, entries | {name: torch.zeros(1)})

@@ -109,13 +109,23 @@ def test_reproduce_takes_the_preset():
 
 
 @needs_make
-def test_make_names_the_mirror_beside_the_checkout_only_when_unset():
-    reveal = ["--eval", "reveal: ; @echo [$$AMTGAN_ASSET_MIRROR]", "reveal"]
-    beside = ROOT / ".." / "shared" / "assets"
-    expected = f"[{beside}]" if beside.is_dir() else "[]"
-    assert make(*reveal, AMTGAN_ASSET_MIRROR=None).stdout.strip() == expected
-    assert make(*reveal, AMTGAN_ASSET_MIRROR="/elsewhere").stdout.strip() == "[/elsewhere]"
-    assert make(*reveal, AMTGAN_ASSET_MIRROR="").stdout.strip() == "[]"
+@pytest.mark.parametrize(
+    ("beside", "value", "expected"),
+    [
+        (True, None, "{checkout}/../shared/assets"),
+        (False, None, ""),
+        (True, "/elsewhere", "/elsewhere"),
+        (True, "", ""),
+    ],
+)
+def test_make_names_the_mirror_beside_the_checkout_only_when_unset(tmp_path, beside, value, expected):
+    checkout = tmp_path / "a checkout"
+    checkout.mkdir()
+    if beside:
+        (tmp_path / "shared" / "assets").mkdir(parents=True)
+    reveal = ["--no-print-directory", "--eval", "reveal: ; @echo [$$AMTGAN_ASSET_MIRROR]", "reveal"]
+    run = make("-C", str(checkout), "-f", str(ROOT / "Makefile"), *reveal, AMTGAN_ASSET_MIRROR=value)
+    assert run.stdout.strip() == f"[{expected.format(checkout=checkout)}]", run.stderr
 
 
 def fake_interpreters(folder: Path, **scripts: str) -> str:

@@ -116,8 +116,8 @@ class Generator(nn.Module):
     Args:
         width: channels of the first convolution; 64 is published.
         bottlenecks: residual blocks of MANet, half of them (rounded down) before the makeup; 6 is published.
-        output: "redraw" draws every pixel anew through tanh (published); "residual" adds a bounded change to the
-            source, which is the identity at initialisation.
+        output: "redraw" draws every pixel anew through tanh (published); "residual" adds a bounded change to
+            the source in the reference's colours (``start``), a change that is nearly zero at initialisation.
         bound: largest change of a pixel with output="residual", in units of the [-1,1] range.
         makeup_channels: channels of each makeup matrix: 1 (published, one number a position) or 4*width.
         hint_channels: channels of the optional hints, 0 for none. Their convolution starts at zero.
