@@ -20,7 +20,7 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test lint reproduce lab gpu-pack lock clean
+.PHONY: help setup test lint reproduce lab lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -48,9 +48,6 @@ reproduce: setup ## run the notebooks in order and write tables and figures (PRE
 
 lab: setup ## open JupyterLab (LAB_ARGS="--no-browser")
 	$(VENV)/python -m jupyterlab $(LAB_ARGS)
-
-gpu-pack: setup ## pack crops, masks and recogniser weights for a machine with a GPU
-	$(VENV)/python -m amtgan_lib gpu-pack
 
 # numpy<2 with the rest makes the set that everything here was measured with. Versions already locked are kept where
 # pyproject.toml allows it (LOCK_ARGS=--upgrade takes the newest). Options that carry addresses are taken out.

@@ -31,6 +31,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "assets": Command("amtgan_lib.assets.commands:COMMANDS", "photographs and weights: list, fetch, verify, import"),
+    "pipeline": Command("amtgan_lib.pipeline.commands:pipeline", "run the notebooks of a preset in order"),
 }
 
 

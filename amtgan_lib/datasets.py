@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import assets, faces
@@ -158,6 +159,17 @@ class FaceSet:
         arrays = (array[index] for array in (self.images, self.masks, self.landmarks, self.points))
         return FaceSet(self.manifest.iloc[index].reset_index(drop=True), *arrays)
 
+    def resized(self, size: int) -> FaceSet:
+        """The same faces at another size: images area-averaged, masks by majority, points scaled along."""
+        if size == self.size:
+            return self
+        factor = size / self.size
+        images = [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX)) for image in self.images]
+        masks = torch.from_numpy(self.masks).float()
+        masks = torch.nn.functional.interpolate(masks, (size, size), mode="area") >= 0.5
+        landmarks, points = ((array + 0.5) * factor - 0.5 for array in (self.landmarks, self.points))
+        return FaceSet(self.manifest, np.stack(images), masks.numpy(), landmarks.round(), points)
+
     def batch(self, index: Iterable[int] | slice = slice(None)) -> FaceBatch:
         """Items as float tensors, images in [-1, 1]."""
         index = index if isinstance(index, slice) else np.asarray(list(index))
@@ -213,8 +225,6 @@ def _crop(row: dict, size: int) -> faces.FaceCrop:
     crop = faces.detect_one(photo, size)
     if not row["parse_asset"]:
         return crop
-    from PIL import Image
-
     parse_map = np.asarray(Image.open(_file(row["parse_asset"])))
     return crop.with_parse(parse_map, photo.size, row["parse_order"])
 
@@ -222,3 +232,95 @@ def _crop(row: dict, size: int) -> faces.FaceCrop:
 def _file(relative: str) -> Path:
     asset = next(asset for asset in assets.table() if asset.relative == relative)
     return assets.fetch(asset, progress=False)
+
+
+# ---------------------------------------------------------------- parts of an experiment
+
+
+def default_target(faces_at_hand: FaceSet) -> str:
+    """The London person (consenting, CC BY 4.0) with the smallest checksum among those with both photos."""
+    london = faces_at_hand.manifest[faces_at_hand.manifest["set"] == "london"]
+    both = [person for person, rows in london.groupby("person") if set(rows["part"]) == {"source", "other"}]
+    if not both:
+        raise faces.FaceError("no London person has both photos here, so there is no target; fetch the group 'london'")
+    return min(both, key=lambda person: zlib.crc32(person.encode()))
+
+
+def training_parts(faces_at_hand: FaceSet, target: str) -> tuple[FaceBatch, FaceSet, FaceSet]:
+    """The target's photo for the loss, the sources and the makeup references of training.
+
+    Sources are all photos of training people but the target; test people and the target's other photo, which the
+    metric uses, are left out.
+    """
+    manifest = faces_at_hand.manifest
+    chosen = (manifest["split"] == "train") & (manifest["person"] != target)
+    chosen &= manifest["part"].isin(["source", "other", "plain"])
+    references = faces_at_hand.where(part="reference", split="train")
+    loss_photo = faces_at_hand.where(person=target, part=_loss_part(target))
+    if not len(loss_photo) or not len(references):
+        raise faces.FaceError(f"training needs a photo of {target} and makeup references; have {len(references)}")
+    return loss_photo.batch([0]), faces_at_hand.rows(np.flatnonzero(chosen)), references
+
+
+def target_photo(faces_at_hand: FaceSet, target: str) -> FaceSet:
+    """The target's photo for the metric: another one than the loss saw."""
+    part = "other" if _loss_part(target) == "source" else "target_metric"
+    return faces_at_hand.where(person=target, part=part)
+
+
+def _loss_part(target: str) -> str:
+    return "target" if target.startswith("celeba_hq_target/") else "source"
+
+
+def test_pairs(manifest: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
+    """What is protected and judged: each test person's source photo with a test makeup reference, in turn.
+
+    Columns: probe (file name), person, source, other, reference (assets). ``limit`` keeps the first so many people.
+    """
+    photos = manifest[(manifest["set"] == "celeba_hq") & (manifest["split"] == "test")]
+    wide = photos.pivot(index="person", columns="part", values="asset").dropna()
+    references = manifest[(manifest["part"] == "reference") & (manifest["split"] == "test")]["asset"].tolist()
+    if not references or not len(wide):
+        raise faces.FaceError(f"the test needs people and references; have {len(wide)} and {len(references)}")
+    wide = wide.reset_index().rename_axis(columns=None).head(limit or len(wide))
+    wide["reference"] = [references[position % len(references)] for position in range(len(wide))]
+    wide["probe"] = [person.replace("/", "-") + ".png" for person in wide["person"]]
+    return wide[["probe", "person", "source", "other", "reference"]]
+
+
+def file_of(asset: str) -> Path:
+    """The file of a manifest's asset, fetched when it is not at hand."""
+    return _file(asset)
+
+
+def with_files(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Test pairs with the files of their assets in the columns source and reference."""
+    files = {column: [str(file_of(asset)) for asset in pairs[column]] for column in ("source", "reference")}
+    return pairs.assign(**files)
+
+
+def file_crop(asset: str) -> faces.FaceCrop:
+    """The crop of a manifest's photo, with the masks of its parse map where it has one."""
+    table = available_manifest().set_index("asset").loc[[asset]].reset_index()
+    return _crop(table.to_dict("records")[0], 256)
+
+
+def limited(manifest: pd.DataFrame, people: int) -> pd.DataFrame:
+    """The photos of the first ``people`` people of each set, part and split; all of them for 0."""
+    if not people:
+        return manifest
+    names = manifest[["set", "split", "person"]].drop_duplicates()
+    kept = names.groupby(["set", "split"], sort=False).head(people)["person"]
+    return manifest[manifest["person"].isin(kept)].reset_index(drop=True)
+
+
+def found_table(manifest: pd.DataFrame, face_set: FaceSet) -> pd.DataFrame:
+    """Photos and faces found, per set."""
+    photos, found = (table.groupby("set").size() for table in (manifest, face_set.manifest))
+    return pd.DataFrame({"photos": photos, "found": found}).fillna(0).astype(int)
+
+
+def examples(face_set: FaceSet, each: int) -> list[list[str]]:
+    """Assets to look at: ``each`` photos of every set, spread over it."""
+    groups = [rows["asset"].tolist() for _, rows in face_set.manifest.groupby("set")]
+    return [[assets_of[i * len(assets_of) // each] for i in range(each)] for assets_of in groups]

@@ -5,5 +5,15 @@ from amtgan_lib.models.generator import Generator
 from amtgan_lib.models.initialization import count_parameters, initialize
 from amtgan_lib.models.published import load_published
 from amtgan_lib.models.regularizer import Regularizer
+from amtgan_lib.models.stored import load_generator, save_generator
 
-__all__ = ["Discriminator", "Generator", "Regularizer", "count_parameters", "initialize", "load_published"]
+__all__ = [
+    "Discriminator",
+    "Generator",
+    "Regularizer",
+    "count_parameters",
+    "initialize",
+    "load_generator",
+    "load_published",
+    "save_generator",
+]

@@ -140,6 +140,14 @@ class Generator(nn.Module):
             raise ValueError(f"makeup_channels is {makeup_channels}; expected 1 or 4*width = {4 * width}")
         if not 0 < bound <= 2:
             raise ValueError(f"bound is {bound}; expected a number in (0, 2], in units of the [-1,1] range")
+        self.built = {
+            "width": width,
+            "bottlenecks": bottlenecks,
+            "output": output,
+            "bound": bound,
+            "makeup_channels": makeup_channels,
+            "hint_channels": hint_channels,
+        }
         self.output, self.bound, self.hint_channels = output, bound, hint_channels
         self.mdnet = MDNet(width, makeup_channels)
         self.manet = MANet(width, bottlenecks, hint_channels)

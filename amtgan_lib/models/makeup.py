@@ -15,7 +15,8 @@ from amtgan_lib.models.morphing import STRIDE, morph
 # larger ones lose where the eye shadow sits.
 BLUR = (None, None, 4.0)
 SOFTNESS = (1.0, 6.0, 4.0)
-LIKENESS = 2.0  # standard deviations of skin colour within which a pixel counts as skin (hair, glasses and beards do not)
+# Standard deviations of skin colour within which a pixel counts as skin (hair, glasses and beards do not).
+LIKENESS = 2.0
 
 
 def colour_transfer(
@@ -34,15 +35,17 @@ def colour_transfer(
     """
     landmarks = (source_landmarks, reference_landmarks)
     scale = source.shape[-1] / 128
-    skin_like = _skin_likeness(source, source_masks[:, 1:2])
+    source_skin = _skin_likeness(source, source_masks[:, 1:2])
+    reference_skin = _skin_likeness(reference, reference_masks[:, 1:2])
     change = torch.zeros_like(source)
     for region in (1, 2, 0):
         inside, other = source_masks[:, region : region + 1], reference_masks[:, region : region + 1]
-        members = inside if region == 0 else inside * skin_like
+        members = inside if region == 0 else inside * source_skin
         present = (members.sum((2, 3), keepdim=True) > 0) & (other.sum((2, 3), keepdim=True) > 0)
         soft = blur(members, SOFTNESS[region] * scale) * present
         if BLUR[region] is None:
-            shift = _mean(reference, other) - _mean(source, members)
+            others = other if region == 0 else other * reference_skin
+            shift = _mean(reference, others) - _mean(source, members)
         else:
             shift = _morphed_shift(source, reference, inside, other, soft, landmarks, BLUR[region] * scale)
         change = change * (1 - soft) + strength[region] * soft * shift
@@ -66,8 +69,14 @@ def _morphed_shift(
     carried = morph(nothing, nothing, values, asked, other, *landmarks)
     # The last value counts how much of the attention fell into the region; the rest carries no colour.
     colours = carried[:, :3] / carried[:, 3:].clamp_min(1e-4)
-    colours = F.interpolate(colours, size=source.shape[2:], mode="bilinear", align_corners=False)
-    return colours - _low_pass(source, inside, sigma)
+    return _between_samples(colours) - _low_pass(source, inside, sigma)
+
+
+def _between_samples(samples: Tensor) -> Tensor:
+    """(N,C,h,w) taken at every fourth pixel, from the first on, back to (N,C,4h,4w) with each sample in its place."""
+    height, width = (STRIDE * (side - 1) + 1 for side in samples.shape[2:])
+    full = F.interpolate(samples, size=(height, width), mode="bilinear", align_corners=True)
+    return F.pad(full, (0, STRIDE - 1, 0, STRIDE - 1), mode="replicate")
 
 
 def _skin_likeness(image: Tensor, skin: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from amtgan_lib.recognizers.table import (
     PUBLISHED,
     RecognizerSpec,
     families,
+    partition,
     refuse_overlap,
     spec,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "build",
     "families",
     "load",
+    "partition",
     "refuse_overlap",
     "spec",
 ]

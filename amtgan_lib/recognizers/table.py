@@ -164,3 +164,21 @@ def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split
         judged = ", ".join(f"{row.name} (family {row.family})" for row in guilty)
         trained = ", ".join(f"{row.name} (family {row.family})" for row in train)
         raise ValueError(f"{judged} cannot judge under the {split!r} split, because training uses {trained}.")
+
+
+def partition(split: str, held_out: str, names: Iterable[str] = OPEN) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return (those that train, those held out as judges) of ``names``.
+
+    Under "family" ``held_out`` is a family: the honest split, since relatives share what fools them. Under "leave one
+    out", the protocol of the paper, it is one name. Raises ValueError where nothing is left on a side.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
+    names = tuple(names)
+    judges = tuple(name for name in names if held_out == (spec(name).family if split == "family" else name))
+    train = tuple(name for name in names if name not in judges)
+    if not judges or not train:
+        choices = sorted({spec(name).family for name in names}) if split == "family" else names
+        raise ValueError(f"held_out is {held_out!r}; under the split {split!r} choose one of {', '.join(choices)}")
+    refuse_overlap(train, judges, split)
+    return train, judges

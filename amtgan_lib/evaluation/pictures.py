@@ -1,0 +1,98 @@
+"""Picture files in: faces as a recogniser gets them, and what protection did to the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from amtgan_lib import faces, losses
+from amtgan_lib.images import open_photo, to_tensor
+from amtgan_lib.recognizers import Recognizer
+
+REGIONS = ("lip", "skin", "eyes")
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Faces read from files: crops (N,3,S,S) in [-1,1], points (N,5,2), and which files had a face at all.
+
+    A file in which no face is found keeps a black crop and ``found`` False: its embedding is NaN, and it counts as
+    neither accepted as the target nor hidden from its owner (never in the method's favour).
+    """
+
+    image: Tensor
+    points: Tensor
+    found: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+def read_probes(files: Iterable[str | Path], size: int = 256) -> Probes:
+    """Find the largest face of every file."""
+    crops, points, found = [], [], []
+    for file in files:
+        faces_found = faces.detect(file, size)
+        found.append(bool(faces_found))
+        crops.append(faces_found[0].image if faces_found else torch.full((3, size, size), -1.0))
+        points.append(faces_found[0].points if faces_found else torch.zeros(5, 2))
+    return Probes(torch.stack(crops), torch.stack(points), np.array(found))
+
+
+@torch.no_grad()
+def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True, batch: int = 32) -> np.ndarray:
+    """Unit vectors (N, D); NaN rows where no face was found. ``aligned=False`` shows the whole crop (a quirk)."""
+    out = []
+    for start in range(0, len(probes), batch):
+        index = slice(start, start + batch)
+        # A missing face keeps its row: any valid points will do, the row is overwritten below.
+        points = torch.where(
+            torch.from_numpy(probes.found[index])[:, None, None],
+            probes.points[index],
+            torch.as_tensor(faces.CROP_TEMPLATE[:, ::-1].copy() * probes.image.shape[-1], dtype=torch.float32),
+        )
+        out.append(recognizer.embed(probes.image[index], points if aligned else None).cpu().numpy())
+    vectors = np.concatenate(out)
+    vectors[~probes.found] = np.nan
+    return vectors
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def quality(clean: str | Path, protected: str | Path) -> dict[str, float]:
+    """PSNR (dB) and SSIM of two picture files of one size, as the paper measures them (scikit-image, 8 bit)."""
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    first, second = open_photo(clean).rgb, open_photo(protected).rgb
+    if first.shape != second.shape:
+        raise ValueError(f"{clean} is {first.shape[:2]}, {protected} is {second.shape[:2]}: not one framing")
+    return {
+        "psnr": float(peak_signal_noise_ratio(first, second, data_range=255)) if (first != second).any() else np.inf,
+        "ssim": float(structural_similarity(first, second, channel_axis=2, data_range=255)),
+    }
+
+
+def makeup_distance(picture: str | Path, at: faces.FaceCrop, reference: faces.FaceCrop) -> dict[str, float]:
+    """How far the colours of lip, skin and eyes lie from the reference's (1-Wasserstein, levels 0-255).
+
+    The regions are those of ``at``, the clean photo's face, so that both pictures are measured on the same pixels.
+    """
+    crop = at.resample(open_photo(picture))
+    regions = {}
+    for index, name in enumerate(REGIONS):
+        masks = at.masks[index : index + 1, None], reference.masks[index : index + 1, None]
+        regions[name] = float(losses.histogram_distance(crop[None], reference.image[None], *masks))
+    return regions
+
+
+def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:
+    """Files as whole pictures, unaligned and uncropped: what the published code shows its recognisers."""
+    tensors = [to_tensor(Image.fromarray(open_photo(file).rgb).resize((size, size))) for file in files]
+    return Probes(torch.stack(tensors), torch.zeros(len(tensors), 5, 2), np.ones(len(tensors), bool))

@@ -1,0 +1,129 @@
+"""Scores, thresholds, rates and their intervals: numpy in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+FARS = (0.1, 0.01, 0.001)
+
+
+def verification_scores(probes: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Cosines (P, G) of unit vectors (P, D) and (G, D)."""
+    if probes.ndim != 2 or gallery.ndim != 2 or probes.shape[1] != gallery.shape[1]:
+        raise ValueError(f"expected (P, D) and (G, D), got {probes.shape} and {gallery.shape}")
+    return probes @ gallery.T
+
+
+def impostor_scores(scores: np.ndarray, probe_ids: Sequence[str], gallery_ids: Sequence[str]) -> np.ndarray:
+    """The entries of a (P, G) score matrix that compare different people, flat, without NaN."""
+    different = np.asarray(probe_ids)[:, None] != np.asarray(gallery_ids)[None]
+    values = scores[different]
+    return values[~np.isnan(values)]
+
+
+def calibrate(impostors: np.ndarray, fars: Sequence[float] = FARS) -> dict[float, float]:
+    """Thresholds {far: cosine}: the smallest cosine that at most a share ``far`` of the impostor pairs exceeds."""
+    if np.isnan(impostors).any():
+        raise ValueError("impostor scores hold NaN; leave pairs without a face out (impostor_scores does)")
+    if len(impostors) * min(fars) < 1:
+        raise ValueError(f"{len(impostors)} impostor pairs cannot resolve a false accept rate of {min(fars)}")
+    ordered = np.sort(impostors)[::-1]
+    return {far: float(ordered[int(np.floor(far * len(ordered)))]) for far in fars}
+
+
+def calibration_interval(
+    scores: np.ndarray, far: float, repeats: int = 200, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Bootstrap interval of a threshold, resampling people (pairs that share a person are not independent).
+
+    ``scores`` (P, P): the same people in the same order on both sides; the diagonal is left out.
+    """
+    draw = np.random.default_rng(seed)
+    thresholds = []
+    for _ in range(repeats):
+        people = draw.integers(0, len(scores), len(scores))
+        pairs = scores[np.ix_(people, people)][people[:, None] != people[None]]
+        thresholds.append(np.nanquantile(pairs, 1 - far))
+    tail = (1 - level) / 2
+    return float(np.quantile(thresholds, tail)), float(np.quantile(thresholds, 1 - tail))
+
+
+def equal_error_rate(genuine: np.ndarray, impostors: np.ndarray) -> float:
+    """The error rate at the threshold where false accepts and false rejects are equally frequent."""
+    thresholds = np.unique(np.concatenate([genuine, impostors]))
+    rejects = np.searchsorted(np.sort(genuine), thresholds, "left") / len(genuine)
+    accepts = 1 - np.searchsorted(np.sort(impostors), thresholds, "left") / len(impostors)
+    best = np.argmin(np.abs(rejects - accepts))
+    return float((rejects[best] + accepts[best]) / 2)
+
+
+def attack_success(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Which probes are accepted: cosine above the threshold; NaN (no face) is not accepted."""
+    return np.nan_to_num(scores, nan=-2.0) > threshold
+
+
+def hidden(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Which probes are refused as their owner: cosine at most the threshold; NaN (no face) does not count."""
+    return np.nan_to_num(scores, nan=2.0) <= threshold
+
+
+def retrieved(scores: np.ndarray, owner: np.ndarray, rank: int) -> np.ndarray:
+    """Which probes have their owner's gallery photo (column ``owner``) among the ``rank`` nearest; NaN rows do."""
+    own = np.take_along_axis(scores, owner[:, None], axis=1)
+    nearer = (scores > own).sum(axis=1)
+    return (nearer < rank) | np.isnan(own[:, 0])
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927), sensible at 0 and 1 too."""
+    if n == 0:
+        return float("nan"), float("nan")
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(values: np.ndarray, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap 95 % interval of a mean, NaN left out."""
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return float("nan"), float("nan")
+    draw = np.random.default_rng(seed)
+    means = values[draw.integers(0, len(values), (repeats, len(values)))].mean(axis=1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+# ---------------------------------------------------------------- one method on one recogniser
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What a recogniser knows: other photos of the probes' owners and of other people, and of the target."""
+
+    vectors: np.ndarray  # (G, D)
+    owner: np.ndarray  # (P,) column of each probe's owner
+    target: np.ndarray  # (D,) a photo of the target that training never saw
+
+
+def success_scores(probes: np.ndarray, gallery: Gallery) -> pd.DataFrame:
+    """Raw scores of every probe: cosine to the target, to its owner's other photo, and its owner's rank (1 best)."""
+    scores = verification_scores(probes, gallery.vectors)
+    own = np.take_along_axis(scores, gallery.owner[:, None], axis=1)[:, 0]
+    rank = (scores > own[:, None]).sum(axis=1) + 1.0
+    rank[np.isnan(own)] = 1.0  # no face found: not to the method's credit
+    return pd.DataFrame({"target": probes @ gallery.target, "owner": own, "owner_rank": rank})
+
+
+def success_rates(scores: pd.DataFrame, threshold: float) -> dict[str, np.ndarray]:
+    """Which probes count, per metric of the table: impersonation and dodging at the threshold, rank-1, rank-5."""
+    return {
+        "impersonation": attack_success(scores["target"].to_numpy(), threshold),
+        "dodging": hidden(scores["owner"].to_numpy(), threshold),
+        "rank-1": scores["owner_rank"].to_numpy() <= 1,
+        "rank-5": scores["owner_rank"].to_numpy() <= 5,
+    }

@@ -1,0 +1,229 @@
+"""Rows of the tables: what a recogniser is worth, and what a method does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from amtgan_lib import datasets, faces, results
+from amtgan_lib.datasets import FaceSet
+from amtgan_lib.evaluation.pictures import Probes, embed, makeup_distance, quality, read_probes, whole_pictures
+from amtgan_lib.evaluation.scores import (
+    FARS,
+    Gallery,
+    calibrate,
+    calibration_interval,
+    equal_error_rate,
+    impostor_scores,
+    mean_interval,
+    success_rates,
+    success_scores,
+    verification_scores,
+    wilson,
+)
+from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.results import Row
+
+Facts = str | int | float | None
+
+
+# ---------------------------------------------------------------- recognisers
+
+
+def two_photos(face_set: FaceSet) -> tuple[FaceSet, FaceSet]:
+    """The people of a set who have both a source and another photo, in the same order on both sides."""
+    parts = [face_set.where(part=part) for part in ("source", "other")]
+    both = sorted(set(parts[0].manifest["person"]) & set(parts[1].manifest["person"]))
+    orders = [[part.manifest["person"].tolist().index(person) for person in both] for part in parts]
+    first, second = (part.rows(np.array(order, int)) for part, order in zip(parts, orders))
+    return first, second
+
+
+def _vectors(face_set: FaceSet, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:
+    if not aligned:
+        return embed(whole_pictures(map(datasets.file_of, face_set.manifest["asset"])), recognizer, aligned=False)
+    batch = face_set.batch()
+    return embed(Probes(batch.image, batch.points, np.ones(len(batch), bool)), recognizer)
+
+
+def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **facts: Facts) -> pd.DataFrame:
+    """EER, rank-1 and mean cosines of every recogniser on London and CelebA-HQ, aligned and (CelebA-HQ) unaligned."""
+    rows = []
+    for name, aligned in (("london", True), ("celeba_hq", True), ("celeba_hq", False)):
+        pair = two_photos(face_set.where(set=name))
+        for recognizer in recognizers:
+            scores = verification_scores(*(_vectors(side, recognizer, aligned) for side in pair))
+            dataset = name if aligned else f"{name} unaligned"
+            own = {"dataset": dataset, "recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256}
+            rows += recognition_rows(scores, **own, **_provenance(), **facts)
+    return results.frame(rows)
+
+
+def recognition_rows(scores: np.ndarray, **facts: Facts) -> list[Row]:
+    """Rows of one recogniser from the (P, P) cosines of P people's two photos."""
+    genuine, impostors = np.diag(scores), scores[~np.eye(len(scores), dtype=bool)]
+    first = (scores > genuine[:, None]).sum(axis=1) < 1
+    low, high = wilson(int(first.sum()), len(first))
+    n = len(genuine)
+    return [
+        Row(metric="eer", value=equal_error_rate(genuine, impostors), n=n, far=None, **facts),
+        Row(metric="rank-1", value=float(first.mean()), n=n, far=None, ci_low=low, ci_high=high, **facts),
+        Row(metric="same person", value=float(genuine.mean()), n=n, far=None, **facts),
+        Row(metric="different people", value=float(impostors.mean()), n=impostors.size, far=None, **facts),
+    ]
+
+
+def calibration_table(face_set: FaceSet, recognizers: Sequence[Recognizer], repeats: int = 200) -> pd.DataFrame:
+    """Thresholds of every recogniser from the impostor pairs of a set's people, with intervals.
+
+    A FAR that the pairs cannot resolve (fewer than 1 / FAR of them) gets no row.
+    """
+    pair, rows = two_photos(face_set), []
+    people = pair[0].manifest["person"].tolist()
+    for recognizer in recognizers:
+        scores = verification_scores(*(_vectors(side, recognizer) for side in pair))
+        impostors = impostor_scores(scores, people, people)
+        resolved = [far for far in FARS if far * len(impostors) >= 1]
+        for far, threshold in calibrate(impostors, resolved).items():
+            low, high = calibration_interval(scores, far, repeats)
+            own = {"threshold": threshold, "ci_low": low, "ci_high": high}
+            counts = {"people": len(people), "impostor_pairs": len(impostors)}
+            rows.append({"recogniser": recognizer.name, "far": far, **own, **counts})
+    return pd.DataFrame(rows)
+
+
+def pair_scores(face_set: FaceSet, recognizers: Sequence[Recognizer]) -> pd.DataFrame:
+    """Cosines of same and different people (columns recogniser, kind, cosine) for a picture of the distributions."""
+    pair, tables = two_photos(face_set), []
+    for recognizer in recognizers:
+        scores = verification_scores(*(_vectors(side, recognizer) for side in pair))
+        kinds = {"genuine": np.diag(scores), "impostor": scores[~np.eye(len(scores), dtype=bool)]}
+        tables += [pd.DataFrame({"recogniser": recognizer.name, "kind": k, "cosine": v}) for k, v in kinds.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_thresholds(path: Path, far: float) -> dict[str, float]:
+    """{recogniser: threshold} at one FAR from the table that notebook 2 wrote; ValueError where it lacks that FAR."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing: run notebook 02_recognizers in this run first")
+    table = pd.read_csv(path)
+    chosen = table[np.isclose(table["far"], far)]
+    if chosen.empty:
+        raise ValueError(f"no threshold at FAR {far} in {path.name}; there are {sorted(set(table['far']))} of {FARS}")
+    return chosen.set_index("recogniser")["threshold"].to_dict()
+
+
+# ---------------------------------------------------------------- methods
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Who judges whom: the people whose photos were protected, the target, thresholds, and who was held out."""
+
+    face_set: FaceSet
+    target: str
+    people: Sequence[str]
+    thresholds: Mapping[str, float]
+    far: float
+    held_out: Sequence[str]
+
+    def gallery(self, recognizer: Recognizer) -> Gallery:
+        """The other photo of every CelebA-HQ person at hand, and the target's photo for the metric."""
+        others = self.face_set.where(set="celeba_hq", part="other")
+        known = others.manifest["person"].tolist()
+        target = datasets.target_photo(self.face_set, self.target)
+        owner = np.array([known.index(person) for person in self.people])
+        return Gallery(_vectors(others, recognizer), owner, _vectors(target, recognizer)[0])
+
+    def table(
+        self, probes: Mapping[str, Probes], recognizers: Sequence[Recognizer], **facts: Facts
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Result rows of every method on every recogniser, and the raw scores behind them."""
+        rows, raw = [], []
+        for recognizer in recognizers:
+            gallery, threshold = self.gallery(recognizer), self.thresholds[recognizer.name]
+            note = "held out" if recognizer.name in self.held_out else "trained against"
+            own = {"recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256, "note": note}
+            for method, found in probes.items():
+                scores = success_scores(embed(found, recognizer), gallery)
+                rows += success_rows(scores, threshold, self.far, method=method, **own, **_provenance(), **facts)
+                raw.append(scores.assign(method=method, recogniser=recognizer.name, person=list(self.people)))
+        return results.frame(rows), pd.concat(raw, ignore_index=True)
+
+
+def success_rows(scores: pd.DataFrame, threshold: float, far: float, **facts: Facts) -> list[Row]:
+    """Impersonation, dodging, rank-1 and rank-5 of one method on one recogniser, with n and Wilson intervals."""
+    rows = []
+    for metric, counted in success_rates(scores, threshold).items():
+        low, high = wilson(int(counted.sum()), len(counted))
+        value = float(counted.mean())
+        rows.append(Row(metric=metric, value=value, n=len(counted), far=far, ci_low=low, ci_high=high, **facts))
+    return rows
+
+
+def probes_by_method(reports: Mapping[str, pd.DataFrame], progress: Callable = iter) -> dict[str, Probes]:
+    """The faces of the clean photos and of every method's files.
+
+    reports: of ``protection.protect_pairs``, with the column source (the whole clean photo). A photo that a method
+    failed to protect is scored as it would be published: clean.
+    """
+    first = next(iter(reports.values()))
+    files = {"clean": first["source"].tolist()}
+    for method, report in reports.items():
+        if report["source"].tolist() != files["clean"]:
+            raise ValueError(f"the report of {method} lists other photos than the first: protect the same pairs again")
+        files[method] = [row.protected or row.source for row in report.itertuples()]
+    return {method: read_probes(progress(paths)) for method, paths in files.items()}
+
+
+def picture_table(reports: Mapping[str, pd.DataFrame], progress: Callable = iter, **facts: Facts) -> pd.DataFrame:
+    """PSNR, SSIM and the colour distances to the reference before and after, per method, with bootstrap intervals."""
+    rows = []
+    for method, report in reports.items():
+        values = picture_values(report[report["protected"] != ""], progress)
+        rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)
+    return results.frame(rows)
+
+
+def picture_values(report: pd.DataFrame, progress: Callable = iter) -> pd.DataFrame:
+    """Per protected photo: PSNR, SSIM, and per region the colour distance to the reference before and after.
+
+    report: columns clean and protected (files in one framing), and reference.
+    """
+    makeup = {file: faces.detect_one(file) for file in report["reference"].unique()}
+    values = []
+    for row in progress(list(report.itertuples())):
+        found = faces.detect(row.clean)
+        numbers = quality(row.clean, row.protected)
+        if found:  # where no face is found in a clean crop its regions cannot be placed: those cells stay empty
+            for moment, file in (("before", row.clean), ("after", row.protected)):
+                distances = makeup_distance(file, found[0], makeup[row.reference])
+                numbers |= {f"{region} {moment}": distance for region, distance in distances.items()}
+        values.append(numbers)
+    return pd.DataFrame(values)
+
+
+def mean_rows(values: pd.DataFrame, **facts: Facts) -> list[Row]:
+    """Means of per-photo values (one column a metric) with bootstrap intervals.
+
+    One unchanged photo has an infinite PSNR, which would be the mean: it is left out, which is never to the method's
+    credit, and n says how many photos are in. Where every photo is unchanged the mean is infinite.
+    """
+    rows = []
+    for metric, column in values.items():
+        known = column.dropna().to_numpy(float)
+        if not len(known):
+            continue
+        known = known[np.isfinite(known)] if np.isfinite(known).any() else known
+        low, high = mean_interval(known) if np.isfinite(known).all() else (None, None)
+        own = {"value": float(known.mean()), "n": len(known), "ci_low": low, "ci_high": high}
+        rows.append(Row(metric=str(metric), far=None, **own, **facts))
+    return rows
+
+
+def _provenance() -> dict[str, str]:
+    return {"commit": results.commit(), "device": results.device_name()}

@@ -1,0 +1,125 @@
+"""Table or pictures in, matplotlib Figure out; colours are safe for colour-blind readers, one meaning each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+# Okabe & Ito's palette: one colour a method, the same in every figure.
+COLOURS = {
+    "clean": "#999999",
+    "published": "#E69F00",
+    "corrected": "#56B4E9",
+    "residual": "#009E73",
+    "genuine": "#0072B2",
+    "impostor": "#D55E00",
+}
+METRIC_TITLES = {
+    "impersonation": "accepted as the target",
+    "dodging": "refused as their owner",
+    "rank-1": "owner found at rank 1",
+    "rank-5": "owner found among 5",
+}
+
+
+def grid(
+    rows: Sequence[Sequence[Image.Image | np.ndarray]], titles: Sequence[str] = (), side: float = 1.5, groups: int = 1
+) -> Figure:
+    """Pictures in rows; ``titles`` name the columns. ``groups`` rows stand side by side in one line."""
+    width, groups = len(rows[0]), min(groups, len(rows))
+    lines = -(-len(rows) // groups)
+    figure, axes = plt.subplots(lines, width * groups, figsize=(side * width * groups, side * lines), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for position, row in enumerate(rows):
+        line, group = divmod(position, groups)
+        for column, picture in enumerate(row):
+            axes[line, group * width + column].imshow(picture)
+    for column, title in enumerate(list(titles) * groups):
+        axes[0, column].set_title(title, fontsize=8)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - 0.25 / (side * lines), wspace=0.02, hspace=0.02)
+    return figure
+
+
+def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: int = 20) -> Figure:
+    """Every named loss against the step, smoothed by a running mean; one small panel each, since units differ."""
+    table = pd.DataFrame(history).set_index("step").drop(columns="seconds")
+    columns = min(4, len(table.columns))
+    lines = -(-len(table.columns) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 1.9 * lines), squeeze=False)
+    for axis in axes.flat[len(table.columns) :]:
+        axis.axis("off")
+    for axis, (name, values) in zip(axes.flat, table.items()):
+        axis.plot(values.rolling(smooth, min_periods=1).mean(), color=COLOURS["genuine"], lw=1.2)
+        axis.set_title(name, fontsize=9)
+        axis.tick_params(labelsize=7)
+    figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> Figure:
+    """Same-person and different-people cosines of each recogniser, with its threshold.
+
+    scores: columns recogniser, kind (genuine | impostor), cosine.
+    """
+    names = list(dict.fromkeys(scores["recogniser"]))
+    figure, axes = plt.subplots(1, len(names), figsize=(3 * len(names), 2.3), sharey=True, squeeze=False)
+    bins = np.linspace(-0.4, 1, 57)
+    for axis, name in zip(axes.flat, names):
+        for kind, part in scores[scores["recogniser"] == name].groupby("kind"):
+            axis.hist(part["cosine"], bins, density=True, alpha=0.6, color=COLOURS[kind], label=kind)
+        axis.axvline(thresholds[name], color="black", lw=1, ls="--")
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("cosine", fontsize=8)
+    axes[0, 0].legend(fontsize=7, frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def success_bars(table: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodging", "rank-1")) -> Figure:
+    """Rates with 95 % intervals, one panel a metric, one group of bars a recogniser, one colour a method.
+
+    table: result rows (columns method, recogniser, metric, value, ci_low, ci_high, note). Held-out recognisers are
+    those whose note says so; the others are hatched, since they took part in training.
+    """
+    methods, names = list(dict.fromkeys(table["method"])), list(dict.fromkeys(table["recogniser"]))
+    figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 2.8), sharey=True, squeeze=False)
+    width = 0.8 / len(methods)
+    for axis, metric in zip(axes.flat, metrics):
+        for offset, method in enumerate(methods):
+            part = table[(table["metric"] == metric) & (table["method"] == method)].set_index("recogniser").loc[names]
+            errors = np.abs(part[["ci_low", "ci_high"]].to_numpy().T - part["value"].to_numpy()) * 100
+            bars = axis.bar(
+                np.arange(len(names)) + (offset - (len(methods) - 1) / 2) * width,
+                part["value"] * 100,
+                width,
+                yerr=errors,
+                color=COLOURS.get(method, "#CC79A7"),
+                label=method,
+                error_kw={"lw": 0.8},
+            )
+            for bar, note in zip(bars, part["note"]):
+                if "held out" not in str(note):
+                    bar.set_hatch("///")
+                    bar.set_edgecolor("white")
+        axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=7)
+        axis.set_title(METRIC_TITLES.get(metric, metric), fontsize=9)
+        axis.set_ylim(0, 105)
+    axes[0, 0].set_ylabel("% of photos", fontsize=8)
+    axes[0, -1].legend(fontsize=7, frameon=False, loc="upper right")
+    figure.tight_layout()
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+    return path

@@ -1,0 +1,45 @@
+"""A trained generator as one safetensors file that says how it is built and how it was trained."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amtgan_lib.models.generator import Generator
+
+
+def save_generator(generator: Generator, path: Path, facts: Mapping[str, Any]) -> Path:
+    """Write weights, build arguments and ``facts`` (JSON values: recipe, size, seed, ...) to ``path``."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    metadata = {"generator": json.dumps(generator.built), "facts": json.dumps(dict(facts))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata)
+    os.replace(partial, path)
+    return path
+
+
+def load_generator(path: str | Path) -> tuple[Generator, dict[str, Any]]:
+    """The generator in eval mode and its facts; ValueError where the file is not one that we wrote."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: there is no such generator file; notebook 03_train writes one")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
+    if not {"generator", "facts"} <= set(metadata):
+        raise ValueError(f"{path} does not say how its generator is built; expected a file from notebook 03_train")
+    try:
+        generator = Generator(**json.loads(metadata["generator"]))
+        generator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} does not hold the generator that it describes; train it by notebook 03_train") from error
+    return generator.eval().requires_grad_(False), json.loads(metadata["facts"])

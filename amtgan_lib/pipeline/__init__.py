@@ -1,0 +1,21 @@
+"""The numbered notebooks in order, strictly: presets are checked first, a failure is one sentence and leaves no result.
+
+A notebook needs only `register_output` and `record`, to say which files it made and which numbers a test may assert.
+"""
+
+from amtgan_lib.pipeline.presets import PresetError, load, plan
+from amtgan_lib.pipeline.runner import Interrupted, NotebookFailed, run
+from amtgan_lib.pipeline.runs import RunError, record, register_output, values
+
+__all__ = [
+    "Interrupted",
+    "NotebookFailed",
+    "PresetError",
+    "RunError",
+    "load",
+    "plan",
+    "record",
+    "register_output",
+    "run",
+    "values",
+]

@@ -1,0 +1,156 @@
+"""What a preset says: which notebooks run, how often, and which parameters differ from the notebooks' defaults.
+
+    notebooks: [01_prepare_data, 03_train]        # in this order
+    parameters: {size: 128}                       # for each notebook that has the parameter
+    notebook_parameters: {03_train: {steps: 800}} # for one notebook; goes before `parameters`
+    repeat: {03_train: {recipe: [published, corrected]}}  # runs 03_train-published, then 03_train-corrected
+
+All of it is optional but `notebooks`. Several repeated parameters of one notebook give every combination.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from amtgan_lib import paths
+from amtgan_lib.pipeline.parameters import GIVEN, Notebook, PresetError, Text, fitted, hint, read_notebook
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset file, its shape checked; `plan` checks it against the notebooks."""
+
+    name: str
+    notebooks: tuple[str, ...]
+    parameters: dict[str, object] = field(default_factory=dict)
+    notebook_parameters: dict[str, dict[str, object]] = field(default_factory=dict)
+    repeat: dict[str, dict[str, list]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One execution of a notebook; `name` is that of the executed copy."""
+
+    name: str
+    notebook: Notebook
+    parameters: dict[str, object]
+    """All that the pipeline passes, `run_dir` left out."""
+
+
+def load(preset: str | Path) -> Preset:
+    """Read a preset by its name in presets/ or by the path of a YAML file."""
+    import yaml
+
+    path = Path(preset) if str(preset).endswith((".yaml", ".yml")) else paths.PRESETS / f"{preset}.yaml"
+    if not path.is_file():
+        names = sorted(other.stem for other in paths.PRESETS.glob("*.yaml"))
+        raise PresetError(f"There is no preset {str(preset)!r}: {hint(str(preset), names, 'there are')}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise PresetError(f"The preset {path} is not YAML: {error}") from error
+    return _checked(path.stem, content)
+
+
+def _checked(name: str, content: object) -> Preset:
+    keys = [each.name for each in fields(Preset) if each.name != "name"]
+    if not isinstance(content, dict):
+        raise PresetError(f"The preset {name} is not a mapping: it has {', '.join(keys)}.")
+    for key in content:
+        if key not in keys:
+            raise PresetError(f"The preset {name} has no key {key!r}: {hint(str(key), keys, 'the keys are')}")
+    notebooks = content.get("notebooks")
+    if not isinstance(notebooks, list) or not notebooks or len(set(map(str, notebooks))) < len(notebooks):
+        raise PresetError(f"The preset {name} needs `notebooks`: a list of names, each once.")
+    for key in keys[1:]:
+        _check_mappings(name, key, content.get(key, {}), [str(each) for each in notebooks])
+    return Preset(name, **{**content, "notebooks": tuple(map(str, notebooks))})
+
+
+def _check_mappings(name: str, key: str, section: object, notebooks: list[str]) -> None:
+    if not isinstance(section, dict) or not all(isinstance(each, str) for each in section):
+        raise PresetError(f"The preset {name}: `{key}` must be a mapping from names.")
+    if key == "parameters":
+        return
+    for notebook, inner in section.items():
+        if notebook not in notebooks:
+            said = hint(notebook, notebooks, "its notebooks are")
+            raise PresetError(f"The preset {name}: `{key}` names {notebook!r}, which it does not run: {said}")
+        if not isinstance(inner, dict) or not all(isinstance(each, str) for each in inner):
+            raise PresetError(f"The preset {name}: `{key}` of {notebook} must be a mapping from parameters.")
+        for parameter, values in inner.items() if key == "repeat" else ():
+            if not isinstance(values, list) or not values or any(isinstance(v, list | dict) for v in values):
+                raise PresetError(f"The preset {name}: {notebook} repeats {parameter!r} over a list of plain values.")
+
+
+def plan(preset: Preset, overrides: Mapping[str, object] | None = None, folder: Path | None = None) -> list[Step]:
+    """Every execution in order, each parameter checked against its notebook; PresetError for the first that is wrong.
+
+    An override `NAME` goes to each notebook that has the parameter, `NOTEBOOK.NAME` to one. For a repeated parameter it
+    is what to repeat over instead. Notebooks lie in `folder`, else in notebooks/.
+    """
+    notebooks = [read_notebook(name, folder or paths.NOTEBOOKS) for name in preset.notebooks]
+    overrides = dict(overrides or {})
+    known = sorted({name for notebook in notebooks for name in notebook.defaults if name not in GIVEN})
+    for name in [*preset.parameters, *(name for name in overrides if "." not in name)]:
+        if name not in known and name not in GIVEN:
+            raise PresetError(f"No notebook of the preset has a parameter {name!r}: {hint(name, known, 'there are')}")
+    for notebook in (name.rpartition(".")[0] for name in overrides if "." in name):
+        if notebook not in preset.notebooks:
+            said = hint(notebook, preset.notebooks, "its notebooks are")
+            raise PresetError(f"The preset {preset.name} runs no notebook {notebook!r}: {said}")
+    steps = [step for notebook in notebooks for step in _steps(preset, notebook, overrides)]
+    names = [step.name for step in steps]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PresetError(f"The preset {preset.name} runs {twice[0]} twice: repeat over values that differ.")
+    return steps
+
+
+def _steps(preset: Preset, notebook: Notebook, overrides: dict[str, object]) -> Iterator[Step]:
+    own = preset.notebook_parameters.get(notebook.name, {})
+    repeat = dict(preset.repeat.get(notebook.name, {}))
+    if both := sorted(set(own) & set(repeat)):
+        raise PresetError(f"The preset {preset.name} both sets and repeats {both[0]!r} of {notebook.name}: do one.")
+    prefix = f"{notebook.name}."
+    over = {name: value for name, value in overrides.items() if name in notebook.defaults}
+    over |= {name.removeprefix(prefix): v for name, v in overrides.items() if name.startswith(prefix)}
+    for name in repeat.keys() & over.keys():
+        repeat[name] = _to_repeat(over.pop(name))
+    shared = {name: value for name, value in preset.parameters.items() if name in notebook.defaults}
+    for combination in itertools.product(*repeat.values()):
+        repeated = fitted(notebook, dict(zip(repeat, combination)))
+        parameters = fitted(notebook, {**shared, **own, **over}) | repeated
+        suffix = "".join(f"-{re.sub(r'[^A-Za-z0-9.]+', '_', str(value))}" for value in repeated.values())
+        yield Step(notebook.name + suffix, notebook, parameters | {"preset": preset.name})
+
+
+def _to_repeat(value: object) -> list:
+    """A repeated parameter on the command line: `recipe=residual` or `recipe=published,residual`."""
+    if isinstance(value, Text):
+        return [Text(part.strip()) for part in value.text.strip("[]").split(",")]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def select(steps: list[Step], only: str = "", start: str = "") -> list[Step]:
+    """The steps that `only` ("01,03" or "03_train-residual") names, from the first that `start` names."""
+    first = 0
+    if start:
+        first = steps.index(_named(steps, start)[0])
+    chosen = steps[first:]
+    if only:
+        names = {step.name for part in only.split(",") for step in _named(steps, part.strip())}
+        chosen = [step for step in chosen if step.name in names]
+    if not chosen:
+        raise PresetError(f"Nothing to run: all of {only!r} comes before {start!r}.")
+    return chosen
+
+
+def _named(steps: list[Step], word: str) -> list[Step]:
+    """Steps by their own name, their notebook's, or its number."""
+    found = [step for step in steps if word in (step.name, step.notebook.name, step.notebook.name.partition("_")[0])]
+    if not found:
+        names = list(dict.fromkeys(name for step in steps for name in (step.notebook.name, step.name)))
+        raise PresetError(f"No notebook of the preset is called {word!r}: {hint(word, names, 'there are')}")
+    return found

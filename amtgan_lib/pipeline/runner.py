@@ -1,0 +1,153 @@
+"""Run the notebooks of a preset one after the other, and say in one sentence what went wrong."""
+
+import os
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from amtgan_lib.pipeline import presets, runs
+from amtgan_lib.pipeline.parameters import Text
+from amtgan_lib.pipeline.presets import Step
+
+LONGEST_MESSAGE = 300
+
+
+class NotebookFailed(Exception):
+    """Which notebook, which cell, the exception and where the copy lies."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the kernel is shut down, the copies so far stay."""
+
+    exit_status = 130
+
+
+def run(
+    preset: str | Path,
+    *,
+    only: str = "",
+    start: str = "",
+    run_id: str | None = None,
+    overrides: Mapping[str, object] | None = None,
+    resume: bool = False,
+) -> Path:
+    """Check everything, run the notebooks, print what to open, and return the run folder.
+
+    With `resume` a step of this run is kept that is done from the same cells with the same parameters, unless a step
+    before it has run again since. The library's code is not compared: run.json holds the commit of each step.
+    """
+    chosen = presets.load(preset)
+    plan = presets.plan(chosen, overrides)
+    steps = presets.select(plan, only, start)
+    run_dir = runs.folder(run_id or runs.default_id(chosen.name))
+    kept = _open(run_dir, chosen, overrides or {}, steps, _done(run_dir, plan, steps) if resume else set())
+    print(f"{chosen.name}: {len(steps)} notebooks into {_shown(run_dir)}", flush=True)
+    begin, status = time.monotonic(), "failed"
+    try:
+        for number, step in enumerate(steps, 1):
+            said = "kept as it is" if step.name in kept else f"done in {_clock(_execute(step, run_dir))}"
+            print(f"[{number}/{len(steps)}] {step.name}: {said}", flush=True)
+        status = "done"
+    except (Interrupted, KeyboardInterrupt):
+        status = "interrupted"
+        raise
+    finally:
+        with runs.edit(run_dir) as state:
+            state |= {"status": status, "finished": runs.now(), "seconds": round(time.monotonic() - begin, 1)}
+    print(_summary(run_dir, time.monotonic() - begin))
+    return run_dir
+
+
+def _done(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> set[str]:
+    """The steps to keep: unchanged, and not older than the end of any step before them."""
+    records = runs.read(run_dir).get("notebooks", {})
+    selected, kept, last = {step.name for step in steps}, set(), ""
+    for step in plan:
+        record = records.get(step.name, {})
+        if step.name in selected:
+            same = record.get("parameters") == step.parameters and record.get("sha256") == step.notebook.sha256
+            copy = runs.copies(run_dir, step.name)["done"]
+            if not (same and record["status"] == "done" and record["started"] >= last and copy.is_file()):
+                # All that follow may read what this one will write anew.
+                break
+            kept.add(step.name)
+        last = max(last, record.get("finished", ""))
+    return kept
+
+
+def _open(
+    run_dir: Path, preset: presets.Preset, overrides: Mapping[str, object], steps: Sequence[Step], kept: set[str]
+) -> set[str]:
+    """Make or reopen the run folder; what earlier executions of the steps left is removed, unless it is kept."""
+    given = {name: value.text if isinstance(value, Text) else str(value) for name, value in overrides.items()}
+    with runs.edit(run_dir) as state:
+        if state.get("preset", preset.name) != preset.name:
+            raise runs.RunError(f"The run {run_dir.name} was made with the preset {state['preset']}: take another id.")
+        state |= {"run_id": run_dir.name, "preset": preset.name, "parameters": preset.parameters, "overrides": given}
+        state |= {"commit": runs.commit(), "versions": runs.versions(), "status": "running", "started": runs.now()}
+        for key, empty in (("notebooks", {}), ("outputs", []), ("values", {})):
+            state.setdefault(key, empty)
+        for step in steps:
+            if step.name not in kept:
+                runs.forget(run_dir, state, step.name)
+    runs.point_latest(run_dir)
+    return kept
+
+
+def _execute(step: Step, run_dir: Path) -> float:
+    """Run one step and return its seconds; the copy has its name only when all cells have run."""
+    from amtgan_lib.pipeline import engine
+
+    copies, begin = runs.copies(run_dir, step.name), time.monotonic()
+    copies["done"].parent.mkdir(exist_ok=True)
+    facts = {"parameters": step.parameters, "sha256": step.notebook.sha256, "commit": runs.commit()}
+    facts |= {"started": runs.now(), "status": "failed"}
+    try:
+        parameters = {**step.parameters, "run_dir": str(run_dir)}
+        engine.execute(step.notebook, parameters, copies["running"], copies["log"], step.name)
+        os.replace(copies["running"], copies["done"])
+        copies["log"].unlink()
+        facts["status"] = "done"
+    except KeyboardInterrupt:
+        facts["status"] = "interrupted"
+        raise Interrupted(f"interrupted in {step.name}{_onward(run_dir)}") from None
+    except engine.CellFailed as error:
+        facts["error"] = textwrap.shorten(str(error), LONGEST_MESSAGE, placeholder=" ...")
+        where = _shown(copies["failed"])
+        raise NotebookFailed(f"{step.name} failed in {facts['error']}; see {where}{_onward(run_dir)}") from error
+    finally:
+        if copies["running"].exists():
+            os.replace(copies["running"], copies["failed"])
+        with runs.edit(run_dir) as state:
+            seconds = time.monotonic() - begin
+            state["notebooks"][step.name] = {**facts, "finished": runs.now(), "seconds": round(seconds, 1)}
+    return seconds
+
+
+def _onward(run_dir: Path) -> str:
+    return f"; --run-id {run_dir.name} --resume goes on from there."
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+def _shown(path: Path) -> str:
+    """Short where it can be typed from here."""
+    path = Path(os.path.normpath(path))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _summary(run_dir: Path, seconds: float) -> str:
+    state = runs.read(run_dir)
+    outputs = [(output["kind"], run_dir / output["path"], output["title"]) for output in state["outputs"]]
+    done = [name for name, record in state["notebooks"].items() if record["status"] == "done"]
+    rows = outputs + [("notebook", runs.copies(run_dir, name)["done"], "as it ran") for name in done]
+    lines = [f"Done in {_clock(seconds)}. To open:"]
+    lines += [f"  {kind:<10}{_shown(path)}  ({title})" for kind, path, title in rows]
+    tables = [path for kind, path, _ in outputs if kind == "table"]
+    if tables:
+        lines += ["", tables[-1].read_text(encoding="utf-8").rstrip()]
+    return "\n".join(lines)

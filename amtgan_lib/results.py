@@ -1,0 +1,163 @@
+"""Measured and published numbers as tidy rows with their provenance (DESIGN.md, "Rules of the numbers")."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from amtgan_lib import paths
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number. ``value`` is a share in [0, 1] for rates, dB for PSNR, levels (0-255) for colour distances."""
+
+    experiment: str
+    preset: str
+    method: str
+    recogniser: str
+    dataset: str
+    target: str
+    far: float | None
+    metric: str
+    value: float
+    n: int
+    ci_low: float | None = None
+    ci_high: float | None = None
+    seed: int | None = None
+    commit: str = ""
+    weights_sha256: str = ""
+    device: str = ""
+    seconds: float | None = None
+    source: str = "measured"
+    note: str = ""
+
+    def __post_init__(self):
+        if self.source not in ("measured", "published"):
+            raise ValueError(f"source is {self.source!r}; expected 'measured' or 'published'")
+
+
+COLUMNS = [field.name for field in fields(Row)]
+TEXT = [field.name for field in fields(Row) if field.type == "str"]
+
+
+@functools.lru_cache(maxsize=1)
+def commit() -> str:
+    """The commit of this checkout, with "-dirty" when it was changed since; "no git" outside a checkout."""
+    command = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return "no git"
+    return answer.stdout.strip()
+
+
+def device_name(device: str = "cpu") -> str:
+    """The hardware of a run, in words: the GPU's name, or the processor's kind and its number of cores."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {os.cpu_count()} cores"
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as a table with the columns of the rules, in their order."""
+    # Int64 holds rows without a seed beside whole seeds; as floats large ones would lose their digits in the file.
+    return pd.DataFrame([asdict(row) for row in rows], columns=COLUMNS).astype({"seed": "Int64"})
+
+
+def write(table: pd.DataFrame, path: Path) -> Path:
+    """Write a table of rows as CSV, moved into place when complete."""
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise ValueError(f"a table of results lacks {', '.join(missing)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    table[COLUMNS].to_csv(partial, index=False, float_format="%.6g")
+    os.replace(partial, path)
+    return path
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A table that :func:`write` wrote."""
+    table = pd.read_csv(path, dtype={**dict.fromkeys(TEXT, str), "seed": "Int64"})
+    return table.fillna(dict.fromkeys(TEXT, ""))
+
+
+def percent(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A share as text: ``84.2 [75.6, 90.2]``, in per cent."""
+    text = f"{100 * value:.1f}"
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return text
+    return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def pivot(table: pd.DataFrame, index: list[str], columns: str = "metric") -> pd.DataFrame:
+    """The table for reading: one line per ``index``, one column per metric, rates in per cent with intervals."""
+    rates = ("clean", "impersonation", "dodging", "rank")
+    shown = table.copy()
+    shown["text"] = [
+        percent(row.value, row.ci_low, row.ci_high) if row.metric.startswith(rates) else f"{row.value:.3f}"
+        for row in table.itertuples()
+    ]
+    wide = shown.pivot_table(index=index, columns=columns, values="text", aggfunc="first", sort=False)
+    return wide[[name for name in dict.fromkeys(table[columns]) if name in wide]]
+
+
+def read_reports(path: Path) -> pd.DataFrame:
+    """The report of the photos that one recipe protected (notebook 4); empty cells are empty strings."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run notebook 04_protect for this recipe first")
+    return pd.read_csv(path, keep_default_na=False, na_values={"mean_change": [""]})
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write a text file, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def held_out_means(table: pd.DataFrame, judges: Iterable[str]) -> pd.DataFrame:
+    """Per method the mean over the held-out recognisers of each rate, beside the picture measures."""
+    rates = table[table["recogniser"].isin(list(judges))]
+    pictures = table[table["recogniser"].fillna("") == ""]
+    wide = rates.pivot_table(index="method", columns="metric", values="value", sort=False)
+    return wide.join(pictures.pivot_table(index="method", columns="metric", values="value", sort=False))
+
+
+def best_method(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, float | str | None]:
+    """The protected method with the highest smaller one of impersonation and dodging on the held-out recognisers.
+
+    Its means by metric; None for what was not measured or is infinite (the PSNR of unchanged photos).
+    """
+    wide = held_out_means(table, judges).drop(index="clean", errors="ignore")
+    best = wide[["impersonation", "dodging"]].min(axis=1).idxmax()
+    means = {name: float(value) if math.isfinite(value) else None for name, value in wide.loc[best].items()}
+    return {"method": str(best), **means}
+
+
+def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:
+    """The final table as Markdown: rates on each held-out recogniser with intervals, and the picture measures."""
+    judges = list(judges)
+    rates = pivot(table[table["recogniser"].isin(judges)], ["recogniser", "method"]).reset_index()
+    pictures = table[table["recogniser"].fillna("") == ""]
+    costs = pictures.pivot_table(index="method", columns="metric", values="value", sort=False).round(3).reset_index()
+    n, far = int(table["n"].max()), table["far"].dropna().iloc[0]
+    head = f"Held-out recognisers, {n} test photos, FAR {far}, per cent with 95 % intervals.\n\n"
+    return f"{head}{_markdown(rates)}\n\nPictures (means; distances in levels 0-255).\n\n{_markdown(costs)}\n"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    lines += [["" if pd.isna(cell) else str(cell) for cell in row] for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

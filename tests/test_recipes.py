@@ -1,0 +1,64 @@
+"""Recipes: which switches they set, and that each quirk changes something that can be seen."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from amtgan_lib import images, recipes
+from amtgan_lib.recipes import CORRECTED, PUBLISHED, QUIRKS, RECIPES, RESIDUAL, Recipe
+
+# Quirks that change a loss; tests/test_training.py has a test for each.
+IN_TRAINING = ("makeup_loss_as_shipped", "perceptual_to_source", "unaligned_recognizers")
+# Quirks that change the files that are written.
+IN_WRITING = ("stretch_output", "crop_output")
+
+
+def test_quirks_are_what_published_and_corrected_differ_in():
+    switches = [field.name for field in fields(Recipe) if isinstance(getattr(CORRECTED, field.name), bool)]
+    assert list(QUIRKS) == [name for name in switches if getattr(PUBLISHED, name) and not getattr(CORRECTED, name)]
+
+
+def test_every_quirk_has_a_test():
+    assert sorted(IN_TRAINING + IN_WRITING) == sorted(QUIRKS)
+
+
+def test_beside_the_quirks_published_differs_only_in_the_attack_weight():
+    cured = replace(PUBLISHED, name="corrected", **dict.fromkeys(QUIRKS, False))
+    assert replace(cured, weights=replace(cured.weights, adversarial=5.0)) == CORRECTED
+
+
+def test_weights_are_the_papers():
+    weights = CORRECTED.weights
+    assert (weights.gan, weights.cycle, weights.makeup, weights.identity, weights.adversarial) == (10, 10, 2, 5, 5)
+    assert weights.regions == (1, 0.1, 1)
+    assert weights.dodging == weights.similarity == 0  # ours, not the paper's
+
+
+def test_the_released_mean_over_halved_directions_halves_the_weight():
+    """The released list holds 5 * 0.5 * loss of both directions and is averaged; here the directions' sum is halved."""
+    fake, back = 0.8, 0.4
+    released = (5 * 0.5 * fake + 5 * 0.5 * back) / 2
+    assert PUBLISHED.weights.adversarial * 0.5 * (fake + back) == pytest.approx(released)
+
+
+def test_residual_has_no_quirk_and_no_adversary():
+    assert RESIDUAL.output == "residual" and not RESIDUAL.adversaries
+    assert not any(getattr(RESIDUAL, quirk) for quirk in QUIRKS)
+    assert RESIDUAL.weights.gan == RESIDUAL.weights.cycle == RESIDUAL.weights.identity == 0
+
+
+def test_names_find_their_recipes():
+    assert [recipes.recipe(name) for name in ("published", "corrected", "residual")] == [PUBLISHED, CORRECTED, RESIDUAL]
+    assert all(recipe.name == name for name, recipe in RECIPES.items())
+    with pytest.raises(ValueError, match="there is no recipe 'paper'; there are published, corrected, residual"):
+        recipes.recipe("paper")
+
+
+def test_stretch_shifts_the_colours_of_a_picture_that_is_not_full_range():
+    picture = torch.rand(2, 3, 8, 8) * 0.5
+    stretched = images.stretch(picture)
+    assert stretched.amin((1, 2, 3)).tolist() == pytest.approx([-1, -1])
+    assert stretched.amax((1, 2, 3)).tolist() == pytest.approx([1, 1])
+    assert (stretched - picture).abs().mean() > 0.1
+    torch.testing.assert_close(images.stretch(stretched), stretched)

@@ -1,0 +1,770 @@
+"""Training: the steps against a plain transcription, each quirk, checkpoints and resuming, export."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from amtgan_lib import losses, recipes, recognizers
+from amtgan_lib.datasets import FaceBatch, FaceSet
+from amtgan_lib.losses import FeatureDistance, InputDiversity, LossWeights
+from amtgan_lib.models import load_generator
+from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
+from amtgan_lib.recognizers.alignment import template
+from amtgan_lib.recognizers.recognizer import Recognizer
+from amtgan_lib.recognizers.staged import StagedNetwork
+from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, train, with_overrides
+
+SIZE = 32
+NAMES = ("tiny_a", "tiny_b")
+TINY = TrainConfig(
+    recipe="corrected",
+    recognizers=NAMES,
+    size=SIZE,
+    width=4,
+    bottlenecks=2,
+    regularizer_blocks=1,
+    regularizer_width=4,
+    discriminator_width=4,
+    batch=1,
+    steps=4,
+    views=2,
+    seed=3,
+)
+RESIDUAL_TINY = replace(TINY, recipe="residual")
+G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
+QUIRK_TERMS = {
+    "makeup_loss_as_shipped": "makeup",
+    "perceptual_to_source": "identity",
+    "unaligned_recognizers": "adversarial",
+}
+PAPER_TERMS = {"total", "discriminator_makeup", "discriminator_plain", *G_TERMS, *(f"h_{name}" for name in G_TERMS)}
+RESIDUAL_TERMS = {"total", "adversarial", "dodging", "similarity", "makeup"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small lose more than they gain by a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# --- small stand-ins ----------------------------------------------------------------------------------------------
+
+
+class TinyNetwork(StagedNetwork):
+    """A face network of two stages; its batch norm would move if it ever left eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.Tanh())
+        self.second = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.Tanh())
+        self.linear = nn.Linear(8 * 36, 16, bias=False)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        first = self.first(images)
+        return [first, self.second(first)]
+
+    def head(self, last: Tensor) -> Tensor:
+        return self.linear(last.flatten(1))
+
+
+def tiny_recognizers(seed: int = 0) -> list[Recognizer]:
+    row = replace(recognizers.spec(recognizers.OPEN[0]), input_size=24, embedding=16, columns=None)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return [Recognizer(replace(row, name=name), TinyNetwork(), "random") for name in NAMES]
+
+
+def face_set(count: int, seed: int, size: int = SIZE) -> FaceSet:
+    """Random smooth colours with lip, skin and eye rectangles at places that differ a little."""
+    draw = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 4, generator=draw) * 200 + 25
+    images = F.interpolate(coarse, (size, size), mode="bilinear").round().to(torch.uint8).permute(0, 2, 3, 1)
+    masks = np.zeros((count, 3, size, size), bool)
+    for index in range(count):
+        left = 7 + int(torch.randint(0, 3, (), generator=draw))
+        masks[index, 1, 5:29, left - 3 : left + 18] = True
+        for region, rows, columns in ((2, (10, 14), (0, 5)), (2, (10, 14), (9, 14)), (0, (21, 25), (3, 11))):
+            inside = (slice(*rows), slice(left + columns[0], left + columns[1]))
+            masks[index, 1][inside], masks[index, region][inside] = False, True
+    landmarks = (torch.rand(count, 68, 2, generator=draw) * 20 + 6).round()
+    points = template(size).float() + torch.rand(count, 5, 2, generator=draw)
+    manifest = pd.DataFrame({"person": [f"set{seed}/{index}" for index in range(count)]})
+    return FaceSet(manifest, images.numpy(), masks, landmarks.numpy(), points.numpy())
+
+
+SOURCES, REFERENCES, TARGETS = face_set(5, 1), face_set(3, 2), face_set(1, 3)
+
+
+def perceptual() -> FeatureDistance:
+    return FeatureDistance(tiny_recognizers(7)[0].features, "tiny")
+
+
+def trainer(config: TrainConfig = TINY, **changes) -> Trainer:
+    config = replace(config, **changes)
+    return Trainer(config, TARGETS.batch([0]), tiny_recognizers(), perceptual())
+
+
+def pair(count: int = 1) -> tuple[FaceBatch, FaceBatch]:
+    return SOURCES.batch(range(count)), REFERENCES.batch(range(count))
+
+
+@pytest.fixture
+def with_recipe(monkeypatch) -> Callable[..., str]:
+    """Register a recipe for one test; returns its name."""
+
+    def register(recipe: Recipe, **changes) -> str:
+        named = replace(recipe, name=f"test_{len(recipes.RECIPES)}", **changes)
+        monkeypatch.setitem(recipes.RECIPES, named.name, named)
+        return named.name
+
+    return register
+
+
+def gradients(network: nn.Module) -> list[Tensor]:
+    """Gradients of the last step, zeros where there was none."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters()]
+
+
+def assert_close(found: list[Tensor], expected: list[Tensor], tolerance: float = 1e-4) -> None:
+    """Every tensor to `tolerance` of the largest entry of all: cancelled gradients are only noise."""
+    scale = max(tensor.abs().max().item() for tensor in expected)
+    assert scale > 0
+    worst = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
+    assert worst <= tolerance * scale, f"worst difference {worst:.2e} beside a largest entry of {scale:.2e}"
+
+
+def differ(found: list[Tensor], expected: list[Tensor]) -> bool:
+    scale = max(tensor.abs().max().item() for tensor in expected)
+    return any((a - b).abs().max().item() > 1e-3 * scale for a, b in zip(found, expected, strict=True))
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters alone: the buffers of the spectral norms move with every reading."""
+    return {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+
+
+# --- the paper's step ---------------------------------------------------------------------------------------------
+
+
+class PlainLoop:
+    """The released loop (AMT-GAN, `backbone/solver.py`, as REFERENCE.md tells it), one pair, everything recomputed."""
+
+    def __init__(self, subject: Trainer, recipe: Recipe):
+        self.recipe, self.weights, self.views = recipe, recipe.weights, subject.config.views
+        self.networks, self.optimizers = copy.deepcopy((subject.networks, subject.optimizers))
+        for name, network in self.networks.items():
+            self.optimizers[name] = torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999))
+        self.g, self.h, self.d_makeup, self.d_plain = (
+            self.networks[name] for name in ("generator", "regularizer", "discriminator_makeup", "discriminator_plain")
+        )
+        self.judges, self.lpips = tiny_recognizers(), perceptual()
+        self.z = TARGETS.batch([0])
+
+    def step(self, x: FaceBatch, y: FaceBatch, noise: torch.Generator) -> dict[str, list[Tensor]]:
+        """One step; returns the gradient that every network was updated with."""
+        found = {}
+        for name, judge, real, fake in (
+            ("discriminator_makeup", self.d_makeup, y.image, self.draw(x, y)),
+            ("discriminator_plain", self.d_plain, x.image, self.draw(y, x)),
+        ):
+            scores = judge(real), judge(fake.detach())
+            self.update(
+                name, 0.5 * (F.mse_loss(scores[0], torch.ones_like(scores[0])) + (scores[1] ** 2).mean()), found
+            )
+        self.update("generator", self.generator_loss(x, y, noise), found)
+        self.update("regularizer", self.regularizer_loss(x, y), found)
+        return found
+
+    def draw(self, a: FaceBatch, b: FaceBatch, image: Tensor | None = None) -> Tensor:
+        return self.g(a.image if image is None else image, b.image, a.masks, b.masks, a.landmarks, b.landmarks)
+
+    def update(self, name: str, loss: Tensor, found: dict[str, list[Tensor]]) -> None:
+        self.optimizers[name].zero_grad()
+        loss.backward()
+        found[name] = gradients(self.networks[name])
+        self.optimizers[name].step()
+        for network in self.networks.values():
+            network.zero_grad()
+
+    def shared_loss(
+        self, fake: Tensor, back: Tensor, pure: tuple[Tensor, Tensor], x: FaceBatch, y: FaceBatch
+    ) -> Tensor:
+        """GAN and makeup terms of a pair of pictures, and the cycle of their purified forms."""
+        judged = ((self.d_makeup(fake) - 1) ** 2).mean() + ((self.d_plain(back) - 1) ** 2).mean()
+        again = self.h(self.draw(x, x, pure[0])), self.h(self.draw(y, y, pure[1]))
+        cycle = (again[0] - x.image).abs().mean() + (again[1] - y.image).abs().mean()
+        shipped = self.recipe.makeup_loss_as_shipped
+        match = losses.histogram_loss_as_shipped if shipped else losses.histogram_loss
+        makeup = 0.0
+        for region, share in enumerate((1.0, 0.1, 1.0)):
+            own, other = x.masks[:, region, None], y.masks[:, region, None]
+            makeup = makeup + share * (match(fake, y.image, own, other) + match(back, x.image, other, own))
+        w = self.weights
+        return 0.5 * (w.gan * judged + w.cycle * cycle + w.makeup * makeup)
+
+    def identity(self, same: list[Tensor], crossed: list[Tensor], x: FaceBatch, y: FaceBatch) -> Tensor:
+        total = 0.0
+        for own, other, face in zip(same, crossed, (x, y), strict=True):
+            total = total + (own - face.image).abs().mean() + self.lpips(own, face.image)
+            if self.recipe.perceptual_to_source:
+                total = total + self.lpips(other, face.image)
+        return 0.5 * self.weights.identity * total
+
+    def generator_loss(self, x: FaceBatch, y: FaceBatch, noise: torch.Generator) -> Tensor:
+        fake, back = self.draw(x, y), self.draw(y, x)
+        loss = self.shared_loss(fake, back, (self.h(fake), self.h(back)), x, y)
+        loss = loss + self.identity([self.draw(x, x), self.draw(y, y)], [fake, back], x, y)
+        cosines = []
+        for picture, face in ((fake, x), (back, y)):
+            for _ in range(self.views):
+                view, points = InputDiversity()(picture, self.points(face), noise)
+                for judge in self.judges:
+                    target = judge.embed(self.z.image, self.points(self.z))
+                    cosines.append(F.cosine_similarity(judge.embed(view, points), target).mean())
+        return loss + self.weights.adversarial * (1 - torch.stack(cosines)).mean()
+
+    def regularizer_loss(self, x: FaceBatch, y: FaceBatch) -> Tensor:
+        drawn = [self.draw(*sides).detach() for sides in ((x, y), (y, x), (x, x), (y, y))]
+        pure_x, pure_y, *same = (self.h(picture) for picture in drawn)
+        loss = self.shared_loss(pure_x, pure_y, (pure_x, pure_y), x, y) + self.identity(same, [pure_x, pure_y], x, y)
+        for picture, face in ((pure_x, x), (pure_y, y)):
+            for judge in self.judges:
+                cosine = F.cosine_similarity(
+                    judge.embed(picture, self.points(face)), judge.embed(face.image, self.points(face))
+                )
+                loss = loss + self.weights.adversarial * (1 - cosine.mean()) / (2 * len(self.judges))
+        return loss
+
+    def points(self, face: FaceBatch) -> Tensor | None:
+        return None if self.recipe.unaligned_recognizers else face.points
+
+
+@pytest.mark.parametrize("recipe", [CORRECTED, PUBLISHED], ids=lambda recipe: recipe.name)
+def test_a_step_is_the_released_loop(recipe):
+    """Two steps, so that the second stands on the weights of the first: every network's gradient, from scratch."""
+    subject = trainer(recipe=recipe.name)
+    plain = PlainLoop(subject, recipe)
+    for number in range(2):
+        noise = torch.Generator().manual_seed(subject._seed("noise"))
+        expected = plain.step(*pair(), noise)
+        subject.train_step(*pair())
+        assert set(expected) == set(subject.networks)
+        for name, network in subject.networks.items():
+            # Adam turns a gradient of nothing into a full step, so the second step agrees a little less.
+            assert_close(gradients(network), expected[name], (1e-4, 1e-2)[number])
+
+
+def test_the_transcription_notices_a_disturbed_weight():
+    subject = trainer()
+    plain = PlainLoop(subject, replace(CORRECTED, weights=replace(CORRECTED.weights, cycle=10.5)))
+    expected = plain.step(*pair(), torch.Generator().manual_seed(subject._seed("noise")))
+    subject.train_step(*pair())
+    assert differ(gradients(subject.networks["generator"]), expected["generator"])
+
+
+def test_each_update_moves_its_own_network_and_nothing_else():
+    subject = trainer()
+    before = {name: weights_of(network) for name, network in subject.networks.items()}
+    at_start, moved, order = copy.deepcopy(before), {}, []
+
+    def starts(name):
+        order.append(name)
+        for other, network in subject.networks.items():
+            assert all(torch.equal(value, before[other][key]) for key, value in weights_of(network).items())
+
+    def ends(name):
+        moved[name] = {
+            other
+            for other, network in subject.networks.items()
+            if any(not torch.equal(value, before[other][key]) for key, value in weights_of(network).items())
+        }
+        before.update({other: weights_of(network) for other, network in subject.networks.items()})
+
+    for name, optimizer in subject.optimizers.items():
+        optimizer.register_step_pre_hook(lambda *_, name=name: starts(name))
+        optimizer.register_step_post_hook(lambda *_, name=name: ends(name))
+    subject.train_step(*pair())
+    assert order == ["discriminator_makeup", "discriminator_plain", "generator", "regularizer"]
+    assert moved == {name: {name} for name in order}
+    for name, network in subject.networks.items():
+        assert all(torch.equal(value, before[name][key]) for key, value in weights_of(network).items())
+        assert not torch.equal(*(torch.cat([t.flatten() for t in w[name].values()]) for w in (at_start, before)))
+
+
+@pytest.mark.parametrize(("config", "names"), [(TINY, PAPER_TERMS), (RESIDUAL_TINY, RESIDUAL_TERMS)])
+def test_losses_have_names_and_go_into_the_history(config, names):
+    subject = trainer(config)
+    terms = subject.train_step(*pair())
+    assert set(terms) == names
+    assert all(isinstance(value, float) and np.isfinite(value) for value in terms.values())
+    subject.train_step(*pair())
+    first, second = subject.history.rows
+    assert {key: value for key, value in first.items() if key not in ("step", "seconds")} == terms
+    assert (first["step"], second["step"]) == (1, 2) and 0 < first["seconds"] < second["seconds"]
+
+
+def test_the_total_is_the_weighted_sum_of_the_generators_terms():
+    terms, weights = trainer().train_step(*pair()), CORRECTED.weights
+    assert terms["total"] == pytest.approx(sum(getattr(weights, name) * terms[name] for name in G_TERMS), rel=1e-5)
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+def test_recognisers_never_change(config):
+    subject = trainer(config)
+    before = copy.deepcopy([recognizer.state_dict() for recognizer in subject.recognizers])
+    subject.networks.train()
+    for recognizer in subject.recognizers:
+        recognizer.train()
+    subject.train_step(*pair())
+    for recognizer, state in zip(subject.recognizers, before, strict=True):
+        assert not any(module.training for module in recognizer.modules())
+        assert all(torch.equal(value, state[key]) for key, value in recognizer.state_dict().items())
+        assert all(p.grad is None and not p.requires_grad for p in recognizer.parameters())
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+def test_a_batch_of_two_runs(config):
+    terms = trainer(config).train_step(*pair(2))
+    assert all(np.isfinite(value) for value in terms.values())
+
+
+def only(**weights: float) -> LossWeights:
+    """Every term at 0 but those named; the shares of the regions stay."""
+    terms = {field.name: 0.0 for field in fields(LossWeights) if field.name not in ("lip", "skin", "eyes")}
+    return LossWeights(**{**terms, **weights})
+
+
+@pytest.mark.parametrize("recipe", [CORRECTED, RESIDUAL], ids=lambda recipe: recipe.name)
+def test_without_weights_nothing_learns(with_recipe, recipe):
+    subject = trainer(recipe=with_recipe(recipe, weights=only()))
+    learners = [name for name in ("generator", "regularizer") if name in subject.networks]
+    before = {name: weights_of(subject.networks[name]) for name in learners}
+    subject.train_step(*pair())
+    for name in learners:
+        assert not any(gradient.any() for gradient in gradients(subject.networks[name]))
+        assert all(torch.equal(value, before[name][key]) for key, value in weights_of(subject.networks[name]).items())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "terms"),
+    [(CORRECTED, G_TERMS), (RESIDUAL, ("adversarial", "dodging", "similarity", "makeup"))],
+    ids=["corrected", "residual"],
+)
+def test_each_weight_scales_its_own_term(with_recipe, recipe, terms):
+    """The gradient is linear in the weights: all terms together are the sum of each alone, and each is something."""
+    shares = {name: 1.0 + 0.5 * index for index, name in enumerate(terms)}
+
+    def gradient(**weights: float) -> list[Tensor]:
+        subject = trainer(recipe=with_recipe(recipe, weights=only(**weights)))
+        # Away from the residual's start, where the closeness to it has no gradient yet.
+        nn.init.normal_(subject.networks["generator"].manet.last.weight, std=0.02)
+        subject.train_step(*pair())
+        return gradients(subject.networks["generator"])
+
+    alone = {name: gradient(**{name: share}) for name, share in shares.items()}
+    for name, tensors in alone.items():
+        assert any(tensor.any() for tensor in tensors), f"{name} has no gradient"
+    assert_close([torch.stack(parts).sum(0) for parts in zip(*alone.values(), strict=True)], gradient(**shares), 1e-3)
+
+
+# --- quirks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quirk", QUIRK_TERMS)
+def test_each_quirk_changes_its_own_term(with_recipe, quirk):
+    terms, slopes = [], []
+    for recipe in (CORRECTED, replace(CORRECTED, **{quirk: True})):
+        subject = trainer(recipe=with_recipe(recipe))
+        terms.append(subject.train_step(*pair()))
+        slopes.append(gradients(subject.networks["generator"]))
+    clean, quirky = terms
+    changed = {name for name in G_TERMS if clean[name] != pytest.approx(quirky[name], rel=1e-3)}
+    assert changed == {QUIRK_TERMS[quirk]}
+    h_term = f"h_{QUIRK_TERMS[quirk]}"
+    assert clean[h_term] != pytest.approx(quirky[h_term], rel=1e-3)
+    assert differ(*slopes)
+
+
+def test_makeup_loss_as_shipped_is_nothing_where_the_intended_one_is_not(with_recipe):
+    shipped = trainer(recipe=with_recipe(CORRECTED, makeup_loss_as_shipped=True)).train_step(*pair())
+    assert shipped["makeup"] == shipped["h_makeup"] == 0
+    intended = trainer().train_step(*pair())
+    assert intended["makeup"] > 1 and intended["h_makeup"] > 1
+
+
+def test_unaligned_recognisers_see_the_target_unaligned_too(with_recipe):
+    aligned, whole = trainer(), trainer(recipe=with_recipe(CORRECTED, unaligned_recognizers=True))
+    image, points = TARGETS.batch([0]).image, TARGETS.batch([0]).points
+    for index, judge in enumerate(tiny_recognizers()):
+        torch.testing.assert_close(aligned.target[index], judge.embed(image, points)[0])
+        torch.testing.assert_close(whole.target[index], judge.embed(image)[0])
+
+
+def test_the_residual_recipe_knows_unaligned_recognisers_too(with_recipe, monkeypatch):
+    aligned, whole = (trainer(recipe=with_recipe(RESIDUAL, unaligned_recognizers=quirk)) for quirk in (False, True))
+    seen = []
+    embed = Recognizer.embed
+    monkeypatch.setattr(
+        Recognizer, "embed", lambda self, images, points=None: (seen.append(points), embed(self, images, points))[1]
+    )
+    aligned.train_step(*pair())
+    assert seen and all(points is not None for points in seen)
+    seen.clear()
+    whole.train_step(*pair())
+    assert seen and all(points is None for points in seen)
+
+
+def test_a_recipe_with_a_perceptual_term_wants_the_distance():
+    with pytest.raises(ValueError, match="'published' has a perceptual term"):
+        Trainer(replace(TINY, recipe="published"), TARGETS.batch([0]), tiny_recognizers())
+
+
+def test_match_source_decides_whose_colours_are_matched(with_recipe):
+    own, source = (
+        trainer(recipe=with_recipe(RESIDUAL, match_source=choice)).train_step(*pair()) for choice in (False, True)
+    )
+    assert own["makeup"] != pytest.approx(source["makeup"], rel=1e-3)
+
+
+# --- the residual recipe ------------------------------------------------------------------------------------------
+
+
+def drawn_and_start(subject: Trainer) -> tuple[Tensor, Tensor]:
+    (x, y), generator = pair(), subject.networks["generator"]
+    sides = (x.image, y.image, x.masks, y.masks, x.landmarks, y.landmarks)
+    with torch.no_grad():
+        return generator(*sides), generator.start(*sides)
+
+
+def test_residual_has_one_network_that_starts_at_the_colour_transfer():
+    subject = trainer(RESIDUAL_TINY)
+    assert list(subject.networks) == list(subject.optimizers) == ["generator"]
+    drawn, start = drawn_and_start(subject)
+    assert (drawn - start).abs().max() < 2e-3
+    assert (start - pair()[0].image).abs().max() > 0.05  # the colours are carried over
+    assert subject.train_step(*pair())["similarity"] < 2e-3
+
+
+def judged(subject: Trainer, anchors: list[Tensor]) -> float:
+    """Mean cosine of the drawn face with one embedding per recogniser, without random views."""
+    drawn, _ = drawn_and_start(subject)
+    embeddings = [recognizer.embed(drawn, pair()[0].points) for recognizer in subject.recognizers]
+    return torch.stack([F.cosine_similarity(e, a.view(1, -1)) for e, a in zip(embeddings, anchors)]).mean().item()
+
+
+def test_residual_learns_the_attack_within_its_bound(with_recipe):
+    """15 steps on one pair against two random recognisers."""
+    name = with_recipe(RESIDUAL, weights=only(adversarial=5.0))
+    subject = trainer(recipe=name, learning_rate=5e-3, bound=0.2, steps=15)
+    before = judged(subject, subject.target)
+    for _ in range(15):
+        subject.train_step(*pair())
+    drawn, start = drawn_and_start(subject)
+    assert 1 - judged(subject, subject.target) < 0.8 * (1 - before)
+    assert 0.02 < (drawn - start).abs().max() <= 0.2 + 1e-6
+
+
+def test_dodging_leads_away_from_the_own_face(with_recipe):
+    name = with_recipe(RESIDUAL, weights=only(dodging=5.0))
+    subject = trainer(recipe=name, learning_rate=5e-3, steps=15)
+    face = pair()[0]
+    own = [recognizer.embed(face.image, face.points) for recognizer in subject.recognizers]
+    before = judged(subject, own)
+    for _ in range(15):
+        subject.train_step(*pair())
+    assert before > 0.3 and judged(subject, own) < before - 0.1
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+def test_bf16_is_near_fp32(config):
+    full, half = (trainer(config, bf16=bf16).train_step(*pair()) for bf16 in (False, True))
+    for name, value in full.items():
+        # The similarity starts near 0, where only the absolute difference means something.
+        assert half[name] == pytest.approx(value, rel=0.05, abs=0.02), name
+
+
+def test_bf16_judges_with_the_updated_discriminators():
+    """Autocast keeps the cast of a weight for its block: the biases must not be those from before the update."""
+    subject, (x, y) = trainer(bf16=True, learning_rate=0.5), pair()
+    with torch.no_grad():
+        fake, back = subject._generate(x, y), subject._generate(y, x)
+    judges = [subject.networks[name] for name in ("discriminator_makeup", "discriminator_plain")]
+    for name in ("discriminator_makeup", "discriminator_plain"):
+        biases = [conv.bias for conv in subject.networks[name].convs]
+        subject.optimizers[name] = torch.optim.Adam(biases, 0.5)  # weights stay, so that their spectral norms do
+
+    def judged() -> float:
+        with torch.no_grad():
+            return 0.5 * sum(((judge(image) - 1) ** 2).mean().item() for judge, image in zip(judges, (fake, back)))
+
+    before, found = judged(), subject.train_step(x, y)["gan"]
+    assert found == pytest.approx(judged(), rel=0.05)
+    assert found != pytest.approx(before, rel=0.2)
+
+
+# --- data, rate, configuration ------------------------------------------------------------------------------------
+
+
+def test_picks_depend_on_the_seed_and_the_step_alone():
+    def picks(subject: Trainer, step: int) -> tuple[list[int], list[int]]:
+        subject.step = step
+        torch.rand(step + 1)  # whatever else draws
+        return subject.picks(50, 40)
+
+    one, other = trainer(batch=8), trainer(RESIDUAL_TINY, batch=8, width=8)
+    assert [picks(one, step) for step in (0, 1, 2)] == [picks(other, step) for step in (0, 1, 2)]
+    assert picks(one, 2) == picks(one, 2) != picks(one, 3)
+    assert picks(one, 2) != picks(trainer(batch=8, seed=4), 2)
+
+
+def test_picks_are_in_range_and_reach_every_item():
+    subject = trainer(batch=2)
+    counts = torch.zeros(2, 5)
+    for subject.step in range(200):
+        first, second = subject.picks(5, 3)
+        assert len(first) == len(second) == 2
+        for side, chosen in enumerate((first, second)):
+            for index in chosen:
+                counts[side, index] += 1
+    assert (counts[0] > 40).all() and (counts[1, :3] > 80).all() and not counts[1, 3:].any()
+
+
+def test_data_and_noise_have_streams_of_their_own():
+    subject = trainer()
+    seeds = []
+    for subject.step in range(50):
+        seeds += [subject._seed("data"), subject._seed("noise")]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    ("decay_from", "expected"), [(1.0, [1, 1, 1, 1]), (0.5, [1, 1, 1, 0.5]), (0.0, [1, 0.75, 0.5, 0.25])]
+)
+def test_the_rate_is_constant_or_falls(decay_from, expected):
+    subject, rates = trainer(RESIDUAL_TINY, decay_from=decay_from, learning_rate=1e-3), []
+    subject.optimizers["generator"].register_step_post_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    for _ in range(4):
+        subject.train_step(*pair())
+    assert rates == pytest.approx([1e-3 * factor for factor in expected])
+
+
+def test_a_configuration_is_checked():
+    with pytest.raises(ValueError, match="there is no recipe 'papers'"):
+        replace(TINY, recipe="papers")
+    with pytest.raises(ValueError, match=r"recognizers is \(\); expected the names"):
+        TrainConfig()
+    assert with_overrides(TINY, width=8, seed=1) == replace(TINY, width=8, seed=1)
+    with pytest.raises(ValueError, match="unknown: colour, widht; a TrainConfig has recipe, "):
+        with_overrides(TINY, widht=8, colour=1, seed=2)
+
+
+def test_the_papers_sizes_are_the_defaults():
+    config = TrainConfig(recognizers=("ir152",))
+    assert (config.size, config.width, config.bottlenecks, config.regularizer_blocks) == (256, 64, 6, 4)
+    assert (config.batch, config.steps, config.views, config.learning_rate) == (1, 5 * 2719, 5, 2e-4)
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------------
+
+
+def run(config: TrainConfig, **options) -> Trainer:
+    return train(trainer(config), SOURCES, REFERENCES, progress=iter, **options)
+
+
+def flat(value, name: str = "") -> dict:
+    """Leaves of nested dictionaries and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else None
+    if items is None:
+        return {name: value}
+    return {key: leaf for part, inner in items for key, leaf in flat(inner, f"{name}/{part}").items()}
+
+
+def assert_same_state(one: Trainer, other: Trainer) -> None:
+    """Bit-equal weights, optimizer states and history; only the clock may differ."""
+    assert one.step == other.step
+    for get in (lambda t: t.networks.state_dict(), lambda t: {n: o.state_dict() for n, o in t.optimizers.items()}):
+        found, expected = flat(dict(get(one))), flat(dict(get(other)))
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            same = torch.equal(found[key], value) if isinstance(value, Tensor) else found[key] == value
+            assert same, f"{key} differs"
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history.rows] for t in (one, other)]
+    assert rows[0] == rows[1] and len(rows[0]) == one.step
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+def test_resuming_goes_on_as_if_nothing_had_happened(config, tmp_path):
+    straight = run(config)
+    checkpoint = tmp_path / "deep" / "run.pt"
+    first = run(replace(config, steps=2), checkpoint=checkpoint)
+    assert first.step == 2
+    torch.manual_seed(1234)  # another process would stand elsewhere
+    resumed = run(config, resume_from=checkpoint)
+    assert_same_state(resumed, straight)
+    assert resumed.seconds > first.seconds
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not():
+    config = replace(RESIDUAL_TINY, steps=2)
+    assert_same_state(run(config), run(config))
+    one, other = run(config), run(replace(config, seed=4))
+    assert one.history.rows[0]["adversarial"] != other.history.rows[0]["adversarial"]
+
+
+def test_resuming_needs_no_networks_in_the_same_state(tmp_path):
+    """Everything that is restored comes from the file: the trainer that resumes has trained on something else."""
+    checkpoint = tmp_path / "run.pt"
+    run(replace(RESIDUAL_TINY, steps=2), checkpoint=checkpoint)
+    astray = trainer(RESIDUAL_TINY)
+    for _ in range(3):
+        astray.train_step(*pair())
+    train(astray, SOURCES, REFERENCES, progress=iter, resume_from=checkpoint)
+    assert_same_state(astray, run(RESIDUAL_TINY))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 4}, "seed 3 there, 4 here"),
+        ({"width": 8}, "width 4 there, 8 here"),
+        ({"bound": 0.5, "bf16": True}, "bound 0.25 there, 0.5 here, bf16 False there, True here"),
+        ({"recognizers": ("tiny_a",)}, r"recognizers \['tiny_a', 'tiny_b'\] there, \['tiny_a'\] here"),
+        ({"recipe": "corrected"}, "recipe 'residual' there, 'corrected' here"),
+    ],
+)
+def test_another_configuration_is_refused(tmp_path, change, said):
+    checkpoint = tmp_path / "run.pt"
+    run(replace(RESIDUAL_TINY, steps=1), checkpoint=checkpoint)
+    other = trainer(RESIDUAL_TINY, **change)
+    before = weights_of(other.networks)
+    with pytest.raises(ValueError, match=f"belongs to another run: {said}$"):
+        other.resume(checkpoint)
+    assert other.step == 0 and not other.history.rows
+    assert all(torch.equal(value, before[key]) for key, value in weights_of(other.networks).items())
+
+
+def test_a_run_may_go_on_for_longer(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    run(replace(RESIDUAL_TINY, steps=1), checkpoint=checkpoint)
+    assert run(replace(RESIDUAL_TINY, steps=3), resume_from=checkpoint).step == 3
+
+
+def test_nothing_is_resumed_unasked(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    config = replace(RESIDUAL_TINY, steps=2)
+    run(replace(config, steps=1), checkpoint=checkpoint)
+    assert_same_state(run(config, checkpoint=checkpoint), run(config))
+
+
+def stopping(error: type[BaseException], after: int) -> Callable:
+    def progress(steps):
+        for count, step in enumerate(steps):
+            if count == after:
+                raise error
+            yield step
+
+    return progress
+
+
+def test_an_interrupted_run_leaves_a_checkpoint_to_go_on_from(tmp_path):
+    checkpoint, subject = tmp_path / "run.pt", trainer(RESIDUAL_TINY)
+    with pytest.raises(KeyboardInterrupt):
+        train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, progress=stopping(KeyboardInterrupt, 3))
+    assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
+    resumed = trainer(RESIDUAL_TINY)
+    resumed.resume(checkpoint)
+    assert resumed.step == 3
+    train(resumed, SOURCES, REFERENCES, progress=iter)
+    assert_same_state(resumed, run(RESIDUAL_TINY))
+
+
+def test_a_checkpoint_is_saved_every_so_many_steps(tmp_path, monkeypatch):
+    saved, subject = [], trainer(replace(RESIDUAL_TINY, steps=5))
+    monkeypatch.setattr(subject, "save", lambda path: saved.append((path, subject.step)))
+    train(subject, SOURCES, REFERENCES, checkpoint=tmp_path / "run.pt", every=2, progress=iter)
+    assert saved == [(tmp_path / "run.pt", step) for step in (2, 4, 5)]
+
+
+def test_a_run_that_breaks_down_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    checkpoint, subject = tmp_path / "run.pt", trainer(RESIDUAL_TINY)
+    real = subject.train_step
+
+    def step(*sides):
+        terms = real(*sides)
+        return {**terms, "makeup": float("nan")} if subject.step == 3 else terms
+
+    monkeypatch.setattr(subject, "train_step", step)
+    with pytest.raises(FloatingPointError, match=r"step 3: a loss is not finite: .*'makeup': nan"):
+        train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, every=2, progress=iter)
+    again = trainer(RESIDUAL_TINY)
+    again.resume(checkpoint)
+    assert again.step == 2
+
+
+def test_a_half_written_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path, monkeypatch):
+    checkpoint, subject = tmp_path / "run.pt", trainer(RESIDUAL_TINY)
+    subject.save(checkpoint)
+    whole = checkpoint.read_bytes()
+
+    def full_disk(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    subject.step = 7
+    with pytest.raises(OSError, match="no space"):
+        subject.save(checkpoint)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
+    assert checkpoint.read_bytes() == whole
+
+
+def test_a_checkpoint_holds_data_alone(tmp_path):
+    """It loads without running code, and knows its configuration."""
+    checkpoint = tmp_path / "run.pt"
+    run(replace(RESIDUAL_TINY, steps=1), checkpoint=checkpoint)
+    state = torch.load(checkpoint, weights_only=True)
+    assert TrainConfig(**json.loads(state["config"])) == replace(RESIDUAL_TINY, steps=1)
+
+
+# --- export -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+def test_an_exported_generator_draws_the_same(config, tmp_path):
+    subject = run(replace(config, steps=1, bound=0.3))
+    path = export(subject, tmp_path / "deep" / "generator.safetensors", target="someone")
+    assert [file.name for file in path.parent.iterdir()] == ["generator.safetensors"]
+    loaded, facts = load_generator(path)
+    assert (facts["recipe"], facts["size"], facts["steps"], facts["target"]) == (config.recipe, SIZE, 1, "someone")
+    written = TrainConfig(**facts["config"])
+    assert written == subject.config
+    rebuilt = build_generator(written)
+    rebuilt.load_state_dict(loaded.state_dict())
+    x, y = pair(2)
+    sides = (x.image, y.image, x.masks, y.masks, x.landmarks, y.landmarks)
+    with torch.no_grad():
+        expected = subject.networks["generator"](*sides)
+        for generator in (loaded, rebuilt):
+            torch.testing.assert_close(generator(*sides), expected, atol=1e-6, rtol=0)
+
+
+def test_a_configuration_comes_back_from_json():
+    written = json.loads(json.dumps(asdict(TINY)))
+    assert isinstance(written["recognizers"], list)
+    assert TrainConfig(**written) == TINY and hash(TrainConfig(**written)) == hash(TINY)
+    with pytest.raises(ValueError, match="recognizers is 'tiny_a'"):
+        replace(TINY, recognizers="tiny_a")
