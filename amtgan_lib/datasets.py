@@ -7,6 +7,7 @@ the photos it holds. Prepared crops lie in one npz per preset; item i is always 
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import zlib
@@ -21,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import assets, faces
-from amtgan_lib.images import open_photo, to_uint8
+from amtgan_lib.images import open_photo, to_tensor, to_uint8
 
 TEST_SHARE = 3  # one person in three, and one makeup photo in three, is kept for the test
 MANIFEST_COLUMNS = ["set", "person", "part", "split", "asset", "parse_asset", "parse_order"]
@@ -74,23 +75,23 @@ SETS: dict[str, tuple[str, Callable[[PurePosixPath], dict | None]]] = {
 def open_manifest(photos: Iterable[assets.Asset], parse_maps: Iterable[assets.Asset] = ()) -> pd.DataFrame:
     """The manifest of the open photographs: rows sorted by set, person and part; one row a photo.
 
-    The same MT photo occurs in several repositories; the copy that has a parse map is taken.
+    The same MT photo occurs in several repositories, pixel for pixel, so a parse map of its name serves every copy;
+    the copy in the parse map's own repository is taken before others.
     """
-    masks = {(m.repository, PurePosixPath(m.path).parent.name, PurePosixPath(m.path).stem): m for m in parse_maps}
+    masks = {PurePosixPath(mask.path).stem: mask for mask in sorted(parse_maps, key=lambda mask: mask.relative)}
     rows = []
     for photo in photos:
         name, rule = SETS[photo.group]
         path = PurePosixPath(photo.path)
         if (row := rule(path)) is None:
             continue
-        mask = masks.get((photo.repository, path.parent.name, path.stem))
-        order = "" if mask is None else ("mt" if "SCGAN" in mask.repository else "parsing19")
+        mask = masks.get(path.stem) if name == "mt" else None
+        order = "" if mask is None else ("mt" if "original label order" in mask.role else "parsing19")
         rows.append({"set": name, "asset": photo.relative, "parse_asset": mask.relative if mask else "", **row})
-        rows[-1]["parse_order"] = order
-    table = pd.DataFrame(rows, columns=MANIFEST_COLUMNS).sort_values(
-        ["set", "person", "part", "parse_asset", "asset"], ascending=[True, True, True, False, True]
-    )
-    return table.drop_duplicates(["person", "part"]).reset_index(drop=True)
+        rows[-1] |= {"parse_order": order, "borrowed": mask is not None and mask.repository != photo.repository}
+    table = pd.DataFrame(rows, columns=[*MANIFEST_COLUMNS, "borrowed"])
+    table = table.sort_values(["set", "person", "part", "borrowed", "asset"])
+    return table.drop_duplicates(["person", "part"])[MANIFEST_COLUMNS].reset_index(drop=True)
 
 
 def available_manifest() -> pd.DataFrame:
@@ -164,7 +165,8 @@ class FaceSet:
         if size == self.size:
             return self
         factor = size / self.size
-        images = [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX)) for image in self.images]
+        box = Image.Resampling.BOX
+        images = [np.asarray(Image.fromarray(image).resize((size, size), box)) for image in self.images]
         masks = torch.from_numpy(self.masks).float()
         masks = torch.nn.functional.interpolate(masks, (size, size), mode="area") >= 0.5
         landmarks, points = ((array + 0.5) * factor - 0.5 for array in (self.landmarks, self.points))
@@ -173,21 +175,22 @@ class FaceSet:
     def batch(self, index: Iterable[int] | slice = slice(None)) -> FaceBatch:
         """Items as float tensors, images in [-1, 1]."""
         index = index if isinstance(index, slice) else np.asarray(list(index))
-        image = torch.from_numpy(self.images[index]).permute(0, 3, 1, 2).float() / 127.5 - 1
         rest = (torch.from_numpy(array[index]).float() for array in (self.masks, self.landmarks, self.points))
-        return FaceBatch(image, *rest)
+        return FaceBatch(to_tensor(self.images[index]), *rest)
 
 
 def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = iter) -> FaceSet:
     """Crop every photo of a manifest to ``size`` pixels and store the result under ``path`` (npz).
 
-    A photo without a usable face is left out of the set and named in the ``problem`` column of
-    ``<path>.problems.csv``; nothing half written stays behind.
+    A photo without a usable face is left out of the set and named, with the reason, in a table beside it
+    (``open.npz`` has ``open.problems.csv``). Whatever interrupts this, a set that was there stays as it was and
+    nothing half written stays behind. Raises AssetError for a photo that cannot be had.
     """
+    files = _files([*manifest["asset"], *manifest["parse_asset"]])
     crops, kept, problems = [], [], []
     for position, row in enumerate(progress(manifest.to_dict("records"))):
         try:
-            crops.append(_crop(row, size))
+            crops.append(_crop(row, files, size))
             kept.append(position)
         except faces.PhotoError as error:
             problems.append({"asset": row["asset"], "problem": str(error)})
@@ -200,18 +203,25 @@ def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = 
         "landmarks": np.stack([crop.landmarks.numpy() for crop in crops]),
         "points": np.stack([crop.points.numpy() for crop in crops]),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial.npz")
-    np.savez(partial, manifest=np.array(chosen.to_csv(index=False)), **arrays)
-    os.replace(partial, path)
-    pd.DataFrame(problems, columns=["asset", "problem"]).to_csv(path.with_suffix(".problems.csv"), index=False)
+    _store(path, chosen, arrays, pd.DataFrame(problems, columns=["asset", "problem"]))
     return FaceSet(chosen, **arrays)
+
+
+def _store(path: Path, manifest: pd.DataFrame, arrays: dict[str, np.ndarray], problems: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, partial_problems = (path.with_name(f".{path.stem}.partial{suffix}") for suffix in (".npz", ".csv"))
+    try:
+        np.savez(partial, manifest=np.array(manifest.to_csv(index=False)), **arrays)
+        problems.to_csv(partial_problems, index=False)
+        os.replace(partial_problems, path.with_suffix(".problems.csv"))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+        partial_problems.unlink(missing_ok=True)
 
 
 def load(path: Path) -> FaceSet:
     """A set that :func:`prepare` stored."""
-    import io
-
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run notebook 01_prepare_data first")
     with np.load(path) as stored:
@@ -220,18 +230,22 @@ def load(path: Path) -> FaceSet:
         return FaceSet(manifest, *(stored[name] for name in ("images", "masks", "landmarks", "points")))
 
 
-def _crop(row: dict, size: int) -> faces.FaceCrop:
-    photo = open_photo(_file(row["asset"]))
+def _crop(row: dict, files: dict[str, Path], size: int) -> faces.FaceCrop:
+    photo = open_photo(files[row["asset"]])
     crop = faces.detect_one(photo, size)
     if not row["parse_asset"]:
         return crop
-    parse_map = np.asarray(Image.open(_file(row["parse_asset"])))
-    return crop.with_parse(parse_map, photo.size, row["parse_order"])
+    with Image.open(files[row["parse_asset"]]) as parse_map:
+        return crop.with_parse(np.asarray(parse_map), photo.size, row["parse_order"])
 
 
-def _file(relative: str) -> Path:
-    asset = next(asset for asset in assets.table() if asset.relative == relative)
-    return assets.fetch(asset, progress=False)
+def _files(relatives: Iterable[str]) -> dict[str, Path]:
+    """The verified files of a manifest's assets, all fetched at once; empty names are passed over."""
+    known = {asset.relative: asset for asset in assets.table()}
+    wanted = [relative for relative in dict.fromkeys(relatives) if relative]
+    if strangers := [relative for relative in wanted if relative not in known]:
+        raise assets.UnknownAsset(f"{strangers[0]} is in no table of assets: make the manifest anew.")
+    return dict(zip(wanted, assets.fetch_many(known[relative] for relative in wanted)))
 
 
 # ---------------------------------------------------------------- parts of an experiment
@@ -290,19 +304,21 @@ def test_pairs(manifest: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
 
 def file_of(asset: str) -> Path:
     """The file of a manifest's asset, fetched when it is not at hand."""
-    return _file(asset)
+    return _files([asset])[asset]
 
 
 def with_files(pairs: pd.DataFrame) -> pd.DataFrame:
     """Test pairs with the files of their assets in the columns source and reference."""
-    files = {column: [str(file_of(asset)) for asset in pairs[column]] for column in ("source", "reference")}
-    return pairs.assign(**files)
+    columns = ("source", "reference")
+    files = _files([asset for column in columns for asset in pairs[column]])
+    return pairs.assign(**{column: [str(files[asset]) for asset in pairs[column]] for column in columns})
 
 
 def file_crop(asset: str) -> faces.FaceCrop:
     """The crop of a manifest's photo, with the masks of its parse map where it has one."""
     table = available_manifest().set_index("asset").loc[[asset]].reset_index()
-    return _crop(table.to_dict("records")[0], 256)
+    row = table.to_dict("records")[0]
+    return _crop(row, _files([row["asset"], row["parse_asset"]]), 256)
 
 
 def limited(manifest: pd.DataFrame, people: int) -> pd.DataFrame:

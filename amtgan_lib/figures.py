@@ -8,7 +8,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image
 
 # Okabe & Ito's palette: one colour a method, the same in every figure.
@@ -20,6 +22,8 @@ COLOURS = {
     "genuine": "#0072B2",
     "impostor": "#D55E00",
 }
+OTHER_COLOUR = "#CC79A7"
+HATCH = "///"  # a recogniser that took part in training
 METRIC_TITLES = {
     "impersonation": "accepted as the target",
     "dodging": "refused as their owner",
@@ -74,7 +78,9 @@ def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> F
     bins = np.linspace(-0.4, 1, 57)
     for axis, name in zip(axes.flat, names):
         for kind, part in scores[scores["recogniser"] == name].groupby("kind"):
-            axis.hist(part["cosine"], bins, density=True, alpha=0.6, color=COLOURS[kind], label=kind)
+            # What lies beyond the drawn range counts in its outermost bars: nothing is left out.
+            inside = part["cosine"].clip(bins[0], bins[-1])
+            axis.hist(inside, bins, density=True, alpha=0.6, color=COLOURS[kind], label=kind)
         axis.axvline(thresholds[name], color="black", lw=1, ls="--")
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("cosine", fontsize=8)
@@ -95,27 +101,28 @@ def success_bars(table: pd.DataFrame, metrics: Sequence[str] = ("impersonation",
     for axis, metric in zip(axes.flat, metrics):
         for offset, method in enumerate(methods):
             part = table[(table["metric"] == metric) & (table["method"] == method)].set_index("recogniser").loc[names]
-            errors = np.abs(part[["ci_low", "ci_high"]].to_numpy().T - part["value"].to_numpy()) * 100
-            bars = axis.bar(
-                np.arange(len(names)) + (offset - (len(methods) - 1) / 2) * width,
-                part["value"] * 100,
-                width,
-                yerr=errors,
-                color=COLOURS.get(method, "#CC79A7"),
-                label=method,
-                error_kw={"lw": 0.8},
-            )
-            for bar, note in zip(bars, part["note"]):
-                if "held out" not in str(note):
-                    bar.set_hatch("///")
-                    bar.set_edgecolor("white")
+            places = np.arange(len(names)) + (offset - (len(methods) - 1) / 2) * width
+            _bars(axis, part, places, width, COLOURS.get(method, OTHER_COLOUR))
         axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=7)
         axis.set_title(METRIC_TITLES.get(metric, metric), fontsize=9)
         axis.set_ylim(0, 105)
     axes[0, 0].set_ylabel("% of photos", fontsize=8)
-    axes[0, -1].legend(fontsize=7, frameon=False, loc="upper right")
     figure.tight_layout()
+    keys = [Patch(color=COLOURS.get(method, OTHER_COLOUR), label=method) for method in methods]
+    keys.append(Patch(facecolor="grey", edgecolor="white", hatch=HATCH, label="recogniser took part in training"))
+    # Below the panels: inside them it would hide bars.
+    figure.legend(handles=keys, fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0), ncol=len(keys))
     return figure
+
+
+def _bars(axis: Axes, part: pd.DataFrame, places: np.ndarray, width: float, colour: str) -> None:
+    """Bars of one method, one a row of ``part``, with their intervals."""
+    errors = np.abs(part[["ci_low", "ci_high"]].to_numpy(float).T - part["value"].to_numpy()) * 100
+    bars = axis.bar(places, part["value"] * 100, width, yerr=errors, color=colour, error_kw={"lw": 0.8})
+    for bar, note in zip(bars, part["note"]):
+        if "held out" not in str(note):
+            bar.set_hatch(HATCH)
+            bar.set_edgecolor("white")
 
 
 def save(figure: Figure, path: Path) -> Path:

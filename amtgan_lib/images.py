@@ -7,6 +7,7 @@ Inside the library an image is float RGB, (3, H, W) or (N, 3, H, W), in [-1, 1].
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+LEVELS = 127.5  # 8-bit levels in one unit of [-1, 1]
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
+SIXTEEN_PER_EIGHT = 257  # 65535 / 255: full white is full white in both
+SIXTEEN_BIT = "I;16"  # also I;16B, I;16L, by byte order
+OWN_MODES = ("RGB", "RGBA", "L", "LA")
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
@@ -22,11 +28,54 @@ class PhotoError(ValueError):
     """A photo that cannot be read or used; the message is one sentence for its owner."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What is added to one rectangle of a photo: ``values`` (h, w, 3), float, in 8-bit units, 0 everywhere else.
+
+    (x, y) is the rectangle's first pixel, ``photo_size`` the (width, height) of the photo. The rectangle keeps a
+    face's change in a 12-megapixel photo small. Changes of one photo add up: ``sum(changes)``.
+    """
+
+    values: np.ndarray
+    x: int
+    y: int
+    photo_size: tuple[int, int]
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1), the last column and row excluded."""
+        return self.x, self.y, self.x + self.values.shape[1], self.y + self.values.shape[0]
+
+    def __add__(self, other: Change) -> Change:
+        if self.photo_size != other.photo_size:
+            raise ValueError(f"changes of photos of {self.photo_size} and {other.photo_size} pixels do not add up")
+        x0, y0 = min(self.x, other.x), min(self.y, other.y)
+        x1, y1 = max(self.box[2], other.box[2]), max(self.box[3], other.box[3])
+        values = np.zeros((y1 - y0, x1 - x0, 3), np.float32)
+        for part in (self, other):
+            left, top, right, bottom = part.box
+            values[top - y0 : bottom - y0, left - x0 : right - x0] += part.values
+        return Change(values, x0, y0, self.photo_size)
+
+    def __radd__(self, other: int) -> Change:  # sum() begins with 0
+        return self if other == 0 else NotImplemented
+
+    def __abs__(self) -> Change:
+        return Change(np.abs(self.values), self.x, self.y, self.photo_size)
+
+    def mean(self) -> float:
+        """Mean over all pixels and channels of the photo, those outside the rectangle included."""
+        return float(self.values.sum(dtype=np.float64)) / (3 * self.photo_size[0] * self.photo_size[1])
+
+
+@dataclass(frozen=True, eq=False)
 class Photo:
     """A photo as it came: upright pixels in 8-bit RGB, and the rest of the file's nature.
 
-    ``original`` is the upright picture in its own mode (RGBA, L, I;16, ...), ``rgb`` is (H, W, 3) uint8.
+    ``original`` is the upright picture in its own mode, ``rgb`` is (H, W, 3) uint8. Kept as they are: RGB, RGBA,
+    grey with or without alpha, 16-bit grey. Palettes, bilevel, CMYK and other colour spaces become RGB, or RGBA
+    where a colour is transparent, for good. The decoder gives 16-bit RGB as 8 bit, and nothing here can tell.
+    ``exif`` is without orientation and without the camera's preview picture, which would show the unchanged face.
     """
 
     rgb: np.ndarray
@@ -40,81 +89,121 @@ class Photo:
         """(width, height) in pixels."""
         return self.rgb.shape[1], self.rgb.shape[0]
 
-    def with_change(self, change: np.ndarray) -> Image.Image:
-        """The photo plus ``change`` (H, W, 3), float, in 8-bit units, in the photo's own mode.
+    def with_change(self, change: Change) -> Image.Image:
+        """The photo plus a change, in the photo's own mode.
 
         Where the change is 0 the pixels come back bit for bit, alpha and 16-bit values included.
+        Raises ValueError for a change that was made for a photo of another size.
         """
-        mode, pixels = self.original.mode, np.asarray(self.original)
-        if mode in ("L", "LA"):
-            grey = change @ np.array([0.299, 0.587, 0.114])
-            return self._rounded(pixels, grey if mode == "L" else np.stack([grey, 0 * grey], -1), 255)
-        if mode.startswith("I;16"):
-            return self._rounded(pixels, change @ np.array([0.299, 0.587, 0.114]) * 257, 65535)
-        if mode == "RGBA":
-            return self._rounded(pixels, np.concatenate([change, 0 * change[..., :1]], -1), 255)
-        return self._rounded(self.rgb, change, 255)
+        if change.photo_size != self.size:
+            raise ValueError(f"the change is for a photo of {change.photo_size} pixels, this one has {self.size}")
+        pixels = np.array(self.original)
+        x0, y0, x1, y1 = change.box
+        region = pixels[y0:y1, x0:x1]
+        top = 65535 if self.original.mode.startswith(SIXTEEN_BIT) else 255
+        added = region + self._in_own_mode(change.values)
+        region[...] = np.clip(np.rint(added, out=added), 0, top, out=added)
+        return Image.fromarray(pixels)
 
-    @staticmethod
-    def _rounded(pixels: np.ndarray, change: np.ndarray, top: int) -> Image.Image:
-        return Image.fromarray(np.clip(np.rint(pixels + change), 0, top).astype(pixels.dtype))
+    def _in_own_mode(self, values: np.ndarray) -> np.ndarray:
+        mode, alpha = self.original.mode, np.zeros_like(values[..., :1])
+        if mode == "RGB":
+            return values
+        if mode == "RGBA":
+            return np.concatenate([values, alpha], -1)
+        grey = values @ np.array(GREY_WEIGHTS, np.float32)
+        if mode == "LA":
+            return np.concatenate([grey[..., None], alpha], -1)
+        return grey if mode == "L" else grey * SIXTEEN_PER_EIGHT
 
 
 def open_photo(source: str | Path | Image.Image | np.ndarray | Photo) -> Photo:
-    """Read a photo upright (EXIF orientation applied) or raise :class:`PhotoError` with one sentence."""
+    """Read a photo upright (EXIF orientation applied) or raise :class:`PhotoError` with one sentence.
+
+    Arrays are uint8: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA.
+    """
     if isinstance(source, Photo):
         return source
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3):
-            raise PhotoError(f"expected a uint8 array (H, W) or (H, W, 3), got {source.dtype} {source.shape}")
-        source = Image.fromarray(source)
+        return _as_photo(_from_array(source), "photo")
     if isinstance(source, Image.Image):
-        return _as_photo(source, "photo")
+        name = Path(getattr(source, "filename", "") or "photo").name
+        return _decoded(lambda: _as_photo(source, name), name)
     path = Path(source)
     if not path.is_file():
         raise PhotoError(f"{path}: there is no such file")
+    return _decoded(lambda: _read(path), path.name)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    channels = array.shape[2] if array.ndim == 3 else 0
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (0, 3, 4) or not array.size:
+        raise PhotoError(f"expected a uint8 array (H, W), (H, W, 3) or (H, W, 4), got {array.dtype} {array.shape}")
+    return Image.fromarray(array)
+
+
+def _read(path: Path) -> Photo:
+    with Image.open(path) as image:
+        return _as_photo(image, path.name)
+
+
+def _decoded(read: Callable[[], Photo], name: str) -> Photo:
     try:
-        with Image.open(path) as image:
-            image.load()
-            return _as_photo(image, path.name)
+        return read()
+    except PhotoError:
+        raise
     except UnidentifiedImageError:
-        raise PhotoError(f"{path.name} is not an image that can be read (JPEG, PNG, WebP, TIFF or BMP)") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PhotoError(f"{path.name} is damaged or incomplete: {error}") from None
+        raise PhotoError(f"{name} is not an image that can be read (JPEG, PNG, WebP, TIFF or BMP)") from None
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"{name} is too large: {error}") from None
+    except Exception as error:  # broken bytes make decoders raise OSError, SyntaxError, TypeError, struct.error, ...
+        raise PhotoError(f"{name} is damaged or incomplete: {error}") from error
 
 
 def _as_photo(image: Image.Image, name: str) -> Photo:
-    icc = image.info.get("icc_profile")
+    image.load()
+    icc, exif = image.info.get("icc_profile"), b""
     upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("P", "PA"):
-        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
-    elif upright.mode == "I":  # 16-bit greyscale as older decoders return it
-        upright = Image.fromarray(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16))
-    elif upright.mode not in ("RGB", "RGBA", "L", "LA") and not upright.mode.startswith("I;16"):
-        upright, icc = upright.convert("RGB"), None
-    return Photo(_rgb8(upright), upright, name, upright.getexif().tobytes(), icc)
+    if tags := upright.getexif():
+        exif = tags.tobytes()
+    if upright.mode in ("I", "F"):
+        upright = _sixteen_bit(upright, name)
+    elif "transparency" in upright.info and upright.mode in ("1", "L", "P", "RGB"):
+        upright = upright.convert("LA" if upright.mode == "L" else "RGBA")
+    elif upright.mode not in OWN_MODES and not upright.mode.startswith(SIXTEEN_BIT):
+        icc = icc if upright.mode in ("1", "P", "PA") else None  # a CMYK profile says nothing about RGB values
+        upright = upright.convert("RGBA" if upright.mode in ("PA", "La", "RGBa") else "RGB")
+    return Photo(_rgb8(upright), upright, name, exif, icc)
+
+
+def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:
+    """16-bit greyscale, from the 32-bit integers as which some decoders return it."""
+    pixels = np.asarray(image)
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+        raise PhotoError(f"{name} has 32 bits per pixel: save it with 8 or 16")
+    return Image.fromarray(pixels.astype(np.uint16))
 
 
 def _rgb8(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image) // 257).astype(np.uint8)
+    if image.mode.startswith(SIXTEEN_BIT):
+        grey = np.rint(np.asarray(image) / np.float32(SIXTEEN_PER_EIGHT)).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(image.convert("RGB"))
 
 
 def to_tensor(pixels: Image.Image | np.ndarray) -> Tensor:
-    """8-bit RGB, PIL or (H, W, 3) uint8, to a (3, H, W) float tensor in [-1, 1]."""
+    """8-bit RGB, PIL or (H, W, 3) or (N, H, W, 3) uint8, to (3, H, W) or (N, 3, H, W) float in [-1, 1]."""
     array = np.array(pixels.convert("RGB")) if isinstance(pixels, Image.Image) else pixels
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"expected (H, W, 3) uint8, got {array.shape} {array.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).float() / 127.5 - 1
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3) or (N, H, W, 3), got {array.dtype} {array.shape}")
+    return torch.from_numpy(np.moveaxis(array, -1, -3).astype(np.float32, order="C")) / LEVELS - 1
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
     """(3, H, W) in [-1, 1] to (H, W, 3) uint8, rounded to the nearest level (no min-max stretch)."""
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"expected one image (3, H, W), got {tuple(image.shape)}")
-    levels = ((image.detach().float().clamp(-1, 1) + 1) * 127.5).round()
+    levels = ((image.detach().float().clamp(-1, 1) + 1) * LEVELS).round()
     return levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
@@ -133,11 +222,14 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def save(path: str | Path, image: Tensor | Image.Image, **options) -> Path:
-    """Write a picture under a temporary name and move it into place, so that no half file is ever seen."""
+    """Write a picture under a temporary name and move it into place, so that no half file is ever seen.
+
+    ``options`` are those of the file format. Raises the encoder's OSError where the format cannot hold the picture.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = to_pil(image) if isinstance(image, Tensor) else image
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         picture.save(partial, **options)
         os.replace(partial, path)

@@ -42,8 +42,9 @@ class Protected:
     photo: Photo
 
     def save(self, path: str | Path, keep_metadata: bool = True) -> Path:
-        """Write the picture, moved into place when complete; EXIF and ICC profile are kept unless told otherwise.
+        """Write the picture, moved into place when complete; EXIF is kept unless told otherwise.
 
+        The ICC profile is always kept: without it the same pixels would show other colours.
         JPEG is written at quality 95 without chroma subsampling: coarser files wash the protection out.
         """
         options: dict[str, Any] = {}
@@ -124,7 +125,9 @@ def load(generator: str | Path) -> Protector:
     try:
         network, facts = load_generator(generator)
         if missing := {"recipe", "size"} - set(facts):
-            raise ValueError(f"{generator} does not say its {' and '.join(sorted(missing))}; train it by notebook 03_train")
+            raise ValueError(
+                f"{generator} does not say its {' and '.join(sorted(missing))}; train it by notebook 03_train"
+            )
         return Protector(network, recipe(facts["recipe"]), facts["size"], facts)
     except ValueError as error:
         raise ProtectionError(str(error)) from None

@@ -49,7 +49,7 @@ RESIDUAL = Recipe(
     output="residual",
     adversaries=False,
     match_source=True,
-    weights=LossWeights(gan=0, cycle=0, identity=0, makeup=2, adversarial=5, dodging=2, similarity=10),
+    weights=LossWeights(gan=0, cycle=0, identity=0, makeup=2, adversarial=8, dodging=5, similarity=16),
 )
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL)}
 QUIRKS = (

@@ -82,7 +82,7 @@ def write(table: pd.DataFrame, path: Path) -> Path:
         raise ValueError(f"a table of results lacks {', '.join(missing)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    table[COLUMNS].to_csv(partial, index=False, float_format="%.6g")
+    table[COLUMNS].to_csv(partial, index=False, float_format="%.9g")
     os.replace(partial, path)
     return path
 

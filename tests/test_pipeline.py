@@ -64,11 +64,13 @@ def refusal(content: object, **overrides: object) -> str:
 def two_notebooks() -> None:
     write_notebook("01_data", "size = 64\nphotos = [1]")
     write_notebook(
-        "03_train", 'size = 64\nsteps: int = 2  # few\nrate = 0.1\nrecipe = "published"\nlimit = None\nfast = False'
+        "03_train",
+        'size = 64\nsteps: int = 2  # n\nrate = 0.1\nrecipe = "published"\nlimit = None\nfast = False\nfew = {"a": 1}',
     )
 
 
 BOTH = ["01_data", "03_train"]
+RECIPIE = "03_train has no parameter 'recipie': did you mean 'recipe'?"
 
 
 # Presets
@@ -102,20 +104,27 @@ def test_repeated_parameters_make_one_step_each_in_order(two_notebooks):
         ({"notebooks": ["01_data", "01_data"]}, "each once"),
         ({"notebooks": ["01_dat"]}, "01_dat.ipynb: did you mean '01_data'?"),
         ({"notebooks": BOTH, "parameters": [1]}, "`parameters` must be a mapping"),
-        ({"notebooks": BOTH, "repeat": {"03_trian": {}}}, "'03_trian', which it does not run: did you mean '03_train'?"),
+        ({"notebooks": BOTH, "repeat": {"03_trian": {}}}, "which it does not run: did you mean '03_train'?"),
         ({"notebooks": BOTH, "repeat": {"03_train": [1]}}, "must be a mapping from parameters"),
         ({"notebooks": BOTH, "repeat": {"03_train": {"rate": 1}}}, "repeats 'rate' over a list"),
         ({"notebooks": BOTH, "repeat": {"03_train": {"rate": []}}}, "repeats 'rate' over a list"),
         ({"notebooks": BOTH, "repeat": {"03_train": {"rate": [1, 1]}}}, "runs 03_train-1 twice"),
-        ({"notebooks": BOTH, "repeat": {"03_train": {"recipie": ["a"]}}}, "03_train has no parameter 'recipie': did you mean 'recipe'?"),
-        ({"notebooks": BOTH, "notebook_parameters": {"03_train": {"recipie": "a"}}}, "03_train has no parameter 'recipie': did you mean 'recipe'?"),
+        ({"notebooks": BOTH, "repeat": {"03_train": {"recipie": ["a"]}}}, RECIPIE),
+        ({"notebooks": BOTH, "notebook_parameters": {"03_train": {"recipie": "a"}}}, RECIPIE),
         ({"notebooks": BOTH, "notebook_parameters": {"01_data": {"zzz": 1}}}, "it has size, photos."),
-        ({"notebooks": BOTH, "parameters": {"sise": 1}}, "No notebook of the preset has a parameter 'sise': did you mean 'size'?"),
+        ({"notebooks": BOTH, "parameters": {"sise": 1}}, "has a parameter 'sise': did you mean 'size'?"),
         ({"notebooks": BOTH, "parameters": {"03_train.size": 1}}, "has a parameter '03_train.size'"),
         ({"notebooks": BOTH, "parameters": {"run_dir": "x"}}, "the pipeline sets the parameter 'run_dir'"),
-        ({"notebooks": BOTH, "parameters": {"rate": 1}, "notebook_parameters": {"03_train": {"rate": 1}}, "repeat": {"03_train": {"rate": [1]}}}, "both sets and repeats 'rate'"),
+        (
+            {
+                "notebooks": BOTH,
+                "notebook_parameters": {"03_train": {"rate": 1}},
+                "repeat": {"03_train": {"rate": [1]}},
+            },
+            "both sets and repeats 'rate'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_preset_is_refused(two_notebooks, content, expected):
     assert expected in refusal(content)
 
@@ -158,10 +167,8 @@ def test_unknown_preset_is_refused_with_the_nearest():
 )
 def test_type_of_a_value_is_that_of_the_default(two_notebooks, name, value, fits):
     if fits:
-        assert all(
-            type(got) in (int, str, bool, list)
-            for got in planned({"notebooks": BOTH}, **{name: value})[1].parameters.values()
-        )
+        passed = [step.parameters.get(name) for step in planned({"notebooks": BOTH}, **{name: value})]
+        assert any(type(got) in (int, str, bool, list, dict) for got in passed)
     else:
         assert refusal({"notebooks": BOTH}, **{name: value}).startswith(("01_data: ", "03_train: "))
 
@@ -468,13 +475,24 @@ def test_a_run_belongs_to_one_preset(two_notebooks):
         pipeline.run("small", run_id="r")
 
 
-def test_exit_in_a_cell_is_no_success(capfd):
-    write_notebook("01_a", "", "import sys; sys.exit()", "print('never')")
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("import sys; sys.exit()", "01_a failed in a cell that called exit: "),
+        (
+            "import os; os._exit(3)",
+            r"01_a failed in cell 3: the kernel died \(out of memory\? 01_a.failed.log may say\)",
+        ),
+    ],
+)
+def test_end_of_the_kernel_is_no_success(cell, expected, capfd):
+    write_notebook("01_a", "", cell, "print('never')")
     write_preset({"notebooks": ["01_a"]})
-    with pytest.raises(pipeline.NotebookFailed, match="01_a failed in a cell that called exit"):
+    with pytest.raises(pipeline.NotebookFailed, match=expected):
         pipeline.run("small", run_id="r")
     left = sorted(path.name for path in (paths.RUNS / "r" / "notebooks").iterdir())
     assert left == ["01_a.failed.ipynb", "01_a.failed.log"]
+    assert capfd.readouterr().err == ""
 
 
 def alive(pid: int) -> bool:
@@ -488,11 +506,13 @@ def alive(pid: int) -> bool:
 
 
 def test_interrupt_shuts_the_kernel_down_and_is_one_line(project):
-    sleep = (
-        "import os, time\nfrom pathlib import Path\nprint('step 1\\rstep 2', flush=True)\n"
-        "(Path(run_dir) / 'new').write_text(str(os.getpid()))\nos.rename(Path(run_dir) / 'new', Path(run_dir) / 'pid')\n"
-        "time.sleep(100)"
-    )
+    sleep = """\
+import os, time
+from pathlib import Path
+print("step 1\\rstep 2", flush=True)
+Path(run_dir, "new").write_text(str(os.getpid()))
+os.rename(Path(run_dir, "new"), Path(run_dir, "pid"))
+time.sleep(100)"""
     write_notebook("01_a", "", sleep)
     write_preset({"notebooks": ["01_a"]})
     code = (
@@ -503,16 +523,18 @@ def test_interrupt_shuts_the_kernel_down_and_is_one_line(project):
         "sys.exit(__main__.main(['pipeline', '--preset', 'small', '--run-id', 'r']))"
     )
     call = [sys.executable, "-c", code, str(project)]
-    process = subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    marker = paths.RUNS / "r" / "pid"
-    limit = time.monotonic() + 60
-    while not marker.exists() and time.monotonic() < limit:
-        time.sleep(0.1)
-    kernel = int(marker.read_text())
-    time.sleep(2.5)
-    assert alive(kernel)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    marker, limit = paths.RUNS / "r" / "pid", time.monotonic() + 240
+    with subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not marker.exists() and process.poll() is None and time.monotonic() < limit:
+                time.sleep(0.1)
+            time.sleep(2.5)
+            kernel = int(marker.read_text())
+            assert alive(kernel)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     *progress, line = err.splitlines()
     assert process.returncode == 130
     assert line == "python -m amtgan_lib: interrupted in 01_a; --run-id r --resume goes on from there."
@@ -532,7 +554,7 @@ def test_interrupt_shuts_the_kernel_down_and_is_one_line(project):
         ({"msg_type": "stream", "content": {"text": "one\ntwo\n\n"}}, "two"),
         ({"msg_type": "stream", "content": {"text": "\r 10%\r\x1b[31m 20%\x1b[0m \r"}}, "20%"),
         ({"msg_type": "stream", "content": {"text": "\n"}}, ""),
-        ({"msg_type": "comm_msg", "content": {"data": {"state": {"value": " 3/9 [<b>00:01</b>]"}}}}, "3/9 [00:01]"),
+        ({"msg_type": "comm_msg", "content": {"data": {"state": {"value": " 3/9 [<b>01</b>&lt;02]"}}}}, "3/9 [01<02]"),
         ({"msg_type": "comm_msg", "content": {"data": {"state": {"value": 3.0}}}}, ""),
         ({"msg_type": "comm_msg", "content": {"data": {}}}, ""),
         ({"msg_type": "status", "content": {"execution_state": "busy"}}, ""),

@@ -41,5 +41,7 @@ def load_generator(path: str | Path) -> tuple[Generator, dict[str, Any]]:
         generator = Generator(**json.loads(metadata["generator"]))
         generator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold the generator that it describes; train it by notebook 03_train") from error
+        raise ValueError(
+            f"{path} does not hold the generator that it describes; train it by notebook 03_train"
+        ) from error
     return generator.eval().requires_grad_(False), json.loads(metadata["facts"])

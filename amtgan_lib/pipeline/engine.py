@@ -3,7 +3,9 @@
 Imported where a notebook is executed only, since papermill takes two seconds.
 """
 
+import asyncio
 import copy
+import html
 import logging
 import os
 import re
@@ -13,7 +15,7 @@ import time
 from pathlib import Path
 
 import papermill
-from jupyter_core.utils import run_sync
+from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
@@ -82,6 +84,18 @@ class Client(PapermillNotebookClient):
         super().__init__(nb_man, on_cell_start=lambda cell, cell_index: progress.saw(cell_index, ""), **options)
         self.progress = progress
 
+    def papermill_execute_cells(self) -> None:
+        """Execute the cells; Ctrl-C ends what waits for the kernel, which would else complain that it died."""
+        try:
+            super().papermill_execute_cells()
+        except KeyboardInterrupt:
+            loop = ensure_event_loop()
+            waiting = asyncio.all_tasks(loop)
+            for task in waiting:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+            raise
+
     def process_message(self, msg: dict, cell, cell_index: int):
         """Handle one message of the kernel."""
         self.progress.saw(cell_index, printed(msg))
@@ -115,7 +129,7 @@ def printed(message: dict) -> str:
     if message["msg_type"] == "comm_msg":
         state = content.get("data", {}).get("state", {})
         value = state.get("value") if isinstance(state, dict) else None
-        text = re.sub(r"<[^<>]*>", "", value) if isinstance(value, str) else ""
+        text = html.unescape(re.sub(r"<[^<>]*>", "", value)) if isinstance(value, str) else ""
     lines = [line.strip() for line in re.split(r"[\r\n]+", strip_color(text))]
     return next((line for line in reversed(lines) if line), "")
 

@@ -1,0 +1,29 @@
+"""A photo's faces: where they are, upright crops with landmarks and makeup regions, and the way back.
+
+Detection and the 478-point landmark mesh are mediapipe's (models inside its wheel). A crop is the
+similarity frame of five points (eyes, nose tip, mouth corners), so its face is upright and of a fixed
+size; what a generator changes in the crop goes back into the photo as a difference.
+"""
+
+from amtgan_lib.faces.crops import CROP_TEMPLATE, FEATHER, FaceCrop, FaceError, crop_face, outline
+from amtgan_lib.faces.detection import SMALLEST_EYE_DISTANCE, detect, detect_one
+from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, region_masks
+from amtgan_lib.faces.warps import similarity
+from amtgan_lib.images import PhotoError
+
+__all__ = [
+    "CROP_TEMPLATE",
+    "FEATHER",
+    "MESH_TO_68",
+    "PARSE_ORDERS",
+    "SMALLEST_EYE_DISTANCE",
+    "FaceCrop",
+    "FaceError",
+    "PhotoError",
+    "crop_face",
+    "detect",
+    "detect_one",
+    "outline",
+    "region_masks",
+    "similarity",
+]

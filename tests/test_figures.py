@@ -1,0 +1,202 @@
+"""Figures: how many panels and bars, what is drawn in them, and the file."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from amtgan_lib import figures
+
+METHODS = ("clean", "published", "corrected", "residual")
+RECOGNISERS = ("mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure of one test stays open in the next."""
+    yield
+    plt.close("all")
+
+
+def written(figure, path):
+    """The figure's PNG as pixels, after it was saved into a new folder."""
+    assert isinstance(figure, Figure)
+    file = figures.save(figure, path / "new folder" / "figure.png")
+    with Image.open(file) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture.convert("RGB"))
+
+
+def shown(axis):
+    return [image.get_array() for image in axis.get_images()]
+
+
+# ---------------------------------------------------------------- grid
+
+
+def pictures(count, width=3):
+    return [[np.full((8, 8, 3), 20 * row + column, np.uint8) for column in range(width)] for row in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "groups", "lines", "columns"), [(4, 1, 4, 3), (4, 2, 2, 6), (5, 3, 2, 9), (2, 3, 1, 6)]
+)
+def test_grid_shows_every_picture_once_in_its_place(tmp_path, rows, groups, lines, columns):
+    figure = figures.grid(pictures(rows), ("source", "reference", "protected"), groups=groups)
+    axes = np.array(figure.axes).reshape(lines, columns)
+    for row in range(rows):
+        for column in range(3):
+            line, group = divmod(row, min(groups, rows))
+            (array,) = shown(axes[line, group * 3 + column])
+            assert array[0, 0, 0] == 20 * row + column
+    assert sum(len(shown(axis)) for axis in axes.flat) == rows * 3
+    titles = [axis.get_title() for axis in axes[0]]
+    assert titles == ["source", "reference", "protected"] * (columns // 3)
+    assert not any(axis.axison for axis in axes.flat)
+    assert written(figure, tmp_path).std() > 0
+
+
+def test_grid_takes_pil_pictures_and_no_titles(tmp_path):
+    figure = figures.grid([[Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")]])
+    assert len(figure.axes) == 2 and not any(axis.get_title() for axis in figure.axes)
+    pixels = written(figure, tmp_path).reshape(-1, 3)
+    assert (pixels == (255, 0, 0)).all(1).mean() > 0.2 and (pixels == (0, 0, 255)).all(1).mean() > 0.2
+
+
+# ---------------------------------------------------------------- losses
+
+
+def history(names, steps=30):
+    return [{"step": step, "seconds": 0.1 * step, **{name: 1 / step for name in names}} for step in range(1, steps + 1)]
+
+
+@pytest.mark.parametrize(("count", "axes"), [(1, 1), (3, 3), (5, 8)])
+def test_every_named_loss_has_a_panel(tmp_path, count, axes):
+    names = [f"loss {number}" for number in range(count)]
+    figure = figures.loss_curves(history(names), "residual")
+    assert len(figure.axes) == axes
+    assert [axis.get_title() for axis in figure.axes[:count]] == names
+    assert [len(axis.lines) for axis in figure.axes] == [1] * count + [0] * (axes - count)
+    assert not any(axis.axison for axis in figure.axes[count:])
+    assert figure.get_suptitle() == "residual"
+    assert written(figure, tmp_path).std() > 0
+
+
+def test_curves_are_running_means_over_steps():
+    rows = [{"step": 10 * number, "seconds": 0.0, "total": float(number % 2)} for number in range(1, 9)]
+    line = figures.loss_curves(rows, smooth=2).axes[0].lines[0]
+    assert line.get_xdata().tolist() == [10 * number for number in range(1, 9)]
+    assert line.get_ydata().tolist() == [1.0] + [0.5] * 7
+    unsmoothed = figures.loss_curves(rows, smooth=1).axes[0].lines[0]
+    assert unsmoothed.get_ydata().tolist() == [1.0, 0.0] * 4
+
+
+# ---------------------------------------------------------------- scores
+
+
+def cosines():
+    draw = np.random.default_rng(0)
+    kinds = {"genuine": draw.normal(0.6, 0.1, 200), "impostor": draw.normal(0.0, 0.1, 2000)}
+    parts = [
+        pd.DataFrame({"recogniser": name, "kind": kind, "cosine": values})
+        for name in RECOGNISERS
+        for kind, values in kinds.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_score_distributions_have_a_panel_a_recogniser_with_its_threshold(tmp_path):
+    thresholds = {name: 0.2 + 0.01 * number for number, name in enumerate(RECOGNISERS)}
+    figure = figures.score_distributions(cosines(), thresholds)
+    assert [axis.get_title() for axis in figure.axes] == list(RECOGNISERS)
+    assert [axis.lines[0].get_xdata()[0] for axis in figure.axes] == list(thresholds.values())
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["genuine", "impostor"]
+    assert written(figure, tmp_path).std() > 0
+
+
+def test_genuine_and_impostor_scores_keep_their_colours():
+    axis = figures.score_distributions(cosines(), dict.fromkeys(RECOGNISERS, 0.2)).axes[0]
+    for kind, container in zip(("genuine", "impostor"), axis.containers):
+        assert to_hex(container.patches[0].get_facecolor()) == figures.COLOURS[kind].lower()
+        highest = max(container.patches, key=lambda bar: bar.get_height())
+        assert highest.get_x() == pytest.approx({"genuine": 0.6, "impostor": 0.0}[kind], abs=0.1)
+
+
+def test_scores_below_the_drawn_range_are_drawn_at_its_edge():
+    scores = pd.DataFrame({"recogniser": "a", "kind": ["genuine", "impostor", "impostor"], "cosine": [0.9, -0.8, 0.1]})
+    impostors = figures.score_distributions(scores, {"a": 0.2}).axes[0].containers[1]
+    heights = [bar.get_height() for bar in impostors.patches]
+    assert heights[0] == pytest.approx(max(heights)) and np.count_nonzero(heights) == 2
+
+
+# ---------------------------------------------------------------- success
+
+
+def success_table(methods=METHODS, names=RECOGNISERS):
+    rows = []
+    for place, name in enumerate(names):
+        for step, method in enumerate(methods):
+            for metric in ("impersonation", "dodging", "rank-1", "rank-5"):
+                value = (step + 1) / 10 + place / 100
+                note = "held out" if "edgeface" in name else "trained against"
+                row = {"method": method, "recogniser": name, "metric": metric, "value": value, "note": note}
+                rows.append({**row, "ci_low": value - 0.05, "ci_high": value + 0.1})
+    return pd.DataFrame(rows)
+
+
+def test_success_bars_have_a_panel_a_metric_and_a_bar_a_method_and_recogniser(tmp_path):
+    figure = figures.success_bars(success_table())
+    assert [axis.get_title() for axis in figure.axes] == [
+        figures.METRIC_TITLES[name] for name in ("impersonation", "dodging", "rank-1")
+    ]
+    assert [len(axis.patches) for axis in figure.axes] == [len(METHODS) * len(RECOGNISERS)] * 3
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*METHODS, "recogniser took part in training"]
+    keys = [(to_hex(patch.get_facecolor()), bool(patch.get_hatch())) for patch in legend.get_patches()]
+    assert keys[:-1] == [(figures.COLOURS[method].lower(), False) for method in METHODS] and keys[-1][1]
+    assert written(figure, tmp_path).std() > 0
+
+
+def test_bars_have_their_values_intervals_colours_and_places():
+    figure = figures.success_bars(success_table(), metrics=("rank-5",))
+    (axis,) = figure.axes
+    bars = [container for container in axis.containers if hasattr(container, "patches")]
+    for step, (method, container) in enumerate(zip(METHODS, bars, strict=True)):
+        for place, bar in enumerate(container.patches):
+            value = 10 * (step + 1) + place
+            assert bar.get_height() == pytest.approx(value)
+            assert to_hex(bar.get_facecolor()) == figures.COLOURS[method].lower()
+            assert round(bar.get_x() + bar.get_width() / 2) == place
+        (segments,) = (lines.get_segments() for lines in container.errorbar.lines[2])
+        low, high = segments[0][:, 1]
+        assert (low, high) == pytest.approx((10 * (step + 1) - 5, 10 * (step + 1) + 10))
+    assert [label.get_text() for label in axis.get_xticklabels()] == [name.replace("_", "\n") for name in RECOGNISERS]
+
+
+def test_bars_of_recognisers_that_trained_are_hatched():
+    (axis,) = figures.success_bars(success_table(), metrics=("dodging",)).axes
+    for container in (c for c in axis.containers if hasattr(c, "patches")):
+        assert [bool(bar.get_hatch()) for bar in container.patches] == [True, True, False, False]
+
+
+def test_an_unknown_method_has_a_colour_of_its_own():
+    (axis,) = figures.success_bars(success_table(methods=("clean", "tip-im")), metrics=("dodging",)).axes
+    colours = {to_hex(container.patches[0].get_facecolor()) for container in axis.containers[1::2]}
+    assert len(colours) == 2 and not {to_hex(c) for c in list(figures.COLOURS.values())[1:]} & colours
+
+
+def test_bars_without_an_interval_are_drawn(tmp_path):
+    table = success_table().assign(ci_low=np.nan, ci_high=np.nan)
+    assert written(figures.success_bars(table), tmp_path).std() > 0
+
+
+def test_colours_mean_one_thing_each():
+    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)

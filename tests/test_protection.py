@@ -1,0 +1,540 @@
+"""Protection: whole photo in, whole photo out; what is not a protected face stays, and what fails writes nothing."""
+
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image, ImageCms, ImageDraw
+
+import amtgan_lib
+from amtgan_lib import faces, images, protect, protection, recipes
+from amtgan_lib.images import PhotoError, open_photo, to_tensor
+from amtgan_lib.models import Generator, save_generator
+from amtgan_lib.protection import ProtectionError, Protector, protect_pairs
+
+SIZE = 64
+WIDTH, HEIGHT = 160, 120
+LARGE = (12, 20, 1.0)  # left, top and scale of a hand-made face: photo pixels per crop pixel
+SMALL = (100, 60, 0.5)
+THUMBNAIL = b"\xff\xd8 a small picture of the clean face \xff\xd9"
+
+
+# ---------------------------------------------------------------- a world made by hand
+
+
+def hand_made(photo, left, top, scale):
+    """A face with its regions where a face has them, in a frame without rotation."""
+    span = round(SIZE * scale)
+    cut = Image.fromarray(photo.rgb[top : top + span, left : left + span]).resize((SIZE, SIZE))
+    masks = torch.zeros(3, SIZE, SIZE)
+    masks[0, 44:52, 22:42] = 1
+    masks[1, 10:56, 10:54] = 1
+    masks[2, 22:32, 14:50] = 1
+    masks[1] -= masks[0] + masks[2]
+    grid = torch.cartesian_prod(torch.linspace(12, 52, 4), torch.linspace(10, 54, 17)).round()
+    points = torch.from_numpy(faces.CROP_TEMPLATE[:, ::-1] * (SIZE - 1)).float()
+    matrix = np.array([[scale, 0, left], [0, scale, top]], float)
+    box = (left + 10 * scale, top + 10 * scale, left + 54 * scale, top + 54 * scale)
+    return faces.FaceCrop(to_tensor(cut), grid, points, masks, matrix, box, photo.name)
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """The places where faces are "detected", largest first; a test may change the list."""
+    places = [LARGE]
+
+    def detect(photo, size=SIZE):
+        assert size == SIZE
+        photo = open_photo(photo)
+        return [hand_made(photo, *place) for place in places] if photo.rgb.any() else []
+
+    def detect_one(photo, size=SIZE):
+        if not (crops := detect(photo, size)):
+            raise faces.FaceError("no face was found")
+        return crops[0]
+
+    monkeypatch.setattr(faces, "detect", detect)
+    monkeypatch.setattr(faces, "detect_one", detect_one)
+    return places
+
+
+def pixels_of(mode):
+    """A photo of smooth colours with some noise, in a mode."""
+    draw = np.random.default_rng(3)
+    x, y = np.meshgrid(np.linspace(60, 170, WIDTH), np.linspace(50, 190, HEIGHT))
+    rgb = np.stack([x, y, (x + y) / 2], -1) + draw.normal(0, 3, (HEIGHT, WIDTH, 3))
+    rgb = rgb.clip(0, 255).astype(np.uint8)
+    if mode == "I;16":
+        return Image.fromarray(draw.integers(15000, 45000, (HEIGHT, WIDTH), np.uint16))
+    picture = Image.fromarray(rgb)
+    if mode in ("RGBA", "LA"):
+        picture.putalpha(Image.fromarray(draw.integers(0, 256, (HEIGHT, WIDTH), np.uint8)))
+    return picture.convert(mode)
+
+
+@pytest.fixture
+def photo():
+    return pixels_of("RGB")
+
+
+@pytest.fixture(scope="module")
+def makeup():
+    """A reference with the same places and strong colours."""
+    picture = Image.new("RGB", (WIDTH, HEIGHT), (225, 180, 160))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((12 + 22, 20 + 44, 12 + 42, 20 + 52), fill=(200, 20, 50))
+    draw.rectangle((12 + 14, 20 + 22, 12 + 50, 20 + 32), fill=(60, 60, 160))
+    return picture
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Generator(8, 2, output="residual", bound=0.3).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def protector(network):
+    return Protector(network, recipes.RESIDUAL, SIZE, {})
+
+
+def generator_file(network, path, **facts):
+    return save_generator(network, path, {"recipe": "residual", "size": SIZE, **facts})
+
+
+def frame(left, top, scale):
+    """Which photo pixels a crop reaches."""
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[top : top + round(SIZE * scale), left : left + round(SIZE * scale)] = True
+    return inside
+
+
+def difference(result, photo):
+    return np.abs(np.asarray(result, int) - np.asarray(photo, int))
+
+
+# ---------------------------------------------------------------- the photo stays the photo
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "I;16"])
+def test_size_and_mode_stay_and_the_face_alone_changes(found, protector, makeup, mode):
+    photo = pixels_of(mode)
+    result = protector.protect(photo, makeup).image
+    assert (result.size, result.mode) == (photo.size, photo.mode)
+    changed = difference(result, photo).reshape(HEIGHT, WIDTH, -1).any(-1)
+    assert not changed[~frame(*LARGE)].any()
+    assert changed[frame(*LARGE)].mean() > 0.3
+    if mode in ("RGBA", "LA"):
+        assert not difference(result, photo)[..., -1].any()
+
+
+def test_strength_scales_the_change_and_zero_gives_every_bit_back(found, protector, photo, makeup):
+    changes = [protector.protect(photo, makeup, strength=strength) for strength in (0, 0.5, 1)]
+    nothing, half, all_of_it = (difference(change.image, photo).sum() for change in changes)
+    assert nothing == 0
+    assert 0.4 * all_of_it < half < 0.6 * all_of_it
+    levels = [change.faces[0].mean_change for change in changes]
+    assert levels[0] == 0 and levels[1] == pytest.approx(levels[2] / 2) and levels[2] > 1
+
+
+def test_a_16_bit_photo_keeps_every_bit_at_strength_zero(found, protector, makeup):
+    photo = pixels_of("I;16")
+    assert not difference(protector.protect(photo, makeup, strength=0).image, photo).any()
+
+
+def test_the_result_is_what_the_generator_drew(found, protector, photo, makeup):
+    crop, reference = faces.detect_one(photo), faces.detect_one(makeup)
+    sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
+    drawn = protector.generator(crop.image[None], reference.image[None], *(side[None] for side in sides))[0]
+    expected = crop.paste(photo, drawn)
+    assert difference(protector.protect(photo, makeup).image, expected).max() <= 1
+    torch.testing.assert_close(protector.change(crop, reference), drawn)
+
+
+def test_the_reference_dresses_the_face(found, protector, photo, makeup):
+    """The lips come nearer to the reference's red; with the photo as its own reference they do not."""
+    lips = (slice(20 + 46, 20 + 50), slice(12 + 26, 12 + 38))
+    redness = {
+        name: np.asarray(protector.protect(photo, reference).image, int)[lips][..., 0].mean()
+        - np.asarray(protector.protect(photo, reference).image, int)[lips][..., 1].mean()
+        for name, reference in {"makeup": makeup, "own": photo}.items()
+    }
+    assert redness["makeup"] > redness["own"] + 30
+
+
+def test_a_report_names_the_box_and_the_mean_change_of_the_crop(found, protector, photo, makeup):
+    result = protector.protect(photo, makeup)
+    (report,) = result.faces
+    crop = faces.detect_one(photo)
+    assert report.box == crop.box
+    changed = protector.change(crop, protector.reference(makeup))
+    assert report.mean_change == pytest.approx(float((changed - crop.image).abs().mean() * 127.5))
+
+
+# ---------------------------------------------------------------- which faces
+
+
+def test_all_faces_are_protected(found, protector, photo, makeup):
+    found.append(SMALL)
+    result = protector.protect(photo, makeup)
+    changed = difference(result.image, photo).any(-1)
+    for place in (LARGE, SMALL):
+        assert changed[frame(*place)].mean() > 0.3
+    assert not changed[~(frame(*LARGE) | frame(*SMALL))].any()
+    assert len(result.faces) == 2
+
+
+def test_only_the_largest_face_when_asked(found, protector, photo, makeup):
+    found.append(SMALL)
+    result = protector.protect(photo, makeup, faces="largest")
+    changed = difference(result.image, photo).any(-1)
+    assert changed[frame(*LARGE)].mean() > 0.3 and not changed[~frame(*LARGE)].any()
+    assert len(result.faces) == 1
+
+
+def test_overlapping_faces_both_change(found, protector, photo, makeup):
+    one = difference(protector.protect(photo, makeup).image, photo)
+    found.append((40, 30, 1.0))
+    both = difference(protector.protect(photo, makeup).image, photo)
+    outside_the_first = ~frame(*LARGE) & frame(40, 30, 1.0)
+    assert both[outside_the_first].any() and not one[outside_the_first].any()
+
+
+# ---------------------------------------------------------------- quirks of the released code
+
+
+@pytest.mark.parametrize("quirk", ["stretch_output", "crop_output"])
+def test_each_quirk_of_writing_changes_the_saved_result(found, protector, photo, makeup, tmp_path, quirk):
+    assert quirk in recipes.QUIRKS
+    quirky = replace(protector, recipe=replace(protector.recipe, **{quirk: True}))
+    files = [p.protect(photo, makeup).save(tmp_path / name) for p, name in ((protector, "a.png"), (quirky, "b.png"))]
+    plain, odd = (np.asarray(Image.open(file)) for file in files)
+    assert plain.shape != odd.shape or np.abs(plain.astype(int) - odd).mean() > 0.5
+
+
+def test_the_quirks_of_writing_are_all_that_training_leaves():
+    """Those of training change a loss (tests/test_training.py); here are the others."""
+    training = {"makeup_loss_as_shipped", "perceptual_to_source", "unaligned_recognizers"}
+    assert set(recipes.QUIRKS) - training == {"stretch_output", "crop_output"}
+
+
+def test_a_stretched_crop_reaches_both_ends_of_the_range(found, protector, photo, makeup):
+    quirky = replace(protector, recipe=replace(protector.recipe, stretch_output=True))
+    crop, reference = faces.detect_one(photo), quirky.reference(makeup)
+    stretched, plain = quirky.change(crop, reference), protector.change(crop, reference)
+    assert (stretched.min(), stretched.max()) == (pytest.approx(-1, abs=1e-5), pytest.approx(1, abs=1e-5))
+    assert plain.min() > -0.99 and plain.max() < 0.99
+
+
+def test_a_cropped_result_is_the_largest_face_as_a_square(found, protector, photo, makeup):
+    found.append(SMALL)
+    quirky = replace(protector, recipe=replace(protector.recipe, crop_output=True))
+    result = quirky.protect(photo, makeup)
+    changed = protector.change(faces.detect_one(photo), protector.reference(makeup))
+    assert not difference(result.image, images.to_pil(changed)).any()
+    assert result.image.size == (SIZE, SIZE) and len(result.faces) == 1
+    # The same number as when it is pasted: what is reported does not depend on what is saved.
+    assert result.faces[0] == protector.protect(photo, makeup, faces="largest").faces[0]
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_a_photo_without_a_face_is_refused(found, protector, makeup):
+    with pytest.raises(ProtectionError, match="photo: no face was found, so nothing was protected"):
+        protector.protect(np.zeros((HEIGHT, WIDTH, 3), np.uint8), makeup)
+
+
+def test_a_reference_without_a_face_is_refused(found, protector, photo):
+    with pytest.raises(PhotoError, match="no face was found"):
+        protector.protect(photo, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_a_strength_out_of_range_is_refused(found, protector, photo, makeup, strength):
+    with pytest.raises(ProtectionError, match=f"strength is {strength}; expected a number from 0"):
+        protector.protect(photo, makeup, strength=strength)
+
+
+def test_an_unknown_choice_of_faces_is_refused(found, protector, photo, makeup):
+    with pytest.raises(ProtectionError, match="faces is 'smallest'; expected 'all' or 'largest'"):
+        protector.protect(photo, makeup, faces="smallest")
+
+
+def test_crops_of_another_size_are_refused(found, protector, photo):
+    crop = faces.detect_one(photo)
+    with pytest.raises(ValueError, match="expected crops of 32 px, got 64 and 64"):
+        replace(protector, size=32).change(crop, crop)
+
+
+def test_a_photo_that_cannot_be_read_is_refused(found, protector, makeup, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 no photo")
+    with pytest.raises(PhotoError, match=r"broken\.jpg"):
+        protector.protect(broken, makeup)
+    with pytest.raises(PhotoError, match="there is no such file"):
+        protector.protect(tmp_path / "none.jpg", makeup)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"size": 64}, "does not say its recipe"),
+        ({"recipe": "residual"}, "does not say its size"),
+        ({}, "does not say its recipe and size"),
+        ({"recipe": "secret", "size": 64}, "there is no recipe 'secret'; there are published, corrected, residual"),
+    ],
+)
+def test_a_generator_file_without_its_facts_is_refused(network, tmp_path, facts, message):
+    with pytest.raises(ProtectionError, match=message):
+        protection.load(save_generator(network, tmp_path / "g.safetensors", facts))
+
+
+def test_what_is_no_generator_file_is_refused_in_one_sentence(found, photo, makeup, tmp_path):
+    wrong = tmp_path / "generator.safetensors"
+    wrong.write_bytes(b"not weights")
+    for file in (wrong, tmp_path / "none.safetensors"):
+        with pytest.raises(ProtectionError) as caught:
+            protect(photo, makeup, generator=file)
+        assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [({"reference": "m.jpg"}, "generator"), ({"generator": "g"}, "reference")]
+)
+def test_a_missing_generator_or_reference_is_asked_for(photo, given, missing):
+    with pytest.raises(ProtectionError, match=f"name a {missing}: protect"):
+        protect(photo, **given)
+
+
+# ---------------------------------------------------------------- the short way
+
+
+def test_protect_is_the_package_s_own_name():
+    assert amtgan_lib.protect is protect is protection.protect
+
+
+def test_protect_takes_a_file_or_a_loaded_protector(found, network, photo, makeup, tmp_path):
+    file = generator_file(network, tmp_path / "g.safetensors", seed=5)
+    loaded = protection.load(file)
+    assert (loaded.recipe, loaded.size, loaded.facts["seed"]) == (recipes.RESIDUAL, SIZE, 5)
+    results = [protect(photo, makeup, generator=generator, strength=0.7) for generator in (file, str(file), loaded)]
+    for result in results[1:]:
+        assert not difference(result.image, results[0].image).any()
+    assert difference(results[0].image, photo).any()
+    assert difference(results[0].image, protect(photo, makeup, generator=loaded).image).any()  # strength is handed on
+    found.append(SMALL)
+    assert len(protect(photo, makeup, generator=loaded, faces="largest").faces) == 1
+
+
+def test_a_reference_may_be_a_face_found_before(found, protector, photo, makeup):
+    crop = protector.reference(makeup)
+    assert protector.reference(crop) is crop
+    assert not difference(protector.protect(photo, crop).image, protector.protect(photo, makeup).image).any()
+
+
+# ---------------------------------------------------------------- files
+
+
+def exif_with_thumbnail():
+    """EXIF of an artist, an orientation (turned right), and a thumbnail in its second directory."""
+    first = struct.pack(">HHHI4sHHIHH", 2, 0x013B, 2, 4, b"Ann\0", 0x0112, 3, 1, 6, 0)
+    start = 8 + len(first) + 4
+    end = start + 2 + 2 * 12 + 4
+    second = struct.pack(">HHHIIHHII", 2, 0x0201, 4, 1, end, 0x0202, 4, 1, len(THUMBNAIL))
+    head = b"MM\0*" + struct.pack(">I", 8)
+    return b"Exif\0\0" + head + first + struct.pack(">I", start) + second + struct.pack(">I", 0) + THUMBNAIL
+
+
+@pytest.fixture
+def profile():
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture
+def camera_file(tmp_path, photo, profile):
+    """A JPEG as a camera writes it: lying, with EXIF, thumbnail and colour profile."""
+    lying = photo.transpose(Image.Transpose.ROTATE_90)
+    path = tmp_path / "camera.jpg"
+    lying.save(path, exif=exif_with_thumbnail(), icc_profile=profile, quality=95, subsampling=0)
+    assert THUMBNAIL in path.read_bytes()
+    return path
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.JPEG", "out.png", "out.webp", "out.tiff"])
+def test_metadata_and_upright_pixels_are_kept_and_the_thumbnail_is_not(
+    found, protector, camera_file, makeup, profile, tmp_path, name
+):
+    saved = protector.protect(camera_file, makeup).save(tmp_path / "new folder" / name)
+    with Image.open(saved) as picture:
+        assert picture.size == (WIDTH, HEIGHT) and picture.mode == "RGB"
+        exif = picture.getexif()
+        assert exif[0x013B] == "Ann" and 0x0112 not in exif  # upright now: turning it again would be wrong
+        assert picture.info["icc_profile"] == profile
+    assert THUMBNAIL not in saved.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.png"])
+def test_metadata_can_be_left_out_but_not_the_colours(found, protector, camera_file, makeup, profile, tmp_path, name):
+    saved = protector.protect(camera_file, makeup).save(tmp_path / name, keep_metadata=False)
+    with Image.open(saved) as picture:
+        assert not picture.getexif() and picture.info["icc_profile"] == profile
+    assert b"Ann" not in saved.read_bytes()
+
+
+def test_a_png_holds_exactly_the_result_and_a_jpeg_nearly(found, protector, photo, makeup, tmp_path):
+    result = protector.protect(photo, makeup)
+    assert not difference(Image.open(result.save(tmp_path / "a.png")), result.image).any()
+    jpeg = Image.open(result.save(tmp_path / "a.jpg"))
+    assert difference(jpeg, result.image).mean() < 3
+    layers = {component[1:3] for component in jpeg.layer}
+    assert layers == {(1, 1)}  # no chroma subsampling
+
+
+class _Unwritable(Image.Image):
+    def save(self, file, **options):
+        with open(file, "wb") as half:
+            half.write(b"half a picture")
+        raise OSError("encoder error")
+
+
+def test_a_failing_encoder_leaves_no_file_and_no_half_of_one(found, protector, photo, makeup, tmp_path):
+    result = replace(protector.protect(photo, makeup), image=_Unwritable())
+    before = tmp_path / "out.png"
+    before.write_bytes(b"what was there")
+    for path in (before, tmp_path / "folder" / "out.png"):
+        with pytest.raises(OSError, match="encoder error"):
+            result.save(path)
+    assert before.read_bytes() == b"what was there"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "out.png"]
+
+
+def test_a_mode_that_the_format_has_not_leaves_no_file(found, protector, makeup, tmp_path):
+    with pytest.raises(OSError):
+        protector.protect(pixels_of("RGBA"), makeup).save(tmp_path / "out.jpg")
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- many photos
+
+
+@pytest.fixture
+def pairs(photo, makeup, tmp_path):
+    """Three photos: one as it should be, one without a face, one that is damaged."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo.save(folder / "good.png")
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "black.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    makeup.save(folder / "makeup.png")
+    names = ["good", "black", "broken"]
+    sources = [str(folder / f"{name}.png") for name in names]
+    rows = {"probe": [f"p-{name}.png" for name in names], "person": names, "source": sources}
+    return pd.DataFrame(rows).assign(reference=str(folder / "makeup.png"))
+
+
+def test_a_failing_photo_is_reported_and_the_others_go_on(found, protector, pairs, photo, tmp_path):
+    found.append(SMALL)
+    order = [1, 2, 0]  # the failing ones first
+    report = protect_pairs(protector, pairs.iloc[order], tmp_path / "out")
+    assert report["person"].tolist() == ["black", "broken", "good"]
+    assert report["protected"].tolist() == ["", "", str(tmp_path / "out" / "p-good.png")]
+    assert "black.png: no face was found" in report["problem"][0] and "broken.png" in report["problem"][1]
+    assert report["problem"][2] == "" and report["clean"].tolist() == report["source"].tolist()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["p-good.png"]
+    changed = difference(Image.open(report["protected"][2]), photo).any(-1)
+    assert changed[frame(*LARGE)].mean() > 0.3 and not changed[~frame(*LARGE)].any()  # the largest face only
+    assert report["mean_change"].isna().tolist() == [True, True, False] and report["mean_change"][2] > 1
+
+
+def test_every_photo_is_announced_to_the_progress_bar(found, protector, pairs, tmp_path):
+    seen = []
+    protect_pairs(protector, pairs, tmp_path / "out", lambda rows: seen.extend(rows) or iter(rows))
+    assert [row.person for row in seen] == ["good", "black", "broken"]
+
+
+def test_a_cropping_recipe_writes_the_clean_crop_in_the_same_framing(found, protector, pairs, photo, tmp_path):
+    quirky = replace(protector, recipe=replace(protector.recipe, crop_output=True))
+    report = protect_pairs(quirky, pairs, tmp_path / "out")
+    clean = Image.open(report["clean"][0])
+    assert report["clean"][0] == str(tmp_path / "out" / "clean" / "p-good.png")
+    assert clean.size == Image.open(report["protected"][0]).size == (SIZE, SIZE)
+    assert not difference(clean, images.to_pil(faces.detect_one(photo).image)).any()
+    assert report["clean"].tolist()[1:] == report["source"].tolist()[1:]
+
+
+# ---------------------------------------------------------------- real photos
+
+
+@pytest.fixture(scope="module")
+def london(mirror):
+    """A London photo, and two faces side by side, at sizes that are found quickly."""
+    pytest.importorskip("mediapipe")
+    files = sorted(mirror.glob("debruine/webmorphR.stim/*/inst/neutral_front/*_03.jpg"))[:2]
+    if len(files) < 2:
+        pytest.skip("fewer than two London photos in this part of the mirror")
+    first, second = (Image.open(file).convert("RGB").resize((360, 360)) for file in files)
+    both = Image.new("RGB", (720, 360))
+    both.paste(first, (0, 0))
+    both.paste(second, (360, 0))
+    return first, both
+
+
+@pytest.fixture(scope="module")
+def real_protector(network, tmp_path_factory):
+    return protection.load(generator_file(network, tmp_path_factory.mktemp("weights") / "generator.safetensors"))
+
+
+def test_a_real_photo_keeps_what_is_not_its_face(london, real_protector, profile, tmp_path):
+    photo, both = london
+    exif = Image.Exif()
+    exif[0x013B] = "Ann"
+    photo.save(tmp_path / "photo.jpg", quality=92, icc_profile=profile, exif=exif)
+    reference = real_protector.reference(both.crop((360, 0, 720, 360)))
+    result = real_protector.protect(tmp_path / "photo.jpg", reference)
+    clean = open_photo(tmp_path / "photo.jpg")
+    assert result.image.size == (360, 360) and result.image.mode == "RGB"
+    crop = faces.detect_one(clean, SIZE)
+    corners = np.array([(0, 0), (SIZE, 0), (0, SIZE), (SIZE, SIZE)]) @ crop.matrix[:, :2].T + crop.matrix[:, 2]
+    (x0, y0), (x1, y1) = corners.min(0), corners.max(0)
+    changed = difference(result.image, clean.rgb).any(-1)
+    rows, columns = np.nonzero(changed)
+    assert x0 - 1 <= columns.min() and columns.max() <= x1 + 1 and y0 - 1 <= rows.min() and rows.max() <= y1 + 1
+    left, top, right, bottom = map(int, result.faces[0].box)
+    assert changed[top:bottom, left:right].mean() > 0.5
+    with Image.open(result.save(tmp_path / "out.jpg")) as saved:
+        assert saved.getexif()[0x013B] == "Ann" and saved.info["icc_profile"] == profile
+    nothing = real_protector.protect(clean, reference, strength=0)
+    assert np.array_equal(np.asarray(nothing.image), clean.rgb)
+
+
+def test_both_faces_of_a_real_photo_are_protected(london, real_protector):
+    photo, both = london
+    # Much bluer than either face: a face dressed in its own colours would hardly change.
+    reference = real_protector.reference(photo.convert("RGB", matrix=(0.7, 0, 0, 0, 0, 0.9, 0, 0, 0, 0, 1, 0)))
+    result = real_protector.protect(both, reference)
+    changed = difference(result.image, both).any(-1)
+    assert len(result.faces) == 2
+    assert {face.box[0] < 360 for face in result.faces} == {True, False}
+    for face in result.faces:
+        left, top, right, bottom = map(int, face.box)
+        assert changed[top:bottom, left:right].mean() > 0.5
+    one = real_protector.protect(both, reference, faces="largest")
+    left, top, right, bottom = map(int, one.faces[0].box)
+    untouched = slice(0, 360) if left > 360 else slice(360, 720)
+    assert not difference(one.image, both)[:, untouched].any()
+
+
+def test_a_real_photo_without_a_face_writes_nothing(london, real_protector, tmp_path):
+    photo, _ = london
+    blank = Image.new("RGB", (256, 256), (120, 150, 110))
+    blank.save(tmp_path / "wall.png")
+    pair = {"probe": "wall.png", "source": str(tmp_path / "wall.png"), "reference": str(tmp_path / "face.png")}
+    photo.save(tmp_path / "face.png")
+    with pytest.raises(ProtectionError, match="no face was found"):
+        real_protector.protect(tmp_path / "wall.png", photo)
+    report = protect_pairs(real_protector, pd.DataFrame([pair]), tmp_path / "out")
+    assert report["protected"].tolist() == [""] and not (tmp_path / "out").exists()

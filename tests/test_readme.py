@@ -1,0 +1,55 @@
+"""What the README says is true: its tables come from the stored results, its files and commands exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from amtgan_lib import paths, recognizers, results
+
+README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(name: str) -> str:
+    found = re.search(rf"<!-- {name}:start -->\n(.*?)\n<!-- {name}:end -->", README, re.S)
+    assert found, f"README.md has no block {name}"
+    return found[1].strip()
+
+
+@pytest.mark.parametrize(("name", "held_out"), [("open-small", "edgeface")])
+def test_the_results_table_is_generated_from_the_stored_rows(name, held_out):
+    table = results.read(paths.MEASURED / f"{name}.csv")
+    _, judges = recognizers.partition("family", held_out)
+    assert block(f"results-{name}") == results.summary(table, judges).strip()
+
+
+def test_the_stored_rows_carry_their_provenance():
+    for path in sorted(paths.MEASURED.glob("open-small*.csv")):
+        table = results.read(path)
+        assert list(table.columns) == results.COLUMNS
+        assert (table["source"] == "measured").all() and (table["n"] > 0).all()
+        assert table["commit"].str.fullmatch(r"[0-9a-f]{7,40}(-dirty)?").all(), path
+        assert set(table.loc[table["metric"] == "impersonation", "method"]) >= {"clean"}
+
+
+def test_linked_files_exist():
+    for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
+        assert (paths.ROOT / link.split("#")[0]).exists(), f"README.md links to {link}, which is not there"
+
+
+def test_named_make_targets_and_commands_exist():
+    makefile = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?make ([a-z-]+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.M), f"README.md names make {target}"
+    help_text = subprocess.run(
+        [sys.executable, "-m", "amtgan_lib", "--help"], capture_output=True, text=True, check=True, cwd=paths.ROOT
+    ).stdout
+    for command in set(re.findall(r"python -m amtgan_lib ([a-z]+)", README)):
+        assert re.search(rf"^  {command}\b", help_text, re.M), f"README.md names the command {command}"
+
+
+def test_every_notebook_is_in_the_readme():
+    for notebook in sorted(Path(paths.NOTEBOOKS).glob("[0-9]*.ipynb")):
+        assert notebook.stem in README
