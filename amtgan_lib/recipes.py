@@ -8,7 +8,7 @@ unknown, and a `G.pth` lying about resumed a run silently (here ``resume_from`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amtgan_lib.losses import LossWeights
 
@@ -30,7 +30,7 @@ class Recipe:
 
     # Choices that differ between BeautyGAN, the released code and us.
     match_source: bool = False  # the histogram target is the recoloured source photo instead of the own output
-    weights: LossWeights = LossWeights()
+    weights: LossWeights = field(default_factory=LossWeights)
 
 
 PUBLISHED = Recipe(

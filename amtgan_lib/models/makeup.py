@@ -100,7 +100,5 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
     kernel = torch.exp(-offsets.square() / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, -1)
-    rows = F.conv2d(
-        F.pad(image, (radius, radius, 0, 0), mode="replicate"), kernel.unsqueeze(2), groups=image.shape[1]
-    )
+    rows = F.conv2d(F.pad(image, (radius, radius, 0, 0), mode="replicate"), kernel.unsqueeze(2), groups=image.shape[1])
     return F.conv2d(F.pad(rows, (0, 0, radius, radius), mode="replicate"), kernel.unsqueeze(3), groups=image.shape[1])
