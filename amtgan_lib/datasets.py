@@ -95,7 +95,12 @@ def open_manifest(photos: Iterable[assets.Asset], parse_maps: Iterable[assets.As
 
 
 def available_manifest() -> pd.DataFrame:
-    """The manifest of the open photographs that are at hand here (cache or mirror)."""
+    """The manifest of the open photographs that are at hand here (cache or mirror); all are fetched if none is.
+
+    A mirror may hold a part of the people: then that part is used and nothing is fetched.
+    """
+    if not any(assets.available(group) for group in SETS):
+        assets.fetch_many(asset for group in (*SETS, "mt_masks") for asset in assets.find(group=group))
     photos = [asset for group in SETS for asset in assets.available(group)]
     return open_manifest(photos, assets.available("mt_masks"))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from amtgan_lib import assets, datasets, faces
+from amtgan_lib import assets, datasets, faces, paths
 from amtgan_lib.assets import Asset, AssetError
 from amtgan_lib.datasets import FaceBatch, FaceSet, load, open_manifest, prepare
 from amtgan_lib.faces import FaceError
@@ -521,3 +521,19 @@ def test_a_small_set_from_end_to_end(mirror, tmp_path):
 
 def test_a_face_error_is_a_photo_error():
     assert issubclass(FaceError, PhotoError)
+
+
+def test_the_tracked_manifest_is_what_the_rule_says_about_the_pinned_photos(monkeypatch):
+    monkeypatch.setenv("AMTGAN_ASSET_MIRROR", "")
+    photos = [asset for group in datasets.SETS for asset in assets.find(group=group)]
+    table = datasets.open_manifest(photos, assets.find(group="mt_masks"))
+    tracked = pd.read_csv(paths.MANIFESTS / "open.csv", dtype=str, keep_default_na=False)
+    pd.testing.assert_frame_equal(table, tracked, check_dtype=False)
+
+
+def test_with_nothing_at_hand_the_photos_are_fetched(monkeypatch):
+    asked = []
+    monkeypatch.setattr(assets, "available", lambda group: [])
+    monkeypatch.setattr(assets, "fetch_many", lambda wanted: asked.extend(wanted))
+    datasets.available_manifest()
+    assert {asset.group for asset in asked} == {*datasets.SETS, "mt_masks"}
