@@ -135,15 +135,20 @@ def held_out_means(table: pd.DataFrame, judges: Iterable[str]) -> pd.DataFrame:
     return wide.join(pictures.pivot_table(index="method", columns="metric", values="value", sort=False))
 
 
-def best_method(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, float | str | None]:
-    """The protected method with the highest smaller one of impersonation and dodging on the held-out recognisers.
+def method_means(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, dict[str, float | None]]:
+    """Per method its means by metric; None for what was not measured or is infinite (the PSNR of unchanged photos)."""
+    wide = held_out_means(table, judges)
+    return {
+        str(method): {name: float(value) if math.isfinite(value) else None for name, value in row.items()}
+        for method, row in wide.iterrows()
+    }
 
-    Its means by metric; None for what was not measured or is infinite (the PSNR of unchanged photos).
-    """
+
+def best_method(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, float | str | None]:
+    """The protected method with the highest smaller one of impersonation and dodging, with its `method_means`."""
     wide = held_out_means(table, judges).drop(index="clean", errors="ignore")
-    best = wide[["impersonation", "dodging"]].min(axis=1).idxmax()
-    means = {name: float(value) if math.isfinite(value) else None for name, value in wide.loc[best].items()}
-    return {"method": str(best), **means}
+    best = str(wide[["impersonation", "dodging"]].min(axis=1).idxmax())
+    return {"method": best, **method_means(table, judges)[best]}
 
 
 def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:
