@@ -1,6 +1,6 @@
 # AMT-GAN as notebooks. `make` lists the targets.
 
-PRESET ?= open-small
+PRESET ?= procedural
 PYTEST_ARGS ?=
 LAB_ARGS ?=
 LOCK_ARGS ?=
@@ -43,7 +43,7 @@ lint: setup ## check style and format
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 
-reproduce: setup ## run the notebooks in order and write tables and figures (PRESET=open-small)
+reproduce: setup ## run the notebooks in order and write tables and figures (PRESET=procedural)
 	$(VENV)/python -m amtgan_lib pipeline --preset $(PRESET)
 
 lab: setup ## open JupyterLab (LAB_ARGS="--no-browser")

@@ -19,10 +19,13 @@ COLOURS = {
     "published": "#E69F00",
     "corrected": "#56B4E9",
     "residual": "#009E73",
+    "pgd": "#000000",
+    "mi_fgsm": "#F0E442",
+    "ti_dim": "#CC79A7",
     "genuine": "#0072B2",
     "impostor": "#D55E00",
 }
-OTHER_COLOUR = "#CC79A7"
+OTHER_COLOUR = "#8C6D4F"
 HATCH = "///"  # a recogniser that took part in training
 METRIC_TITLES = {
     "impersonation": "accepted as the target",
@@ -123,6 +126,48 @@ def _bars(axis: Axes, part: pd.DataFrame, places: np.ndarray, width: float, colo
         if "held out" not in str(note):
             bar.set_hatch(HATCH)
             bar.set_edgecolor("white")
+
+
+def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> Figure:
+    """Impersonation and dodging (mean of the given recognisers, with intervals) against SSIM, one point a method.
+
+    rates, pictures: result rows. The clean photos, which no method changed, lie at SSIM 1.
+    """
+    similar = pictures[pictures["metric"] == "ssim"].set_index("method")["value"].to_dict() | {"clean": 1.0}
+    metrics = ("impersonation", "dodging")
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, squeeze=False)
+    for axis, metric in zip(axes.flat, metrics):
+        means = (
+            rates[rates["metric"] == metric].groupby("method", sort=False)[["value", "ci_low", "ci_high"]].mean() * 100
+        )
+        for method, row in means.iterrows():
+            spread = [[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]
+            colour = COLOURS.get(method, OTHER_COLOUR)
+            axis.errorbar(similar[method], row["value"], spread, fmt="o", color=colour, label=method, capsize=2, lw=1)
+        axis.set_title(METRIC_TITLES[metric], fontsize=9)
+        axis.set_xlabel("SSIM to the clean photo", fontsize=8)
+        axis.set_ylim(-5, 105)
+    axes[0, 0].set_ylabel("% of photos", fontsize=8)
+    axes[0, 1].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.suptitle(title, fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def makeup_distances(pictures: pd.DataFrame) -> Figure:
+    """Colour distance to the reference's makeup, before (grey) and after (the method's colour), region by region."""
+    regions, methods = ("lip", "skin", "eyes"), list(dict.fromkeys(pictures["method"]))
+    values = pictures.set_index(["method", "metric"])["value"]
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), sharey=True)
+    for axis, region in zip(axes, regions):
+        for place, method in enumerate(methods):
+            axis.bar(place - 0.2, values[method, f"{region} before"], 0.4, color=COLOURS["clean"])
+            axis.bar(place + 0.2, values[method, f"{region} after"], 0.4, color=COLOURS.get(method, OTHER_COLOUR))
+        axis.set_xticks(range(len(methods)), methods, fontsize=7, rotation=20)
+        axis.set_title(region, fontsize=9)
+    axes[0].set_ylabel("distance (levels)", fontsize=8)
+    figure.tight_layout()
+    return figure
 
 
 def save(figure: Figure, path: Path) -> Path:

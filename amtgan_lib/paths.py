@@ -6,6 +6,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+"""Weights of the drawn recognisers, which come with the package."""
+
 DATA = ROOT / "data"
 RAW = DATA / "raw"
 """Photographs as they came; never part of the project's history."""

@@ -59,9 +59,13 @@ class Protected:
 
 @dataclass(frozen=True)
 class Protector:
-    """A trained generator and what belongs to it; make one with :func:`load` and use it for many photos."""
+    """A method and what belongs to it; make one with :func:`load` and use it for many photos.
 
-    generator: Generator
+    ``method`` gives the changed crop (3, S, S) in [-1, 1] of a face and a makeup reference. A generator is one
+    (:func:`of_generator`); a gradient attack, which looks at no reference, is another.
+    """
+
+    method: Callable[[FaceCrop, FaceCrop], Tensor]
     recipe: Recipe
     size: int
     facts: dict[str, Any]
@@ -72,16 +76,14 @@ class Protector:
             return photo
         return face_finder.detect_one(photo, self.size)
 
-    @torch.no_grad()
     def change(self, crop: FaceCrop, reference: FaceCrop, strength: float = 1.0) -> Tensor:
         """The protected crop (3, S, S) in [-1, 1]; ``strength`` scales the whole change, 0 gives the crop back."""
         if crop.size != self.size or reference.size != self.size:
             raise ValueError(f"expected crops of {self.size} px, got {crop.size} and {reference.size}")
-        sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
-        drawn = self.generator(crop.image[None], reference.image[None], *(side[None] for side in sides))
+        drawn = self.method(crop, reference)
         if self.recipe.stretch_output:
-            drawn = images.stretch(drawn)
-        return (crop.image + strength * (drawn[0].float() - crop.image)).clamp(-1, 1)
+            drawn = images.stretch(drawn[None])[0]
+        return (crop.image + strength * (drawn - crop.image)).clamp(-1, 1)
 
     def protect(
         self,
@@ -120,6 +122,17 @@ def _report(crop: FaceCrop, changed: Tensor) -> FaceReport:
     return FaceReport(crop.box, float((changed - crop.image).abs().mean() * 127.5))
 
 
+def of_generator(network: Generator, how: Recipe, size: int, facts: dict[str, Any]) -> Protector:
+    """A protector that draws with a generator trained at ``size`` pixels by the recipe ``how``."""
+
+    @torch.no_grad()
+    def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
+        return network(crop.image[None], reference.image[None], *(side[None] for side in sides))[0].float()
+
+    return Protector(draw, how, size, facts)
+
+
 def load(generator: str | Path) -> Protector:
     """A protector from a generator file that notebook 03 wrote; ProtectionError where it is none."""
     try:
@@ -128,7 +141,7 @@ def load(generator: str | Path) -> Protector:
             raise ValueError(
                 f"{generator} does not say its {' and '.join(sorted(missing))}; train it by notebook 03_train"
             )
-        return Protector(network, recipe(facts["recipe"]), facts["size"], facts)
+        return of_generator(network, recipe(facts["recipe"]), facts["size"], facts)
     except ValueError as error:
         raise ProtectionError(str(error)) from None
 
@@ -163,8 +176,8 @@ def protect_pairs(
 
     pairs: columns probe (file name), source and reference (files); others are carried along. The report adds clean
     and protected (files in one framing) and the mean change; a photo that fails has its ``problem`` and no file. Where
-    the recipe saves crops (a quirk), the clean crop is written beside it under ``clean/``, since a picture can only be
-    compared in its own framing.
+    the recipe saves crops (a quirk), the clean crop is written beside it under ``clean/``, and that of a true makeup
+    transfer (column truth) under ``truth/``, since a picture can only be compared in its own framing.
     """
     references = {file: protector.reference(file) for file in pairs["reference"].unique()}
     reports = []
@@ -180,5 +193,7 @@ def protect_pairs(
             if protector.recipe.crop_output:
                 crop = face_finder.detect_one(row.source, protector.size)
                 report["clean"] = str(images.save(folder / "clean" / row.probe, crop.image))
+                if truth := report.get("truth"):
+                    report["truth"] = str(images.save(folder / "truth" / row.probe, crop.resample(truth)))
         reports.append(report)
     return pd.DataFrame(reports)

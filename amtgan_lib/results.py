@@ -127,28 +127,24 @@ def write_text(text: str, path: Path) -> Path:
     return path
 
 
-def held_out_means(table: pd.DataFrame, judges: Iterable[str]) -> pd.DataFrame:
-    """Per method the mean over the held-out recognisers of each rate, beside the picture measures."""
-    rates = table[table["recogniser"].isin(list(judges))]
-    pictures = table[table["recogniser"].fillna("") == ""]
-    wide = rates.pivot_table(index="method", columns="metric", values="value", sort=False)
-    return wide.join(pictures.pivot_table(index="method", columns="metric", values="value", sort=False))
+def method_intervals(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Per method and rate of the held-out recognisers: their mean, the lowest lower and the highest upper end.
+
+    Keys of the inner dictionaries: ``impersonation``, ``impersonation_low``, ``impersonation_high``, and so on.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for (method, metric), rows in table[table["recogniser"].isin(list(judges))].groupby(["method", "metric"]):
+        ends = {"": rows["value"].mean(), "_low": rows["ci_low"].min(), "_high": rows["ci_high"].max()}
+        found.setdefault(str(method), {}).update({f"{metric}{end}": float(value) for end, value in ends.items()})
+    return found
 
 
-def method_means(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, dict[str, float | None]]:
-    """Per method its means by metric; None for what was not measured or is infinite (the PSNR of unchanged photos)."""
-    wide = held_out_means(table, judges)
-    return {
-        str(method): {name: float(value) if math.isfinite(value) else None for name, value in row.items()}
-        for method, row in wide.iterrows()
-    }
-
-
-def best_method(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, float | str | None]:
-    """The protected method with the highest smaller one of impersonation and dodging, with its `method_means`."""
-    wide = held_out_means(table, judges).drop(index="clean", errors="ignore")
-    best = str(wide[["impersonation", "dodging"]].min(axis=1).idxmax())
-    return {"method": best, **method_means(table, judges)[best]}
+def picture_means(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Per method its picture measures; None for what is infinite (the PSNR of unchanged photos)."""
+    found: dict[str, dict[str, float | None]] = {}
+    for row in table.itertuples():
+        found.setdefault(row.method, {})[row.metric] = float(row.value) if math.isfinite(row.value) else None
+    return found
 
 
 def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:

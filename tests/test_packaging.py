@@ -196,7 +196,7 @@ def test_paths_lie_in_the_checkout():
     folders = {name: value for name, value in vars(paths).items() if isinstance(value, Path)}
     assert folders.pop("ROOT") == ROOT
     folders.pop("CACHE")
-    named = "DATA RAW PREPARED MANIFESTS RESULTS RUNS FIGURES PUBLISHED MEASURED NOTEBOOKS PRESETS"
+    named = "WEIGHTS DATA RAW PREPARED MANIFESTS RESULTS RUNS FIGURES PUBLISHED MEASURED NOTEBOOKS PRESETS"
     assert " ".join(folders) == named
     assert all(folder.is_relative_to(ROOT) for folder in folders.values())
 

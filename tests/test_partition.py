@@ -3,7 +3,7 @@
 import pytest
 
 from amtgan_lib import recognizers
-from amtgan_lib.recognizers import OPEN, PUBLISHED, partition, spec
+from amtgan_lib.recognizers import DRAWN, OPEN, PUBLISHED, partition, spec
 
 
 def test_a_family_is_held_out_as_a_whole():
@@ -18,12 +18,18 @@ def test_one_name_is_held_out_and_its_relatives_train():
     assert "edgeface_xxs" in train and len(train) == len(OPEN) - 1
 
 
+@pytest.mark.parametrize("names", [PUBLISHED, DRAWN], ids=["published", "drawn"])
 @pytest.mark.parametrize("family", ["iresnet", "mobilefacenet", "inception_resnet"])
-def test_no_family_is_on_both_sides(family):
-    train, judges = partition("family", family, PUBLISHED)
+def test_no_family_is_on_both_sides(family, names):
+    train, judges = partition("family", family, names)
     assert {spec(name).family for name in judges} == {family}
     assert family not in {spec(name).family for name in train}
-    assert sorted(train + judges) == sorted(PUBLISHED)
+    assert sorted(train + judges) == sorted(names)
+
+
+def test_the_drawn_inception_resnet_judges_the_other_three():
+    train, judges = partition("family", "inception_resnet", DRAWN)
+    assert (train, judges) == (("drawn_ir", "drawn_irse", "drawn_mobile"), ("drawn_inception",))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

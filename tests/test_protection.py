@@ -13,7 +13,7 @@ import amtgan_lib
 from amtgan_lib import faces, images, protect, protection, recipes
 from amtgan_lib.images import PhotoError, open_photo, to_tensor
 from amtgan_lib.models import Generator, save_generator
-from amtgan_lib.protection import ProtectionError, Protector, protect_pairs
+from amtgan_lib.protection import ProtectionError, protect_pairs
 
 SIZE = 64
 WIDTH, HEIGHT = 160, 120
@@ -98,7 +98,7 @@ def network():
 
 @pytest.fixture
 def protector(network):
-    return Protector(network, recipes.RESIDUAL, SIZE, {})
+    return protection.of_generator(network, recipes.RESIDUAL, SIZE, {})
 
 
 def generator_file(network, path, **facts):
@@ -145,10 +145,10 @@ def test_a_16_bit_photo_keeps_every_bit_at_strength_zero(found, protector, makeu
     assert not difference(protector.protect(photo, makeup, strength=0).image, photo).any()
 
 
-def test_the_result_is_what_the_generator_drew(found, protector, photo, makeup):
+def test_the_result_is_what_the_generator_drew(found, protector, network, photo, makeup):
     crop, reference = faces.detect_one(photo), faces.detect_one(makeup)
     sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
-    drawn = protector.generator(crop.image[None], reference.image[None], *(side[None] for side in sides))[0]
+    drawn = network(crop.image[None], reference.image[None], *(side[None] for side in sides))[0]
     expected = crop.paste(photo, drawn)
     assert difference(protector.protect(photo, makeup).image, expected).max() <= 1
     torch.testing.assert_close(protector.change(crop, reference), drawn)

@@ -13,7 +13,7 @@ from amtgan_lib.recognizers.alignment import TEMPLATE_XY, align, similarity, tem
 from amtgan_lib.recognizers.edgeface import dequantised
 from amtgan_lib.recognizers.recognizer import Recognizer
 
-SMALL = (*recognizers.OPEN, "mobile_face")  # networks cheap enough to run often
+SMALL = (*recognizers.OPEN, "mobile_face", *recognizers.DRAWN)  # networks cheap enough to run often
 
 
 def golden_weights(network):
@@ -215,8 +215,8 @@ def test_without_points_the_whole_image_is_resized(recognizer):
         torch.testing.assert_close(recognizer.embed(images), expected, rtol=0, atol=1e-5)
 
 
-def test_published_preprocessing_changes_nothing():
-    for name in recognizers.PUBLISHED:
+def test_published_and_drawn_preprocessing_change_nothing():
+    for name in recognizers.PUBLISHED + recognizers.DRAWN:
         recognizer = Recognizer(recognizers.spec(name), torch.nn.Identity(), "none")
         assert torch.equal(recognizer.gain, torch.ones(1, 3, 1, 1))
         assert torch.equal(recognizer.offset, torch.zeros(1, 3, 1, 1))
@@ -324,13 +324,23 @@ def test_align_refuses_what_is_no_face():
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
-def test_the_table_names_four_published_and_four_open():
+def test_the_table_names_four_published_four_open_and_four_drawn():
     assert recognizers.PUBLISHED == ("ir152", "irse50", "mobile_face", "facenet")
     assert recognizers.OPEN == ("mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
+    assert recognizers.DRAWN == ("drawn_ir", "drawn_irse", "drawn_mobile", "drawn_inception")
+    assert sorted(recognizers.NAMES) == sorted(recognizers.PUBLISHED + recognizers.OPEN + recognizers.DRAWN)
     assert set(recognizers.NAMES) == {name for names in recognizers.families().values() for name in names}
     assert recognizers.families()["edgeface"] == ("edgeface_xs", "edgeface_xxs")
     with pytest.raises(TypeError):
         recognizers.spec("ir152").thresholds[0.01] = 0.0
+
+
+def test_zoo_gives_a_set_by_its_word():
+    assert recognizers.zoo("open") == recognizers.OPEN
+    assert recognizers.zoo("drawn") == recognizers.DRAWN
+    assert recognizers.zoo("published") == recognizers.PUBLISHED
+    with pytest.raises(ValueError, match="one of 'open', 'drawn', 'published', got 'small'"):
+        recognizers.zoo("small")
 
 
 def test_each_open_network_sees_what_its_authors_fed_it():

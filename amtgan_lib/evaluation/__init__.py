@@ -4,7 +4,15 @@ Nothing here knows how a photo was protected, so it can score anybody's method. 
 anew in the file that is scored, as a real system would; raw scores are kept and thresholds applied later.
 """
 
-from amtgan_lib.evaluation.pictures import Probes, embed, makeup_distance, quality, read_probes, whole_pictures
+from amtgan_lib.evaluation.pictures import (
+    Probes,
+    embed,
+    makeup_distance,
+    quality,
+    read_probes,
+    truth_error,
+    whole_pictures,
+)
 from amtgan_lib.evaluation.scores import (
     FARS,
     Gallery,
@@ -61,6 +69,7 @@ __all__ = [
     "success_rates",
     "success_rows",
     "success_scores",
+    "truth_error",
     "two_photos",
     "verification_scores",
     "whole_pictures",

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, losses
-from amtgan_lib.images import open_photo, to_tensor
+from amtgan_lib.images import LEVELS, open_photo, to_tensor
 from amtgan_lib.recognizers import Recognizer
 
 REGIONS = ("lip", "skin", "eyes")
@@ -90,6 +90,16 @@ def makeup_distance(picture: str | Path, at: faces.FaceCrop, reference: faces.Fa
         masks = at.masks[index : index + 1, None], reference.masks[index : index + 1, None]
         regions[name] = float(losses.histogram_distance(crop[None], reference.image[None], *masks))
     return regions
+
+
+def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> dict[str, float]:
+    """Mean absolute difference to the true makeup transfer in lip, skin and eyes, in levels (0-255).
+
+    The truth is the same photo of the same face, drawn in the reference's makeup: it agrees pixel for pixel.
+    """
+    difference = (at.resample(open_photo(picture)) - at.resample(open_photo(truth))).abs().mean(0) * LEVELS
+    shares = {name: (difference * mask).sum() / mask.sum() for name, mask in zip(REGIONS, at.masks)}
+    return {name: float(value) for name, value in shares.items()}
 
 
 def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:

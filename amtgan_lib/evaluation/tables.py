@@ -11,7 +11,15 @@ import pandas as pd
 
 from amtgan_lib import datasets, faces, results
 from amtgan_lib.datasets import FaceSet
-from amtgan_lib.evaluation.pictures import Probes, embed, makeup_distance, quality, read_probes, whole_pictures
+from amtgan_lib.evaluation.pictures import (
+    Probes,
+    embed,
+    makeup_distance,
+    quality,
+    read_probes,
+    truth_error,
+    whole_pictures,
+)
 from amtgan_lib.evaluation.scores import (
     FARS,
     Gallery,
@@ -51,9 +59,9 @@ def _vectors(face_set: FaceSet, recognizer: Recognizer, aligned: bool = True) ->
 
 
 def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **facts: Facts) -> pd.DataFrame:
-    """EER, rank-1 and mean cosines of every recogniser on London and CelebA-HQ, aligned and (CelebA-HQ) unaligned."""
-    rows = []
-    for name, aligned in (("london", True), ("celeba_hq", True), ("celeba_hq", False)):
+    """EER, rank-1 and mean cosines of every recogniser on the world's sets, aligned and (people's set) unaligned."""
+    rows, world = [], datasets.world_of(face_set.manifest)
+    for name, aligned in (*((name, True) for name in world.tests), (world.people, False)):
         pair = two_photos(face_set.where(set=name))
         for recognizer in recognizers:
             scores = verification_scores(*(_vectors(side, recognizer, aligned) for side in pair))
@@ -132,8 +140,9 @@ class Judgement:
     held_out: Sequence[str]
 
     def gallery(self, recognizer: Recognizer) -> Gallery:
-        """The other photo of every CelebA-HQ person at hand, and the target's photo for the metric."""
-        others = self.face_set.where(set="celeba_hq", part="other")
+        """The other photo of every person of the world at hand, and the target's photo for the metric."""
+        people = datasets.world_of(self.face_set.manifest).people
+        others = self.face_set.where(set=people, part="other")
         known = others.manifest["person"].tolist()
         target = datasets.target_photo(self.face_set, self.target)
         owner = np.array([known.index(person) for person in self.people])
@@ -192,7 +201,8 @@ def picture_table(reports: Mapping[str, pd.DataFrame], progress: Callable = iter
 def picture_values(report: pd.DataFrame, progress: Callable = iter) -> pd.DataFrame:
     """Per protected photo: PSNR, SSIM, and per region the colour distance to the reference before and after.
 
-    report: columns clean and protected (files in one framing), and reference.
+    report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
+    the true makeup transfer is added, before and after.
     """
     makeup = {file: faces.detect_one(file) for file in report["reference"].unique()}
     values = []
@@ -203,6 +213,9 @@ def picture_values(report: pd.DataFrame, progress: Callable = iter) -> pd.DataFr
             for moment, file in (("before", row.clean), ("after", row.protected)):
                 distances = makeup_distance(file, found[0], makeup[row.reference])
                 numbers |= {f"{region} {moment}": distance for region, distance in distances.items()}
+                if getattr(row, "truth", ""):
+                    errors = truth_error(file, row.truth, found[0])
+                    numbers |= {f"{region} error {moment}": error for region, error in errors.items()}
         values.append(numbers)
     return pd.DataFrame(values)
 

@@ -14,7 +14,7 @@ Parameters = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="N
 
 
 def pipeline(
-    preset: str = "open-small",
+    preset: str = "procedural",
     only: Words = "",
     start: Start = "",
     run_id: RunId = None,

@@ -1,8 +1,10 @@
-"""Face recognisers: the four of the paper, and an open zoo, in one table."""
+"""Face recognisers in one table: the four of the paper, an open zoo, and four small ones of the drawn world."""
 
 from amtgan_lib.recognizers.alignment import align
-from amtgan_lib.recognizers.recognizer import Recognizer, build, load
+from amtgan_lib.recognizers.drawn import read_drawn, save_drawn
+from amtgan_lib.recognizers.recognizer import Recognizer, build, load, load_drawn
 from amtgan_lib.recognizers.table import (
+    DRAWN,
     NAMES,
     OPEN,
     PUBLISHED,
@@ -11,9 +13,11 @@ from amtgan_lib.recognizers.table import (
     partition,
     refuse_overlap,
     spec,
+    zoo,
 )
 
 __all__ = [
+    "DRAWN",
     "NAMES",
     "OPEN",
     "PUBLISHED",
@@ -23,7 +27,11 @@ __all__ = [
     "build",
     "families",
     "load",
+    "load_drawn",
     "partition",
+    "read_drawn",
     "refuse_overlap",
+    "save_drawn",
     "spec",
+    "zoo",
 ]

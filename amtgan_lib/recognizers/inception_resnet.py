@@ -1,16 +1,18 @@
-"""Inception-ResNet-v1 (Szegedy et al., arXiv 1602.07261) as FaceNet uses it, published parameter names."""
+"""Inception-ResNet-v1 (Szegedy et al., arXiv 1602.07261) as FaceNet uses it, published parameter names; also small."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from amtgan_lib.recognizers.staged import StagedNetwork
+from amtgan_lib.recognizers.staged import StagedNetwork, scaled
 
 EMBEDDING = 512
 Size = int | tuple[int, int]
+Widths = Callable[[int], int]
 
 
 def unit(width: int, out: int, kernel: Size = 1, stride: int = 1, padding: Size = 0) -> nn.Sequential:
@@ -48,61 +50,80 @@ class ResidualBranches(Branches):
         return F.relu(total) if self.relu else total
 
 
-def block35() -> ResidualBranches:
+# The blocks below take the channels of their input, and `w`: the published channels of a branch -> those to use.
+
+
+def block35(width: int, w: Widths) -> ResidualBranches:
     """Return Inception-ResNet-A."""
+    n = w(32)
     same = partial(unit, kernel=3, padding=1)
-    deep = nn.Sequential(unit(256, 32), same(32, 32), same(32, 32))
-    return ResidualBranches(256, 96, 0.17, unit(256, 32), nn.Sequential(unit(256, 32), same(32, 32)), deep)
+    deep = nn.Sequential(unit(width, n), same(n, n), same(n, n))
+    return ResidualBranches(width, 3 * n, 0.17, unit(width, n), nn.Sequential(unit(width, n), same(n, n)), deep)
 
 
-def block17() -> ResidualBranches:
+def block17(width: int, w: Widths) -> ResidualBranches:
     """Return Inception-ResNet-B."""
-    cross = nn.Sequential(unit(896, 128), unit(128, 128, (1, 7), 1, (0, 3)), unit(128, 128, (7, 1), 1, (3, 0)))
-    return ResidualBranches(896, 256, 0.10, unit(896, 128), cross)
+    n = w(128)
+    cross = nn.Sequential(unit(width, n), unit(n, n, (1, 7), 1, (0, 3)), unit(n, n, (7, 1), 1, (3, 0)))
+    return ResidualBranches(width, 2 * n, 0.10, unit(width, n), cross)
 
 
-def block8(scale: float = 0.20, relu: bool = True) -> ResidualBranches:
+def block8(width: int, w: Widths, scale: float = 0.20, relu: bool = True) -> ResidualBranches:
     """Return Inception-ResNet-C."""
-    cross = nn.Sequential(unit(1792, 192), unit(192, 192, (1, 3), 1, (0, 1)), unit(192, 192, (3, 1), 1, (1, 0)))
-    return ResidualBranches(1792, 384, scale, unit(1792, 192), cross, relu=relu)
+    n = w(192)
+    cross = nn.Sequential(unit(width, n), unit(n, n, (1, 3), 1, (0, 1)), unit(n, n, (3, 1), 1, (1, 0)))
+    return ResidualBranches(width, 2 * n, scale, unit(width, n), cross, relu=relu)
 
 
-def reduction_a() -> Branches:
-    """Return the block from 256 to 896 channels that halves the map."""
-    deep = nn.Sequential(unit(256, 192), unit(192, 192, 3, 1, 1), unit(192, 256, 3, 2))
-    return Branches(unit(256, 384, 3, 2), deep, nn.MaxPool2d(3, 2))
+def reduction_a(width: int, w: Widths) -> tuple[Branches, int]:
+    """Return the block (published: from 256 to 896 channels) that halves the map, and the channels after it."""
+    wide, end, middle = w(384), w(256), w(192)
+    deep = nn.Sequential(unit(width, middle), unit(middle, middle, 3, 1, 1), unit(middle, end, 3, 2))
+    return Branches(unit(width, wide, 3, 2), deep, nn.MaxPool2d(3, 2)), wide + end + width
 
 
-def reduction_b() -> Branches:
-    """Return the block from 896 to 1792 channels that halves the map."""
-    return Branches(
-        nn.Sequential(unit(896, 256), unit(256, 384, 3, 2)),
-        nn.Sequential(unit(896, 256), unit(256, 256, 3, 2)),
-        nn.Sequential(unit(896, 256), unit(256, 256, 3, 1, 1), unit(256, 256, 3, 2)),
+def reduction_b(width: int, w: Widths) -> tuple[Branches, int]:
+    """Return the block (published: from 896 to 1792 channels) that halves the map, and the channels after it."""
+    wide, n = w(384), w(256)
+    branches = Branches(
+        nn.Sequential(unit(width, n), unit(n, wide, 3, 2)),
+        nn.Sequential(unit(width, n), unit(n, n, 3, 2)),
+        nn.Sequential(unit(width, n), unit(n, n, 3, 1, 1), unit(n, n, 3, 2)),
         nn.MaxPool2d(3, 2),
     )
+    return branches, wide + 2 * n + width
 
 
 class InceptionResnetV1(StagedNetwork):
-    """FaceNet's network without its classifier: 160 x 160, 512 values, unit length."""
+    """FaceNet's network without its classifier.
 
-    def __init__(self):
+    Shape: (N,3,h,w) -> (N,embedding), unit length; h and w of 75 or more, 160 as published. `width` multiplies the
+    channels of every layer but the embedding; `repeats` are the numbers of blocks A, B and C. The defaults are the
+    published sizes.
+    """
+
+    def __init__(self, *, width: float = 1.0, repeats: tuple[int, int, int] = (5, 10, 5), embedding: int = EMBEDDING):
         super().__init__()
-        self.conv2d_1a = unit(3, 32, 3, 2)
-        self.conv2d_2a = unit(32, 32, 3)
-        self.conv2d_2b = unit(32, 64, 3, 1, 1)
+        w = partial(scaled, width=width)
+        self._stem(w)
+        trunk = w(256)
+        self.repeat_1 = nn.Sequential(*(block35(trunk, w) for _ in range(repeats[0])))
+        self.mixed_6a, trunk = reduction_a(trunk, w)
+        self.repeat_2 = nn.Sequential(*(block17(trunk, w) for _ in range(repeats[1])))
+        self.mixed_7a, trunk = reduction_b(trunk, w)
+        self.repeat_3 = nn.Sequential(*(block8(trunk, w) for _ in range(repeats[2])))
+        self.block8 = block8(trunk, w, scale=1.0, relu=False)
+        self.last_linear = nn.Linear(trunk, embedding, bias=False)
+        self.last_bn = nn.BatchNorm1d(embedding, eps=0.001)
+
+    def _stem(self, w: Widths) -> None:
+        self.conv2d_1a = unit(3, w(32), 3, 2)
+        self.conv2d_2a = unit(w(32), w(32), 3)
+        self.conv2d_2b = unit(w(32), w(64), 3, 1, 1)
         self.maxpool_3a = nn.MaxPool2d(3, 2)
-        self.conv2d_3b = unit(64, 80)
-        self.conv2d_4a = unit(80, 192, 3)
-        self.conv2d_4b = unit(192, 256, 3, 2)
-        self.repeat_1 = nn.Sequential(*(block35() for _ in range(5)))
-        self.mixed_6a = reduction_a()
-        self.repeat_2 = nn.Sequential(*(block17() for _ in range(10)))
-        self.mixed_7a = reduction_b()
-        self.repeat_3 = nn.Sequential(*(block8() for _ in range(5)))
-        self.block8 = block8(scale=1.0, relu=False)
-        self.last_linear = nn.Linear(1792, EMBEDDING, bias=False)
-        self.last_bn = nn.BatchNorm1d(EMBEDDING, eps=0.001)
+        self.conv2d_3b = unit(w(64), w(80))
+        self.conv2d_4a = unit(w(80), w(192), 3)
+        self.conv2d_4b = unit(w(192), w(256), 3, 2)
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
@@ -113,6 +134,11 @@ class InceptionResnetV1(StagedNetwork):
         return [early, second, third, self.block8(self.repeat_3(self.mixed_7a(third)))]
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
-        """See StagedNetwork. The dropout before the last layer has no part in eval mode, the only mode used here."""
+        """See StagedNetwork. The published dropout before the last layer is left out: in eval mode it has no part."""
         pooled = F.adaptive_avg_pool2d(last, 1).flatten(1)
         return F.normalize(self.last_bn(self.last_linear(pooled)))
+
+
+def small_inception_resnet() -> InceptionResnetV1:
+    """Return the small network of the drawn world without weights: 80 x 80, 128 values, unit length."""
+    return InceptionResnetV1(width=0.25, repeats=(2, 4, 2), embedding=128)

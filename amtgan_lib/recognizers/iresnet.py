@@ -1,5 +1,7 @@
-"""IR-152 and IR-SE-50: the residual networks of the ArcFace paper (arXiv 1801.07698), published parameter names."""
+"""The residual networks of the ArcFace paper (arXiv 1801.07698): IR-152 and IR-SE-50 as published, and small ones."""
 
+import math
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -8,12 +10,14 @@ from torch import nn
 
 from amtgan_lib.recognizers.staged import StagedNetwork
 
-STAGE_WIDTHS = (64, 128, 256, 512)
+Four = tuple[int, int, int, int]
+STEM_WIDTH = 64
+STAGE_WIDTHS: Four = (64, 128, 256, 512)
 EMBEDDING = 512
 
 
 class SqueezeExcite(nn.Module):
-    """Channel attention (arXiv 1709.01507) with a reduction of 16 and no biases."""
+    """Channel attention (arXiv 1709.01507) with a reduction of 16 and no biases; `width` is 16 or more."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -48,26 +52,48 @@ class ImprovedResidual(nn.Module):
         return self.res_layer(x) + self.shortcut_layer(x)
 
 
-class IResNet(StagedNetwork):
-    """Four stages of `blocks` residual blocks, 112 x 112, 512 values; `unit` says whether they are normalised."""
+def _body(stem: int, widths: Four, blocks: Four, squeeze: bool) -> list[ImprovedResidual]:
+    body, width = [], stem
+    for out, repeats in zip(widths, blocks, strict=True):
+        for index in range(repeats):
+            body.append(ImprovedResidual(width, out, 2 if index == 0 else 1, squeeze))
+            width = out
+    return body
 
-    def __init__(self, blocks: tuple[int, int, int, int], squeeze: bool, unit: bool):
+
+class IResNet(StagedNetwork):
+    """Four stages of `blocks` residual blocks with `widths` channels.
+
+    Shape: (N,3,input_size,input_size) -> (N,embedding); `unit` says whether the embeddings are normalised. The
+    defaults are the published sizes. The stem divides the map's side by its stride and each stage halves it.
+    """
+
+    def __init__(
+        self,
+        blocks: Four,
+        squeeze: bool,
+        unit: bool,
+        *,
+        stem: int = STEM_WIDTH,
+        stem_stride: int = 1,
+        widths: Four = STAGE_WIDTHS,
+        embedding: int = EMBEDDING,
+        input_size: int = 112,
+        dropout: float = 0.5,
+    ):
         super().__init__()
         self.stage_ends = tuple(accumulate(blocks))
         self.unit = unit
-        self.input_layer = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
-        body, width = [], 64
-        for out, repeats in zip(STAGE_WIDTHS, blocks, strict=True):
-            for index in range(repeats):
-                body.append(ImprovedResidual(width, out, 2 if index == 0 else 1, squeeze))
-                width = out
-        self.body = nn.Sequential(*body)
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(3, stem, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(stem), nn.PReLU(stem)
+        )
+        self.body = nn.Sequential(*_body(stem, widths, blocks, squeeze))
         self.output_layer = nn.Sequential(
-            nn.BatchNorm2d(512),
-            nn.Dropout(),
+            nn.BatchNorm2d(widths[-1]),
+            nn.Dropout(dropout),
             nn.Flatten(),
-            nn.Linear(512 * 7 * 7, EMBEDDING),
-            nn.BatchNorm1d(EMBEDDING),
+            nn.Linear(widths[-1] * math.ceil(input_size / (16 * stem_stride)) ** 2, embedding),
+            nn.BatchNorm1d(embedding),
         )
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -93,3 +119,17 @@ def ir152() -> IResNet:
 def irse50() -> IResNet:
     """Return IR-SE-50 without weights."""
     return IResNet((3, 4, 14, 3), squeeze=True, unit=True)
+
+
+# A stage strides after its first convolution: without a stride in the stem the small IR would cost four times as much.
+_small = partial(IResNet, stem=24, stem_stride=2, widths=(24, 48, 80, 128), embedding=128, input_size=64, dropout=0.0)
+
+
+def small_ir() -> IResNet:
+    """Return the small IR of the drawn world without weights: 64 x 64, 128 values, not normalised."""
+    return _small((2, 3, 4, 1), squeeze=False, unit=False)
+
+
+def small_irse() -> IResNet:
+    """Return the small IR-SE of the drawn world without weights: 64 x 64, 128 values, unit length."""
+    return _small((2, 2, 2, 1), squeeze=True, unit=True)

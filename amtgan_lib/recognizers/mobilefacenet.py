@@ -1,8 +1,10 @@
 """MobileFaceNet (Chen et al., arXiv 1804.07573) with the parameter names of three published checkpoints.
 
-The three share the layers below and differ in names, activation and head, so that each checkpoint loads strictly.
+The three share the layers below and differ in names, activation and head, so that each checkpoint loads strictly. The
+last also comes small.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -10,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from amtgan_lib.recognizers.staged import StagedNetwork
+from amtgan_lib.recognizers.staged import StagedNetwork, scaled
 
 # Table 1 of the paper: expansion, output channels, number of blocks, stride of the first.
 BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -28,8 +30,8 @@ def bottleneck_sizes() -> Iterator[tuple[int, int, int, int]]:
 
 
 def convolution(width: int, out: int, kernel: int | tuple[int, int] = 1, stride: int = 1, *, depthwise: bool = False):
-    """Return a convolution without bias, padded to keep the size unless its kernel covers the whole last map."""
-    padding = kernel // 2 if isinstance(kernel, int) and kernel < 7 else 0
+    """Return a convolution without bias: padded to keep the size, except a kernel (h,w), which covers the last map."""
+    padding = kernel // 2 if isinstance(kernel, int) else 0
     return nn.Conv2d(width, out, kernel, stride, padding, groups=width if depthwise else 1, bias=False)
 
 
@@ -75,7 +77,7 @@ class FoamliuMobileFaceNet(StagedNetwork):
         self.features = nn.Sequential(*(self._block(*sizes) for sizes in bottleneck_sizes()))
         self.conv2 = self._relu6(128, 512)
         self.gdconv = nn.Sequential(
-            OrderedDict(depthwise=convolution(512, 512, 7, depthwise=True), bn=nn.BatchNorm2d(512))
+            OrderedDict(depthwise=convolution(512, 512, (7, 7), depthwise=True), bn=nn.BatchNorm2d(512))
         )
         self.conv3 = nn.Conv2d(512, 128, 1)
         self.bn = nn.BatchNorm2d(128)
@@ -164,22 +166,35 @@ def _residual(width: int, hidden: int, repeats: int) -> nn.Sequential:
 
 
 class MobileFace(StagedNetwork):
-    """The MobileFaceNet of InsightFace_Pytorch, which AMT-GAN calls MobileFace: 112 x 112, 512 values, unit length."""
+    """The MobileFaceNet of InsightFace_Pytorch, which AMT-GAN calls MobileFace.
 
-    def __init__(self):
+    Shape: (N,3,input_size,input_size) -> (N,embedding), unit length. `width` multiplies the channels of every layer
+    but the embedding; `depths` are the residual blocks of the three stages. The defaults are the published sizes.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: float = 1.0,
+        depths: tuple[int, int, int] = (4, 6, 2),
+        embedding: int = 512,
+        input_size: int = 112,
+    ):
         super().__init__()
-        self.conv1 = prelu_unit(3, 64, 3, 2)
-        self.conv2_dw = prelu_unit(64, 64, 3, depthwise=True)
-        self.conv_23 = _DepthWise(64, 128, 64, 2, added=False)
-        self.conv_3 = _residual(64, 128, repeats=4)
-        self.conv_34 = _DepthWise(64, 256, 128, 2, added=False)
-        self.conv_4 = _residual(128, 256, repeats=6)
-        self.conv_45 = _DepthWise(128, 512, 128, 2, added=False)
-        self.conv_5 = _residual(128, 256, repeats=2)
-        self.conv_6_sep = prelu_unit(128, 512)
-        self.conv_6_dw = prelu_unit(512, 512, 7, depthwise=True, linear=True)
-        self.linear = nn.Linear(512, 512, bias=False)
-        self.bn = nn.BatchNorm1d(512)
+        first, later, last = (scaled(channels, width) for channels in (64, 128, 512))
+        side = math.ceil(input_size / 16)
+        self.conv1 = prelu_unit(3, first, 3, 2)
+        self.conv2_dw = prelu_unit(first, first, 3, depthwise=True)
+        self.conv_23 = _DepthWise(first, 2 * first, first, 2, added=False)
+        self.conv_3 = _residual(first, 2 * first, depths[0])
+        self.conv_34 = _DepthWise(first, 4 * first, later, 2, added=False)
+        self.conv_4 = _residual(later, 2 * later, depths[1])
+        self.conv_45 = _DepthWise(later, 4 * later, later, 2, added=False)
+        self.conv_5 = _residual(later, 2 * later, depths[2])
+        self.conv_6_sep = prelu_unit(later, last)
+        self.conv_6_dw = prelu_unit(last, last, (side, side), depthwise=True, linear=True)
+        self.linear = nn.Linear(last, embedding, bias=False)
+        self.bn = nn.BatchNorm1d(embedding)
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
@@ -192,3 +207,8 @@ class MobileFace(StagedNetwork):
         """See StagedNetwork."""
         pooled = self.conv_6_dw(self.conv_6_sep(last)).flatten(1)
         return F.normalize(self.bn(self.linear(pooled)))
+
+
+def small_mobile_face() -> MobileFace:
+    """Return the small MobileFace of the drawn world without weights: 64 x 64, 128 values, unit length."""
+    return MobileFace(width=0.625, depths=(2, 3, 2), embedding=128, input_size=64)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from amtgan_lib import assets
+from amtgan_lib import assets, paths
 from amtgan_lib.recognizers.alignment import align
+from amtgan_lib.recognizers.drawn import read_drawn
 from amtgan_lib.recognizers.table import RecognizerSpec, spec
 
 # Noise added by the input transforms leaves [-1,1] by a few units; an image in 0..255 leaves it by far more.
@@ -101,15 +102,39 @@ def build(name: str) -> nn.Module:
     return spec(name).builder().eval()
 
 
-def load(name: str, device: str | torch.device = "cpu") -> Recognizer:
+def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path | None = None) -> Recognizer:
     """Return the recogniser `name` with its weights, on `device`.
 
-    Open weights are fetched by pinned hash; the published four are read from the imported archive of the authors.
-    Raises ValueError for an unknown name, RuntimeError where an entry of the file is missing or superfluous.
+    Open weights are fetched by pinned hash; the published four are read from the imported archive of the authors; the
+    drawn four come with the package, or from the file `weights` of a training of one's own.
+
+    Raises ValueError for an unknown name and for `weights` that are not of this drawn recogniser, RuntimeError where an
+    entry of the file is missing or superfluous, FileNotFoundError where a drawn recogniser has no file.
     """
     row = spec(name)
+    if row.drawn:
+        return _load_drawn_as(name, paths.WEIGHTS / row.weights if weights is None else weights, device)
+    if weights is not None:
+        raise ValueError(f"weights can be chosen for a drawn recogniser only, and {name} is none")
     path = Path(assets.published_weights(row.weights) if row.published else assets.fetch(row.weights))
     network = build(name)
     # weights_only: a checkpoint may hold tensors, never code.
     network.load_state_dict(row.entries(torch.load(path, map_location="cpu", weights_only=True)), strict=True)
     return Recognizer(row, network, hashlib.sha256(path.read_bytes()).hexdigest()).to(device)
+
+
+def load_drawn(path: str | Path, device: str | torch.device = "cpu") -> Recognizer:
+    """Return the drawn recogniser in a file from `save_drawn`, with the thresholds among its facts, on `device`.
+
+    Raises as `read_drawn`.
+    """
+    row, network, facts = read_drawn(path)
+    thresholds = {float(far): float(cosine) for far, cosine in facts.get("thresholds", {}).items()}
+    return Recognizer(row, network, hashlib.sha256(Path(path).read_bytes()).hexdigest(), thresholds).to(device)
+
+
+def _load_drawn_as(name: str, path: str | Path, device: str | torch.device) -> Recognizer:
+    recognizer = load_drawn(path, device)
+    if recognizer.name != name:
+        raise ValueError(f"{path} holds {recognizer.name}, not {name}")
+    return recognizer

@@ -1,7 +1,12 @@
-"""What every recogniser network here has in common: stages of feature maps, then a head."""
+"""What recogniser networks here have in common: stages of feature maps, then a head, and a width multiplier."""
 
 import torch
 from torch import nn
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return `channels` times `width`, to the nearest multiple of 8 that is not 0."""
+    return max(8, 8 * int(channels * width / 8 + 0.5))
 
 
 class StagedNetwork(nn.Module):

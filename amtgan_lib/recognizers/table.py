@@ -9,9 +9,14 @@ from typing import Any
 from torch import nn
 
 from amtgan_lib.recognizers.edgeface import dequantised, edgeface_xs, edgeface_xxs
-from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1
-from amtgan_lib.recognizers.iresnet import ir152, irse50
-from amtgan_lib.recognizers.mobilefacenet import FoamliuMobileFaceNet, MobileFace, XiaoccerMobileFaceNet
+from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, small_inception_resnet
+from amtgan_lib.recognizers.iresnet import ir152, irse50, small_ir, small_irse
+from amtgan_lib.recognizers.mobilefacenet import (
+    FoamliuMobileFaceNet,
+    MobileFace,
+    XiaoccerMobileFaceNet,
+    small_mobile_face,
+)
 
 Triple = tuple[float, float, float]
 HALF: Triple = (0.5, 0.5, 0.5)
@@ -39,7 +44,8 @@ class RecognizerSpec:
 
     `mean` and `std` are in [0,1] units, as the sources give them; `columns` are the columns (first, end) that the
     network sees of the input_size x input_size picture; `weights` names the file, `entries` finds the state dict in
-    it; `thresholds` are cosines per false accept rate.
+    it; `thresholds` are cosines per false accept rate. `published` files come from the authors' archive, `drawn` ones
+    with this package, all others are fetched.
     """
 
     name: str
@@ -50,6 +56,7 @@ class RecognizerSpec:
     builder: Callable[[], nn.Module]
     weights: str
     published: bool = False
+    drawn: bool = False
     mean: Triple = HALF
     std: Triple = HALF
     columns: tuple[int, int] | None = None
@@ -64,6 +71,12 @@ def _published(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:
     return RecognizerSpec(
         name, licence=licence, embedding=512, weights=f"{name}.pth", published=True, thresholds=table, **facts
     )
+
+
+def _drawn(name: str, **facts: Any) -> RecognizerSpec:
+    """Return a row of the drawn world: a small network that this project trains on drawn faces and ships."""
+    licence = "MIT (trained by this project on drawn faces)"
+    return RecognizerSpec(name, licence=licence, embedding=128, weights=f"{name}.safetensors", drawn=True, **facts)
 
 
 _ROWS = (
@@ -125,12 +138,18 @@ _ROWS = (
         weights="edgeface_xxs",
         entries=dequantised,
     ),
+    _drawn("drawn_ir", family="iresnet", input_size=64, builder=small_ir),
+    _drawn("drawn_irse", family="iresnet", input_size=64, builder=small_irse),
+    _drawn("drawn_mobile", family="mobilefacenet", input_size=64, builder=small_mobile_face),
+    _drawn("drawn_inception", family="inception_resnet", input_size=80, builder=small_inception_resnet),
 )
 
 SPECS: Mapping[str, RecognizerSpec] = MappingProxyType({row.name: row for row in _ROWS})
 NAMES = tuple(SPECS)
 PUBLISHED = tuple(row.name for row in _ROWS if row.published)
-OPEN = tuple(row.name for row in _ROWS if not row.published)
+DRAWN = tuple(row.name for row in _ROWS if row.drawn)
+OPEN = tuple(row.name for row in _ROWS if not (row.published or row.drawn))
+_ZOOS = MappingProxyType({"open": OPEN, "drawn": DRAWN, "published": PUBLISHED})
 
 
 def spec(name: str) -> RecognizerSpec:
@@ -139,6 +158,13 @@ def spec(name: str) -> RecognizerSpec:
         nearest = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.4) or NAMES
         raise ValueError(f"no recogniser {name!r}; did you mean {', '.join(nearest)}?")
     return SPECS[name]
+
+
+def zoo(name: str) -> tuple[str, ...]:
+    """Return the names of the set "open", "drawn" or "published". Raises ValueError for any other word."""
+    if name not in _ZOOS:
+        raise ValueError(f"zoo must be one of {', '.join(map(repr, _ZOOS))}, got {name!r}")
+    return _ZOOS[name]
 
 
 def families() -> dict[str, tuple[str, ...]]:

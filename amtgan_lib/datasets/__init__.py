@@ -1,0 +1,60 @@
+"""Which photo plays which part, and the prepared crops that training and evaluation read."""
+
+from amtgan_lib.datasets import drawn
+from amtgan_lib.datasets.face_set import FaceBatch, FaceSet, file_crop, file_of, files, load, prepare
+from amtgan_lib.datasets.manifest import (
+    MANIFEST_COLUMNS,
+    SETS,
+    WORLDS,
+    World,
+    available_manifest,
+    in_test,
+    limited,
+    open_manifest,
+    world,
+    world_of,
+)
+from amtgan_lib.datasets.parts import (
+    default_target,
+    examples,
+    found_table,
+    target_photo,
+    test_pairs,
+    training_parts,
+    with_files,
+)
+
+
+def manifest_of(world_name: str):
+    """The manifest of a world by its name: "drawn", or "open" for the photographs that are at hand."""
+    return drawn.manifest() if world(world_name).name == "drawn" else available_manifest()
+
+
+__all__ = [
+    "MANIFEST_COLUMNS",
+    "SETS",
+    "WORLDS",
+    "FaceBatch",
+    "FaceSet",
+    "World",
+    "available_manifest",
+    "default_target",
+    "drawn",
+    "examples",
+    "file_crop",
+    "file_of",
+    "files",
+    "found_table",
+    "in_test",
+    "limited",
+    "load",
+    "manifest_of",
+    "open_manifest",
+    "prepare",
+    "target_photo",
+    "test_pairs",
+    "training_parts",
+    "with_files",
+    "world",
+    "world_of",
+]

@@ -1,0 +1,121 @@
+"""The drawn world: who is in it, and its photos, each of which is drawn from its own name.
+
+A photo is called ``drawn/p0012-m0003-s0045.png``: person 12 in makeup 3 (``bare`` for none) at moment 45 of seed 0.
+Beside it lies its parse map, ``….parse.png``, exact because it is drawn. What is missing is drawn when it is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from amtgan_lib import images, paths, portraits
+from amtgan_lib.datasets.manifest import MANIFEST_COLUMNS, in_test
+
+PEOPLE = 180  # a third of them is the test
+REFERENCES = 36
+TARGETS = 4  # as many as the paper has
+# Numbers of the drawn people: those of the recognisers have other seeds (recognizer_training).
+FIRST_REFERENCE, FIRST_TARGET = 1000, 2000
+PHOTO_SIZE = 160
+CHUNK = 8
+NAME = re.compile(r"drawn/p(\d+)-m(\d+|bare)-s(\d+)(\.parse)?\.png")
+
+
+def manifest() -> pd.DataFrame:
+    """The manifest of the drawn world, in the form of the open photographs' one."""
+    rows = []
+    for number in range(PEOPLE):
+        person = f"drawn/{number:04d}"
+        split = "test" if in_test(person) else "train"
+        rows += [("drawn", person, part, split, name(number, None, 2 * number + i)) for i, part in _two()]
+    for number in range(FIRST_TARGET, FIRST_TARGET + TARGETS):
+        person = f"drawn_target/{number:04d}"
+        rows += [("drawn_target", person, part, "train", name(number, None, 2 * number + i)) for i, part in _two()]
+    for makeup in range(REFERENCES):
+        number = FIRST_REFERENCE + makeup
+        person = f"drawn_makeup/{number:04d}"
+        split = "test" if in_test(person) else "train"
+        rows.append(("drawn_makeup", person, "reference", split, name(number, makeup, 2 * number)))
+    table = pd.DataFrame(rows, columns=["set", "person", "part", "split", "asset"])
+    table["parse_asset"] = table["asset"].str.replace(".png", ".parse.png", regex=False)
+    return table.assign(parse_order="published")[MANIFEST_COLUMNS]
+
+
+def _two() -> list[tuple[int, str]]:
+    return list(enumerate(("source", "other")))
+
+
+def name(person: int, makeup: int | None, moment: int) -> str:
+    """The asset name of a drawn photo."""
+    return f"drawn/p{person:04d}-m{'bare' if makeup is None else f'{makeup:04d}'}-s{moment:04d}.png"
+
+
+def is_drawn(asset: str) -> bool:
+    """Whether a name of an asset is one of a drawn photo or its parse map."""
+    return NAME.fullmatch(asset) is not None
+
+
+def truth(source: str, reference: str) -> str:
+    """The asset name of the source photo's very moment, its person in the reference's makeup.
+
+    No photograph has this: it is what a perfect makeup transfer would show.
+    """
+    (person, _, moment, _), (_, makeup, _, _) = (NAME.fullmatch(asset).groups() for asset in (source, reference))
+    return name(int(person), None if makeup == "bare" else int(makeup), int(moment))
+
+
+def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Path]:
+    """The files of drawn photos and parse maps; those that are missing are drawn now, on all cores."""
+    found = {asset: folder() / asset for asset in assets}
+    photos = sorted({asset.replace(".parse.png", ".png") for asset, path in found.items() if not path.exists()})
+    chunks = [photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK)]
+    workers = min(os.cpu_count() or 1, len(chunks))
+    if workers <= 1:
+        for chunk in progress(chunks):
+            _write(chunk, folder())
+    else:
+        # Painting is many small operations: processes share the work better than threads do.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(progress(pool.map(_write, chunks, [folder()] * len(chunks))))
+    return found
+
+
+@functools.cache
+def folder() -> Path:
+    """Where drawn photos lie: a folder of its own for each state of the drawing code, so that none is ever stale."""
+    code = sorted(Path(portraits.__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in code) + str(PHOTO_SIZE).encode())
+    return paths.RAW / f"drawn-{digest.hexdigest()[:10]}"
+
+
+def draw(assets: Sequence[str], size: int = PHOTO_SIZE) -> portraits.Portraits:
+    """Draw photos by name."""
+    parts = [NAME.fullmatch(asset).groups() for asset in assets]
+    who = portraits.people([int(person) for person, _, _, _ in parts])
+    moments = portraits.scenes([int(moment) for _, _, moment, _ in parts])
+    makeup = portraits.makeups([0 if worn == "bare" else int(worn) for _, worn, _, _ in parts])
+    bare = torch.tensor([worn == "bare" for _, worn, _, _ in parts])
+    for column in portraits.OPACITIES:
+        makeup = makeup.changed(**{column: torch.where(bare, 0.0, makeup.columns[column].flatten())})
+    return portraits.draw(who, makeup, moments, size)
+
+
+def _write(assets: Sequence[str], folder: Path) -> None:
+    drawn = draw(assets)
+    for asset, image, parse in zip(assets, drawn.image, drawn.parse.numpy()):
+        # The photo last: while it is missing, both are drawn again.
+        images.save(folder / asset.replace(".png", ".parse.png"), Image.fromarray(parse.astype(np.uint8)))
+        images.save(folder / asset, image)

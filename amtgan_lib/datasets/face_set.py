@@ -1,0 +1,180 @@
+"""Prepared crops, which training and evaluation read: one npz per preset; item i is always the same photo."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from amtgan_lib import assets, faces
+from amtgan_lib.datasets import drawn
+from amtgan_lib.images import open_photo, to_tensor, to_uint8
+
+
+@dataclass(frozen=True)
+class FaceBatch:
+    """Crops and what belongs to them; ``batch[index]`` selects, ``batch.to(device)`` moves.
+
+    image (N, 3, S, S) in [-1, 1]; masks (N, 3, S, S): lip, skin, eyes; landmarks (N, 68, 2) and points
+    (N, 5, 2) as (y, x) crop pixels.
+    """
+
+    image: Tensor
+    masks: Tensor
+    landmarks: Tensor
+    points: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, index) -> FaceBatch:
+        return FaceBatch(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def to(self, device: torch.device | str) -> FaceBatch:
+        """The same batch on ``device``."""
+        return FaceBatch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+
+    @staticmethod
+    def of(crops: Iterable[faces.FaceCrop]) -> FaceBatch:
+        """Crops of one size as a batch."""
+        crops = list(crops)
+        return FaceBatch(*(torch.stack([getattr(c, field.name) for c in crops]) for field in fields(FaceBatch)))
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Prepared crops in memory: a manifest and the arrays behind it, row i of one is item i of the other."""
+
+    manifest: pd.DataFrame
+    images: np.ndarray  # (K, S, S, 3) uint8
+    masks: np.ndarray  # (K, 3, S, S) bool
+    landmarks: np.ndarray  # (K, 68, 2)
+    points: np.ndarray  # (K, 5, 2)
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    @property
+    def size(self) -> int:
+        """Side of the crops in pixels."""
+        return self.images.shape[1]
+
+    def where(self, **conditions: str) -> FaceSet:
+        """The rows whose columns equal the given values."""
+        chosen = np.ones(len(self), bool)
+        for column, value in conditions.items():
+            chosen &= (self.manifest[column] == value).to_numpy()
+        return self.rows(np.flatnonzero(chosen))
+
+    def rows(self, index: np.ndarray) -> FaceSet:
+        """The rows with these positions, in this order."""
+        arrays = (array[index] for array in (self.images, self.masks, self.landmarks, self.points))
+        return FaceSet(self.manifest.iloc[index].reset_index(drop=True), *arrays)
+
+    def resized(self, size: int) -> FaceSet:
+        """The same faces at another size: images area-averaged, masks by majority, points scaled along."""
+        if size == self.size:
+            return self
+        factor = size / self.size
+        box = Image.Resampling.BOX
+        images = [np.asarray(Image.fromarray(image).resize((size, size), box)) for image in self.images]
+        masks = torch.from_numpy(self.masks).float()
+        masks = torch.nn.functional.interpolate(masks, (size, size), mode="area") >= 0.5
+        landmarks, points = ((array + 0.5) * factor - 0.5 for array in (self.landmarks, self.points))
+        return FaceSet(self.manifest, np.stack(images), masks.numpy(), landmarks.round(), points)
+
+    def batch(self, index: Iterable[int] | slice = slice(None)) -> FaceBatch:
+        """Items as float tensors, images in [-1, 1]."""
+        index = index if isinstance(index, slice) else np.asarray(list(index))
+        rest = (torch.from_numpy(array[index]).float() for array in (self.masks, self.landmarks, self.points))
+        return FaceBatch(to_tensor(self.images[index]), *rest)
+
+
+def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = iter) -> FaceSet:
+    """Crop every photo of a manifest to ``size`` pixels and store the result under ``path`` (npz).
+
+    A photo without a usable face is left out of the set and named, with the reason, in a table beside it
+    (``open.npz`` has ``open.problems.csv``). Whatever interrupts this, a set that was there stays as it was and
+    nothing half written stays behind. Raises AssetError for a photo that cannot be had.
+    """
+    found = files([*manifest["asset"], *manifest["parse_asset"]])
+    crops, kept, problems = [], [], []
+    for position, row in enumerate(progress(manifest.to_dict("records"))):
+        try:
+            crops.append(_crop(row, found, size))
+            kept.append(position)
+        except faces.PhotoError as error:
+            problems.append({"asset": row["asset"], "problem": str(error)})
+    if not crops:
+        raise faces.FaceError(f"none of the {len(manifest)} photos of the manifest has a usable face")
+    chosen = manifest.iloc[kept].reset_index(drop=True)
+    arrays = {
+        "images": np.stack([to_uint8(crop.image) for crop in crops]),
+        "masks": np.stack([crop.masks.numpy().astype(bool) for crop in crops]),
+        "landmarks": np.stack([crop.landmarks.numpy() for crop in crops]),
+        "points": np.stack([crop.points.numpy() for crop in crops]),
+    }
+    _store(path, chosen, arrays, pd.DataFrame(problems, columns=["asset", "problem"]))
+    return FaceSet(chosen, **arrays)
+
+
+def _store(path: Path, manifest: pd.DataFrame, arrays: dict[str, np.ndarray], problems: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, partial_problems = (path.with_name(f".{path.stem}.partial{suffix}") for suffix in (".npz", ".csv"))
+    try:
+        np.savez(partial, manifest=np.array(manifest.to_csv(index=False)), **arrays)
+        problems.to_csv(partial_problems, index=False)
+        os.replace(partial_problems, path.with_suffix(".problems.csv"))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+        partial_problems.unlink(missing_ok=True)
+
+
+def load(path: Path) -> FaceSet:
+    """A set that :func:`prepare` stored."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run notebook 01_prepare_data first")
+    with np.load(path) as stored:
+        text = io.StringIO(str(stored["manifest"]))
+        manifest = pd.read_csv(text, dtype=str, keep_default_na=False)
+        return FaceSet(manifest, *(stored[name] for name in ("images", "masks", "landmarks", "points")))
+
+
+def _crop(row: dict, files: dict[str, Path], size: int) -> faces.FaceCrop:
+    photo = open_photo(files[row["asset"]])
+    crop = faces.detect_one(photo, size)
+    if not row["parse_asset"]:
+        return crop
+    with Image.open(files[row["parse_asset"]]) as parse_map:
+        return crop.with_parse(np.asarray(parse_map), photo.size, row["parse_order"])
+
+
+def files(relatives: Iterable[str]) -> dict[str, Path]:
+    """The files of a manifest's assets, verified and fetched or drawn all at once; empty names are passed over."""
+    wanted = [relative for relative in dict.fromkeys(relatives) if relative]
+    found = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)])
+    wanted = [relative for relative in wanted if relative not in found]
+    known = {asset.relative: asset for asset in assets.table()} if wanted else {}
+    if strangers := [relative for relative in wanted if relative not in known]:
+        raise assets.UnknownAsset(f"{strangers[0]} is in no table of assets: make the manifest anew.")
+    return found | dict(zip(wanted, assets.fetch_many(known[relative] for relative in wanted)))
+
+
+def file_of(asset: str) -> Path:
+    """The file of a manifest's asset, fetched when it is not at hand."""
+    return files([asset])[asset]
+
+
+def file_crop(manifest: pd.DataFrame, asset: str, size: int = 256) -> faces.FaceCrop:
+    """The crop of a manifest's photo, with the masks of its parse map where it has one."""
+    row = manifest[manifest["asset"] == asset].to_dict("records")[0]
+    return _crop(row, files([row["asset"], row["parse_asset"]]), size)

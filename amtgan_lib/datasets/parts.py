@@ -1,0 +1,93 @@
+"""The parts of an experiment: target, sources, references, test pairs."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pandas as pd
+
+from amtgan_lib import faces
+from amtgan_lib.datasets import drawn
+from amtgan_lib.datasets.face_set import FaceBatch, FaceSet, files
+from amtgan_lib.datasets.manifest import world_of
+
+
+def default_target(faces_at_hand: FaceSet) -> str:
+    """The target with the smallest checksum among those with both photos: drawn, or of the consenting London people."""
+    world = world_of(faces_at_hand.manifest)
+    candidates = faces_at_hand.manifest[faces_at_hand.manifest["set"] == world.targets]
+    both = [person for person, rows in candidates.groupby("person") if set(rows["part"]) == {"source", "other"}]
+    if not both:
+        raise faces.FaceError(f"nobody of the set {world.targets!r} has both photos here, so there is no target")
+    return min(both, key=lambda person: zlib.crc32(person.encode()))
+
+
+def training_parts(faces_at_hand: FaceSet, target: str) -> tuple[FaceBatch, FaceSet, FaceSet]:
+    """The target's photo for the loss, the sources and the makeup references of training.
+
+    Sources are all photos of training people but the target; test people and the target's other photo, which the
+    metric uses, are left out.
+    """
+    manifest = faces_at_hand.manifest
+    chosen = (manifest["split"] == "train") & (manifest["person"] != target)
+    chosen &= manifest["part"].isin(["source", "other", "plain"])
+    references = faces_at_hand.where(part="reference", split="train")
+    loss_photo = faces_at_hand.where(person=target, part=_loss_part(target))
+    if not len(loss_photo) or not len(references):
+        raise faces.FaceError(f"training needs a photo of {target} and makeup references; have {len(references)}")
+    return loss_photo.batch([0]), faces_at_hand.rows(np.flatnonzero(chosen)), references
+
+
+def target_photo(faces_at_hand: FaceSet, target: str) -> FaceSet:
+    """The target's photo for the metric: another one than the loss saw."""
+    part = "other" if _loss_part(target) == "source" else "target_metric"
+    return faces_at_hand.where(person=target, part=part)
+
+
+def _loss_part(target: str) -> str:
+    return "target" if target.startswith("celeba_hq_target/") else "source"
+
+
+def test_pairs(manifest: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
+    """What is protected and judged: each test person's source photo with a test makeup reference, in turn.
+
+    Columns: probe (file name), person, source, other, reference (assets). ``limit`` keeps the first so many people.
+    """
+    photos = manifest[(manifest["set"] == world_of(manifest).people) & (manifest["split"] == "test")]
+    wide = photos.pivot(index="person", columns="part", values="asset").dropna()
+    references = manifest[(manifest["part"] == "reference") & (manifest["split"] == "test")]["asset"].tolist()
+    if not references or not len(wide):
+        raise faces.FaceError(f"the test needs people and references; have {len(wide)} and {len(references)}")
+    wide = wide.reset_index().rename_axis(columns=None).head(limit or len(wide))
+    wide["reference"] = [references[position % len(references)] for position in range(len(wide))]
+    wide["probe"] = [person.replace("/", "-") + ".png" for person in wide["person"]]
+    return wide[["probe", "person", "source", "other", "reference"]]
+
+
+def with_files(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Test pairs with the files of their assets in the columns source, reference and truth.
+
+    truth is the source photo with its person in the reference's makeup: drawn faces have it, photographs do not ("").
+    """
+    drawn_pairs = [drawn.is_drawn(source) for source in pairs["source"]]
+    truths = [
+        drawn.truth(*pair) if is_drawn else ""
+        for is_drawn, *pair in zip(drawn_pairs, pairs["source"], pairs["reference"])
+    ]
+    table = pairs.assign(truth=truths)
+    columns = ("source", "reference", "truth")
+    found = {asset: str(file) for asset, file in files(asset for column in columns for asset in table[column]).items()}
+    return table.assign(**{column: [found.get(asset, "") for asset in table[column]] for column in columns})
+
+
+def found_table(manifest: pd.DataFrame, face_set: FaceSet) -> pd.DataFrame:
+    """Photos and faces found, per set."""
+    photos, found = (table.groupby("set").size() for table in (manifest, face_set.manifest))
+    return pd.DataFrame({"photos": photos, "found": found}).fillna(0).astype(int)
+
+
+def examples(face_set: FaceSet, each: int) -> list[list[str]]:
+    """Assets to look at: ``each`` photos of every set, spread over it."""
+    groups = [rows["asset"].tolist() for _, rows in face_set.manifest.groupby("set")]
+    return [[assets_of[i * len(assets_of) // each] for i in range(each)] for assets_of in groups]

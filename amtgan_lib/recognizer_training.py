@@ -1,0 +1,171 @@
+"""Train the small recognisers of the drawn world: drawn people in, an angular-margin loss, verification out.
+
+The people here come from their own seed, so none of them occurs in any other experiment of the project.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from amtgan_lib import portraits
+from amtgan_lib.recognizers import Recognizer, align, build, spec
+from amtgan_lib.recognizers.alignment import template
+
+TRAINING_SEED, VALIDATION_SEED = 1, 2  # worlds of drawn people; the experiments use seed 0
+CROP = 112  # side of the stored aligned crops
+
+
+@dataclass(frozen=True)
+class RecognizerConfig:
+    """How one recogniser is trained."""
+
+    name: str
+    epochs: int = 12
+    batch: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 5e-2
+    margin: float = 0.30  # radians
+    scale: float = 24.0
+    seed: int = 0
+    bf16: bool = True  # faster for all but MobileFaceNet, whose depthwise kernels gain nothing from it on a CPU
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class DrawnFaces:
+    """Aligned crops (K, 112, 112, 3) uint8 and the person (K,) of each."""
+
+    crops: np.ndarray
+    person: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+
+def draw_faces(
+    people: int, photos: int, seed: int, *, workers: int = 1, progress: Callable[[Iterable], Iterable] = iter
+) -> DrawnFaces:
+    """``photos`` photos of each of ``people`` people, at different moments, about half of them in makeup."""
+    chunks = np.array_split(np.arange(people), max(1, people // 8))
+    job = partial(_faces_of, photos=photos, seed=seed)
+    if workers == 1:
+        found = [job(chunk) for chunk in progress(chunks)]
+    else:
+        # Painting is many small operations: processes share the work better than threads do.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            found = list(progress(pool.map(job, chunks)))
+    return DrawnFaces(np.concatenate(found), np.repeat(np.arange(people), photos))
+
+
+def _faces_of(people: np.ndarray, photos: int, seed: int) -> np.ndarray:
+    rows = np.repeat(people, photos)
+    moments = rows * photos + np.tile(np.arange(photos), len(people))
+    worn = portraits.makeups(moments, seed)
+    bare = torch.from_numpy(np.random.default_rng([seed, int(people[0])]).random(len(rows)) < 0.5)
+    for name in portraits.OPACITIES:
+        worn = worn.changed(**{name: torch.where(bare, 0.0, worn.columns[name].flatten())})
+    drawn = portraits.draw(portraits.people(rows, seed), worn, portraits.scenes(moments, seed), 128)
+    crops = align(drawn.image, drawn.points, CROP)
+    return ((crops + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def angular_margin_loss(vectors: Tensor, person: Tensor, centres: Tensor, scale: float, margin: float) -> Tensor:
+    """ArcFace (Deng et al., CVPR 2019, eq. 3): cross-entropy of scale * cos(angle + margin for the own class).
+
+    Shape: vectors (N, D), person (N,) in [0, P), centres (P, D); neither needs unit length.
+    """
+    cosine = F.normalize(vectors.float()) @ F.normalize(centres.float()).T
+    own = cosine.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
+    # Beyond pi - margin the shifted cosine would rise again: there it goes on as a straight line.
+    shifted = torch.where(own > -np.cos(margin), torch.cos(own.acos() + margin), own - margin * np.sin(margin))
+    return F.cross_entropy(scale * cosine.scatter(1, person[:, None], shifted), person)
+
+
+class RecognizerTrainer:
+    """One network on its way; ``network`` is what is saved."""
+
+    def __init__(self, config: RecognizerConfig, faces: DrawnFaces):
+        self.config, self.faces = config, faces
+        torch.manual_seed(config.seed)
+        self.size = spec(config.name).input_size
+        self.network = build(config.name).to(config.device, memory_format=torch.channels_last).train()
+        people = int(faces.person.max()) + 1
+        self.centres = nn.Parameter(torch.randn(people, spec(config.name).embedding, device=config.device) * 0.1)
+        parameters = [*self.network.parameters(), self.centres]
+        self.optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        self.steps = config.epochs * (len(faces) // config.batch)
+        self.rate = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, self.steps)
+
+    def train(self, progress: Callable[[Iterable], Iterable] = iter) -> list[dict[str, float]]:
+        """Train to the end; returns the loss of every step."""
+        draw, history, order = np.random.default_rng(self.config.seed), [], np.array([], int)
+        views = torch.Generator().manual_seed(self.config.seed)
+        for step in progress(range(self.steps)):
+            if len(order) < self.config.batch:
+                order = draw.permutation(len(self.faces))
+            chosen, order = np.split(order, [self.config.batch])
+            images = varied(self.faces.crops[chosen], self.size, views).to(self.config.device)
+            person = torch.from_numpy(self.faces.person[chosen]).to(self.config.device)
+            history.append({"step": step + 1, "loss": self._step(images, person)})
+        self.network.eval()
+        return history
+
+    def _step(self, images: Tensor, person: Tensor) -> float:
+        config = self.config
+        with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
+            vectors = self.network(images.contiguous(memory_format=torch.channels_last))
+        loss = angular_margin_loss(vectors, person, self.centres, config.scale, config.margin)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.rate.step()
+        return float(loss.detach())
+
+
+def varied(crops: np.ndarray, size: int, generator: torch.Generator) -> Tensor:
+    """Crops as a recogniser may get them: (N, 3, size, size) in [-1, 1], mirrored, badly aligned, over-exposed.
+
+    A detector misplaces its five points by some per cent of the eye distance; compression and protection change
+    contrast. Twice the size is sampled and averaged, so that shrinking does not alias.
+    """
+    images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+    count = len(images)
+
+    def uniform(spread: float) -> Tensor:
+        return (torch.rand(count, generator=generator) * 2 - 1) * spread
+
+    angle, zoom = uniform(0.06), 1 + uniform(0.05)
+    mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    cos, sin = zoom * angle.cos(), zoom * angle.sin()
+    rows = torch.stack([cos * mirror, -sin, uniform(0.05)], 1), torch.stack([sin * mirror, cos, uniform(0.05)], 1)
+    grid = F.affine_grid(torch.stack(rows, 1), [count, 3, 2 * size, 2 * size], align_corners=False)
+    images = F.avg_pool2d(F.grid_sample(images + 1, grid, align_corners=False) - 1, 2)
+    images = images * (1 + uniform(0.2))[:, None, None, None] + uniform(0.15)[:, None, None, None]
+    noise = (
+        torch.randn(images.shape, generator=generator)
+        * (torch.rand(count, generator=generator) * 0.06)[:, None, None, None]
+    )
+    return (images + noise).clamp(-1, 1)
+
+
+@torch.no_grad()
+def verification(recognizer: Recognizer, faces: DrawnFaces, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of all pairs of photos: those of one person, and those of two. For people that training never saw."""
+    points, vectors = template(CROP).float(), []
+    for start in range(0, len(faces), batch):
+        images = torch.from_numpy(faces.crops[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        vectors.append(recognizer.embed(images, points.expand(len(images), -1, -1)))
+    joined = torch.cat(vectors).numpy()
+    scores = (joined @ joined.T)[np.triu_indices(len(joined), 1)]
+    same = (faces.person[:, None] == faces.person[None])[np.triu_indices(len(joined), 1)]
+    return scores[same], scores[~same]

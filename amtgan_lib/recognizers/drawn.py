@@ -1,0 +1,76 @@
+"""The weights of the drawn recognisers: one safetensors file each, which says what it is and where it came from."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from amtgan_lib.recognizers.table import RecognizerSpec, spec
+
+NOTEBOOK = "02b_train_recognizers"
+
+
+def save_drawn(network: nn.Module, name: str, path: str | Path, facts: Mapping[str, Any]) -> Path:
+    """Write the weights of `network` and `facts` (JSON values; "thresholds": {far: cosine}, provenance) to `path`.
+
+    Kernels and matrices are stored as float16, which is most of the size; vectors, such as the batch statistics, stay
+    float32. The file appears whole or not at all.
+
+    Raises ValueError for a name that is not drawn and for weights that are not finite in float16, RuntimeError where
+    `network` is not the network of `name`.
+    """
+    from safetensors.torch import save_file
+
+    _drawn_spec(name).builder().load_state_dict(network.state_dict(), strict=True)
+    tensors = {key: _halved(key, value) for key, value in network.state_dict().items()}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, {"facts": json.dumps({**facts, "name": name})})
+    os.replace(partial, path)
+    return path
+
+
+def read_drawn(path: str | Path) -> tuple[RecognizerSpec, nn.Module, dict[str, Any]]:
+    """Return the row, the network (float32, eval mode) and the facts of a file from `save_drawn`.
+
+    Raises FileNotFoundError where there is no file, ValueError where it is not one that we wrote, RuntimeError where
+    an entry is missing or superfluous.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"{path}: there are no weights of this drawn recogniser; notebook {NOTEBOOK} makes them"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+        facts = json.loads(metadata["facts"])
+        row = _drawn_spec(facts["name"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no file from notebook {NOTEBOOK}: {error}") from error
+    network = row.builder()
+    network.load_state_dict(tensors, strict=True)
+    return row, network.eval(), facts
+
+
+def _drawn_spec(name: str) -> RecognizerSpec:
+    row = spec(name)
+    if not row.drawn:
+        raise ValueError(f"{name} is not a recogniser of the drawn world")
+    return row
+
+
+def _halved(key: str, value: torch.Tensor) -> torch.Tensor:
+    """Return a contiguous copy on the CPU, matrices in float16; integers, such as batch counters, as they are."""
+    stored = value.detach().cpu().contiguous()
+    stored = stored.half() if stored.ndim > 1 else stored
+    if not bool(stored.isfinite().all()):
+        raise ValueError(f"{key} is not finite in float16; the training diverged")
+    return stored

@@ -1,0 +1,387 @@
+"""Attacks: each against its formula written out, the ball and the range, what an image's result may depend on."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from amtgan_lib import attacks, recognizers
+from amtgan_lib.attacks import ATTACKS, MI_FGSM, PGD, TI_DIM, Attack, perturb
+from amtgan_lib.datasets import FaceBatch
+from amtgan_lib.losses import InputDiversity
+from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers.alignment import template
+from amtgan_lib.recognizers.staged import StagedNetwork
+
+SIZE, DIMENSIONS = 32, 16
+every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small lose more than they gain by a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class TinyNetwork(StagedNetwork):
+    """A face network of two stages."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.Tanh())
+        self.second = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.Tanh())
+        self.linear = nn.Linear(8 * 36, DIMENSIONS, bias=False)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        first = self.first(images)
+        return [first, self.second(first)]
+
+    def head(self, last: Tensor) -> Tensor:
+        return self.linear(last.flatten(1))
+
+
+def tiny(seed: int) -> Recognizer:
+    row = replace(recognizers.spec(recognizers.OPEN[0]), input_size=24, embedding=DIMENSIONS, columns=None)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Recognizer(replace(row, name=f"tiny_{seed}"), TinyNetwork(), "random")
+
+
+def face_batch(count: int = 4, seed: int = 1) -> FaceBatch:
+    """Smooth random colours that touch both ends of the range; masks and landmarks play no part."""
+    draw = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 4, 4, generator=draw) * 2.4 - 1.2
+    images = F.interpolate(coarse, (SIZE, SIZE), mode="bilinear").clamp(-1, 1)
+    points = template(SIZE).float() + torch.rand(count, 5, 2, generator=draw)
+    return FaceBatch(images, torch.zeros(count, 3, SIZE, SIZE), torch.zeros(count, 68, 2), points)
+
+
+FACES = face_batch()
+FIRST, SECOND = tiny(1), tiny(2)
+TARGETS = [F.normalize(torch.randn(DIMENSIONS, generator=torch.Generator().manual_seed(s)), dim=0) for s in (5, 6)]
+
+
+def attacked(attack: Attack, faces: FaceBatch = FACES, **settings) -> Tensor:
+    return perturb(attack, faces, TARGETS[:1], [FIRST], **settings)
+
+
+def cosines(images: Tensor, recognizer: Recognizer = FIRST, target: Tensor = TARGETS[0]) -> Tensor:
+    return recognizer.embed(images, FACES.points) @ target
+
+
+def own() -> Tensor:
+    return FIRST.embed(FACES.image, FACES.points)
+
+
+def gradient_of_cosine(image: Tensor) -> Tensor:
+    """Of each image's own cosine, one image at a time, by hand."""
+    rows = []
+    for each, points in zip(image, FACES.points):
+        x = each[None].clone().requires_grad_()
+        (FIRST.embed(x, points[None]) @ TARGETS[0]).backward()
+        rows.append(x.grad)
+    return torch.cat(rows)
+
+
+def boxed(image: Tensor, bound: float) -> Tensor:
+    """The nearest image inside the ball and the range."""
+    return (FACES.image + (image - FACES.image).clamp(-bound, bound)).clamp(-1, 1)
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Equal but for the few pixels whose gradient is so near 0 that rounding decides its sign."""
+    return ((a - b).abs() > 1e-5).float().mean() < 2e-3
+
+
+# --- the ball and the aim ------------------------------------------------------------------------------------------
+
+
+@every_attack
+def test_result_is_bounded_and_goes_to_the_target(attack):
+    before = FACES.image.clone()
+    result = attacked(attack)
+    assert result.shape == FACES.image.shape and not result.requires_grad
+    assert (result - FACES.image).abs().max() <= attack.bound + 1e-6
+    assert (result - FACES.image).abs().max() > 0.9 * attack.bound
+    assert result.abs().max() <= 1
+    assert (cosines(result) > cosines(FACES.image) + 0.3).all()
+    assert torch.equal(FACES.image, before)
+
+
+def test_range_holds_where_the_ball_leaves_it():
+    attack = replace(MI_FGSM, bound=0.5)
+    result = attacked(attack)
+    assert ((FACES.image.abs() + 0.4 > 1) & (result != FACES.image)).any()
+    assert result.abs().max() <= 1
+    assert (result - FACES.image).abs().max() <= 0.5 + 1e-6
+
+
+@every_attack
+def test_bound_zero_gives_the_clean_image(attack):
+    assert torch.equal(attacked(replace(attack, bound=0.0)), FACES.image)
+    assert torch.equal(attacked(replace(attack, bound=0.0, step_size=0.1)), FACES.image)
+
+
+def test_a_wider_bound_reaches_further():
+    near, far = (cosines(attacked(replace(MI_FGSM, bound=bound))) for bound in (0.05, 0.3))
+    assert (far > near + 0.1).all()
+
+
+def test_steps_are_those_of_the_papers():
+    assert {attack.bound * 255 / 2 for attack in ATTACKS.values()} == {16}
+    assert MI_FGSM.step == TI_DIM.step == pytest.approx(MI_FGSM.bound / 10)
+    assert PGD.step == pytest.approx(2.5 * PGD.bound / 40)
+    assert replace(PGD, step_size=0.01).step == 0.01
+    assert (PGD.momentum, MI_FGSM.momentum, TI_DIM.momentum) == (0, 1, 1)
+    assert (PGD.random_start, MI_FGSM.random_start, TI_DIM.random_start) == (True, False, False)
+    assert (TI_DIM.kernel, TI_DIM.diversity.resize_probability, TI_DIM.diversity.noise_probability) == (15, 0.7, 0)
+
+
+# --- each attack written out ---------------------------------------------------------------------------------------
+
+
+def test_one_step_is_the_sign_of_the_gradient():
+    attack = Attack("one", steps=1, bound=0.1, step_size=0.3)
+    expected = boxed(FACES.image + 0.3 * gradient_of_cosine(FACES.image).sign(), 0.1)
+    assert same(attacked(attack), expected)
+    assert not same(attacked(attack), boxed(FACES.image - 0.3 * gradient_of_cosine(FACES.image).sign(), 0.1))
+
+
+def test_without_momentum_it_is_iterative_fgsm():
+    attack = replace(MI_FGSM, steps=4, step_size=0.05, bound=0.12, momentum=0.0)
+    image = FACES.image
+    for _ in range(4):
+        image = boxed(image + 0.05 * gradient_of_cosine(image).sign(), 0.12)
+    assert same(attacked(attack), image)
+    assert not same(attacked(replace(attack, momentum=1.0)), image)
+
+
+def test_momentum_adds_gradients_of_l1_norm_one():
+    attack = replace(MI_FGSM, steps=5, step_size=0.06, bound=0.2, momentum=0.7)
+    image, unscaled, direction = FACES.image, FACES.image, 0
+    plain = 0
+    for _ in range(5):
+        gradient = gradient_of_cosine(image)
+        direction = 0.7 * direction + gradient / gradient.abs().sum(dim=(1, 2, 3), keepdim=True)
+        image = boxed(image + 0.06 * direction.sign(), 0.2)
+        plain = 0.7 * plain + gradient_of_cosine(unscaled)
+        unscaled = boxed(unscaled + 0.06 * plain.sign(), 0.2)
+    assert same(attacked(attack), image)
+    assert not same(unscaled, image)  # else the above says nothing of the norm
+
+
+def test_random_start_fills_the_ball():
+    start = replace(PGD, steps=1, step_size=1e-9, bound=0.2)
+    inside = FACES.image.abs() < 0.8  # where the range cuts nothing off
+    moved = (attacked(start) - FACES.image)[inside]
+    assert moved.min() < -0.19 and moved.max() > 0.19
+    assert moved.mean().abs() < 0.01
+    assert moved.std().item() == pytest.approx(0.2 / math.sqrt(3), rel=0.05)
+    assert (attacked(replace(start, random_start=False)) - FACES.image).abs().max() < 1e-6
+
+
+def test_kernel_is_a_normalised_gaussian():
+    kernel = attacks._gaussian(15)
+    assert kernel.shape == (15, 15) and kernel.sum().item() == pytest.approx(1)
+    assert torch.equal(kernel, kernel.T) and torch.equal(kernel, kernel.flip(0))
+    assert kernel.argmax() == 7 * 15 + 7
+    assert (kernel[7, 0] / kernel[7, 7]).item() == pytest.approx(math.exp(-4.5))  # three standard deviations
+
+
+def test_smoothing_sums_over_shifts_of_the_gradient():
+    gradient = torch.randn(2, 3, 9, 11)
+    kernel, padded = attacks._gaussian(5), F.pad(gradient, (2, 2, 2, 2))
+    expected = sum(kernel[i, j] * padded[..., i : i + 9, j : j + 11] for i, j in product(range(5), range(5)))
+    torch.testing.assert_close(attacks._smoothed(gradient, 5), expected)
+    shifted = attacks._smoothed(gradient.roll(1, dims=-1), 5)[..., 3:-3]
+    torch.testing.assert_close(shifted, attacks._smoothed(gradient, 5).roll(1, dims=-1)[..., 3:-3])
+    assert torch.equal(attacks._smoothed(gradient, 0), gradient)
+    torch.testing.assert_close(attacks._smoothed(gradient, 1), gradient)
+
+
+def test_the_kernel_smooths_the_gradient_before_its_sign():
+    attack = Attack("one", steps=1, bound=0.1, step_size=0.1, kernel=5)
+    expected = boxed(FACES.image + 0.1 * attacks._smoothed(gradient_of_cosine(FACES.image), 5).sign(), 0.1)
+    assert same(attacked(attack), expected)
+    assert not same(attacked(replace(attack, kernel=0)), expected)
+
+
+class Spy:
+    """A recogniser that notes what it is shown."""
+
+    def __init__(self):
+        self.images: list[Tensor] = []
+        self.points: list[Tensor] = []
+
+    def __call__(self, images: Tensor, points: Tensor) -> Tensor:
+        self.images.append(images.detach())
+        self.points.append(points)
+        return FIRST(images, points)
+
+
+def test_diversity_shows_every_image_and_step_another_view_at_the_same_points():
+    spy, shrinking = Spy(), InputDiversity(noise_probability=0, resize_probability=1, low=0.5)
+    white = replace(FACES, image=torch.ones_like(FACES.image))
+    noise = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) * 0.1
+    faces = replace(white, image=white.image - noise)  # different pictures, so that their views differ
+    perturb(replace(TI_DIM, steps=3, diversity=shrinking), faces, TARGETS[:1], [spy])
+    frames = {tuple((view != 0).flatten().tolist()) for step in spy.images for view in step}
+    assert len(spy.images) == 3 and len(frames) >= 10  # of 12; two may be drawn alike
+    assert all(torch.equal(points, FACES.points) for points in spy.points)
+
+
+def test_without_diversity_the_image_itself_is_shown():
+    spy = Spy()
+    perturb(replace(MI_FGSM, steps=1), FACES, TARGETS[:1], [spy])
+    assert torch.equal(spy.images[0], FACES.image) and torch.equal(spy.points[0], FACES.points)
+
+
+# --- what a result depends on --------------------------------------------------------------------------------------
+
+
+@every_attack
+def test_an_image_depends_neither_on_its_batch_nor_on_its_place(attack):
+    attack = replace(attack, steps=4)  # every step adds to what rounding does
+    together = attacked(attack)
+    alone = torch.cat([attacked(attack, FACES[i : i + 1]) for i in range(4)])
+    assert same(together, alone)
+    assert same(attacked(attack, FACES[[2, 0, 3, 1]]), together[[2, 0, 3, 1]])
+    assert same(attacked(attack, batch=3), together)
+    assert not same(together[:1], together[1:2])
+
+
+def test_the_seed_decides_and_nothing_else_does():
+    for attack in (PGD, TI_DIM):
+        attack = replace(attack, steps=4)
+        first = attacked(attack)
+        torch.manual_seed(99)
+        state = torch.random.get_rng_state()
+        assert torch.equal(attacked(attack), first)
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert not same(attacked(replace(attack, seed=1)), first)
+    assert torch.equal(attacked(MI_FGSM), attacked(replace(MI_FGSM, seed=1)))  # draws nothing
+
+
+def test_recognisers_stay_frozen_and_a_surrounding_no_grad_is_no_hindrance():
+    faces = replace(FACES, image=FACES.image.clone().requires_grad_())
+    before = {key: value.clone() for key, value in FIRST.state_dict().items()}
+    with torch.no_grad():
+        inside = attacked(MI_FGSM, faces)
+    assert torch.equal(inside, attacked(MI_FGSM)) and faces.image.grad is None
+    assert all(p.grad is None and not p.requires_grad for p in FIRST.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in FIRST.state_dict().items())
+    unfrozen = tiny(1).requires_grad_(True)
+    perturb(MI_FGSM, FACES, TARGETS[:1], [unfrozen])
+    assert all(p.grad is None for p in unfrozen.parameters())
+
+
+def test_an_ensemble_lowers_the_loss_of_each():
+    both = perturb(MI_FGSM, FACES, TARGETS, [FIRST, SECOND])
+    one = attacked(MI_FGSM)
+    gains = {
+        (name, which): (cosines(x, recognizer, target) - cosines(FACES.image, recognizer, target)).mean()
+        for name, x in (("both", both), ("one", one))
+        for which, recognizer, target in (("first", FIRST, TARGETS[0]), ("second", SECOND, TARGETS[1]))
+    }
+    assert gains["both", "first"] > 0.3 and gains["both", "second"] > 0.3
+    assert gains["both", "second"] > gains["one", "second"] + 0.2
+    assert gains["one", "first"] > gains["both", "first"]
+
+
+def test_dodging_leaves_the_owner_behind():
+    """The target is the owner: 1 - c + 2 relu(c) is least where the owner is just not met any more, at c = 0."""
+    attack = replace(MI_FGSM, bound=0.5, steps=40)
+    faces, owner = FACES[:1], own()[:1]
+    met, left = (
+        perturb(attack, faces, [owner[0]], [FIRST], own_embeddings=[owner], dodging=weight) for weight in (0.5, 2.0)
+    )
+    to_own = [(FIRST.embed(x, faces.points) @ owner[0]).item() for x in (faces.image, met, left)]
+    assert to_own[0] == pytest.approx(1, abs=1e-5)
+    assert to_own[1] > 0.9
+    assert abs(to_own[2]) < 0.2
+    assert (left - faces.image).abs().max() <= 0.5 + 1e-6
+
+
+def test_dodging_stops_once_the_owner_is_no_longer_met():
+    """An owner on the far side is not met at all: relu is 0, and so is its gradient."""
+    assert torch.equal(attacked(MI_FGSM, own_embeddings=[-own()], dodging=2.0), attacked(MI_FGSM))
+    assert torch.equal(attacked(MI_FGSM, own_embeddings=[own()], dodging=0.0), attacked(MI_FGSM))
+
+
+def test_own_embeddings_follow_their_images_through_the_chunks():
+    settings = {"own_embeddings": [own()], "dodging": 2.0}
+    assert same(attacked(MI_FGSM, batch=3, **settings), attacked(MI_FGSM, **settings))
+    swapped = {"own_embeddings": [own()[[3, 1, 2, 0]]], "dodging": 2.0}
+    assert not same(attacked(MI_FGSM, **swapped), attacked(MI_FGSM, **settings))
+
+
+def test_progress_sees_the_chunks_and_no_face_is_no_error():
+    seen = []
+
+    def progress(chunks):
+        for first in chunks:
+            seen.append(first)
+            yield first
+
+    attacked(replace(MI_FGSM, steps=1), batch=3, progress=progress)
+    assert seen == [0, 3]
+    assert attacked(MI_FGSM, FACES[:0]).shape == (0, 3, SIZE, SIZE)
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+def test_attacks_are_found_by_name():
+    assert list(ATTACKS) == ["pgd", "mi_fgsm", "ti_dim"]
+    assert attacks.attack("ti_dim") is TI_DIM
+    with pytest.raises(ValueError, match=r"'fgsm'; there are pgd, mi_fgsm, ti_dim"):
+        attacks.attack("fgsm")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("bound", -0.1),
+        ("bound", math.nan),
+        ("step_size", 0.0),
+        ("momentum", -1.0),
+        ("kernel", 4),
+        ("kernel", -3),
+    ],
+)
+def test_an_attack_without_a_meaning_is_refused(field, value):
+    with pytest.raises(ValueError, match=f"pgd: {field} is {value}, expected"):
+        replace(PGD, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"target_embeddings": TARGETS}, r"target_embeddings for 1 recognisers .* expected one \(D\)"),
+        ({"target_embeddings": []}, "target_embeddings for 1"),
+        ({"target_embeddings": [], "recognizers": []}, "for 0 recognisers"),
+        ({"target_embeddings": [TARGETS[0][None]]}, r"\[\(1, 16\)\]"),
+        ({"own_embeddings": [torch.ones(3, DIMENSIONS)], "dodging": 1.0}, r"own_embeddings .* expected one \(4, D\)"),
+        ({"own_embeddings": [torch.ones(4, DIMENSIONS)] * 2, "dodging": 1.0}, "own_embeddings for 1"),
+        ({"dodging": 1.0}, "with own_embeddings"),
+        ({"own_embeddings": [torch.ones(4, DIMENSIONS)], "dodging": -1.0}, r"dodging at least 0 .*-1\.0"),
+        ({"batch": 0}, r"batch must be at least 1 \(is 0\)"),
+        ({"faces": replace(FACES, image=FACES.image * 127.5 + 127.5)}, r"\[-1,1\]"),
+        ({"faces": replace(FACES, image=FACES.image * math.nan)}, r"\[-1,1\]"),
+        ({"faces": replace(FACES, image=FACES.image[0])}, r"\(3, 32, 32\)"),
+        ({"faces": replace(FACES, image=FACES.image.to(torch.uint8))}, "uint8"),
+    ],
+)
+def test_wrong_arguments_are_named(settings, said):
+    arguments = {"faces": FACES, "target_embeddings": TARGETS[:1], "recognizers": [FIRST], **settings}
+    with pytest.raises(ValueError, match=said):
+        perturb(MI_FGSM, **arguments)
