@@ -170,6 +170,25 @@ def makeup_distances(pictures: pd.DataFrame) -> Figure:
     return figure
 
 
+def meters(similarity: pd.DataFrame, before: str = "before", after: str = "after") -> Figure:
+    """Bars of each recogniser's similarity before and after, with its threshold as a black line.
+
+    similarity: columns recogniser, threshold, and those named by ``before`` and ``after``.
+    """
+    figure, axis = plt.subplots(figsize=(6, 0.45 * len(similarity) + 0.9))
+    for place, row in enumerate(similarity.to_dict("records")):
+        axis.barh(place - 0.18, row[before], 0.36, color=COLOURS["clean"], label=before if place == 0 else None)
+        axis.barh(place + 0.18, row[after], 0.36, color=COLOURS["residual"], label=after if place == 0 else None)
+        axis.plot([row["threshold"]] * 2, [place - 0.42, place + 0.42], color="black", lw=1.5)
+    axis.set_yticks(range(len(similarity)), similarity["recogniser"], fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlim(-0.4, 1)
+    axis.set_xlabel("cosine to another photo of the same person", fontsize=8)
+    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.tight_layout()
+    return figure
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)

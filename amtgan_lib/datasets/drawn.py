@@ -24,7 +24,7 @@ from amtgan_lib import images, paths, portraits
 from amtgan_lib.datasets.manifest import MANIFEST_COLUMNS, in_test
 
 PEOPLE = 180  # a third of them is the test
-REFERENCES = 36
+REFERENCES = 60
 TARGETS = 4  # as many as the paper has
 # Numbers of the drawn people: those of the recognisers have other seeds (recognizer_training).
 FIRST_REFERENCE, FIRST_TARGET = 1000, 2000
@@ -43,14 +43,35 @@ def manifest() -> pd.DataFrame:
     for number in range(FIRST_TARGET, FIRST_TARGET + TARGETS):
         person = f"drawn_target/{number:04d}"
         rows += [("drawn_target", person, part, "train", name(number, None, 2 * number + i)) for i, part in _two()]
-    for makeup in range(REFERENCES):
-        number = FIRST_REFERENCE + makeup
+    for makeup, number in enumerate(_wearers()):
         person = f"drawn_makeup/{number:04d}"
         split = "test" if in_test(person) else "train"
         rows.append(("drawn_makeup", person, "reference", split, name(number, makeup, 2 * number)))
     table = pd.DataFrame(rows, columns=["set", "person", "part", "split", "asset"])
     table["parse_asset"] = table["asset"].str.replace(".png", ".parse.png", regex=False)
     return table.assign(parse_order="published")[MANIFEST_COLUMNS]
+
+
+def _wearers() -> list[int]:
+    """The people of the makeup references: as in the MT dataset, none who would have a beard."""
+    numbers = np.arange(FIRST_REFERENCE, FIRST_TARGET)
+    beardless = portraits.people(numbers).raw("masculine").numpy() < 0.5
+    return numbers[beardless][:REFERENCES].tolist()
+
+
+def matched(sources: Sequence[str], references: Sequence[str], choices: int = 3) -> list[str]:
+    """For each source a reference of a similar complexion: in turn one of the nearest few.
+
+    Makeup is chosen for one's skin. Colours taken from a much lighter or darker face would be a change of skin, not
+    makeup, and no transfer by colour can tell the two apart.
+    """
+    own, other = (_complexion(names) for names in (sources, references))
+    nearest = np.argsort(np.abs(own[:, None] - other[None]), axis=1)
+    return [references[row[position % min(choices, len(row))]] for position, row in enumerate(nearest)]
+
+
+def _complexion(assets: Sequence[str]) -> np.ndarray:
+    return portraits.people([int(NAME.fullmatch(asset)[1]) for asset in assets]).raw("skin").numpy()
 
 
 def _two() -> list[tuple[int, str]]:
@@ -89,7 +110,8 @@ def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter
         # Painting is many small operations: processes share the work better than threads do.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(progress(pool.map(_write, chunks, [folder()] * len(chunks))))
+            for _ in zip(progress(chunks), pool.map(_write, chunks, [folder()] * len(chunks))):
+                pass  # waits for each chunk, in order
     return found
 
 

@@ -158,10 +158,10 @@ def _crop(row: dict, files: dict[str, Path], size: int) -> faces.FaceCrop:
         return crop.with_parse(np.asarray(parse_map), photo.size, row["parse_order"])
 
 
-def files(relatives: Iterable[str]) -> dict[str, Path]:
+def files(relatives: Iterable[str], progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Path]:
     """The files of a manifest's assets, verified and fetched or drawn all at once; empty names are passed over."""
     wanted = [relative for relative in dict.fromkeys(relatives) if relative]
-    found = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)])
+    found = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)], progress)
     wanted = [relative for relative in wanted if relative not in found]
     known = {asset.relative: asset for asset in assets.table()} if wanted else {}
     if strangers := [relative for relative in wanted if relative not in known]:

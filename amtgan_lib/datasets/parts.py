@@ -50,7 +50,9 @@ def _loss_part(target: str) -> str:
 
 
 def test_pairs(manifest: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
-    """What is protected and judged: each test person's source photo with a test makeup reference, in turn.
+    """What is protected and judged: each test person's source photo with a test makeup reference.
+
+    Drawn people get references of a similar complexion (``drawn.matched``), photographs theirs in turn.
 
     Columns: probe (file name), person, source, other, reference (assets). ``limit`` keeps the first so many people.
     """
@@ -60,7 +62,10 @@ def test_pairs(manifest: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
     if not references or not len(wide):
         raise faces.FaceError(f"the test needs people and references; have {len(wide)} and {len(references)}")
     wide = wide.reset_index().rename_axis(columns=None).head(limit or len(wide))
-    wide["reference"] = [references[position % len(references)] for position in range(len(wide))]
+    if drawn.is_drawn(references[0]):
+        wide["reference"] = drawn.matched(wide["source"].tolist(), references)
+    else:
+        wide["reference"] = [references[position % len(references)] for position in range(len(wide))]
     wide["probe"] = [person.replace("/", "-") + ".png" for person in wide["person"]]
     return wide[["probe", "person", "source", "other", "reference"]]
 

@@ -38,6 +38,7 @@ from amtgan_lib.evaluation.tables import (
     probes_by_method,
     read_thresholds,
     recognition_table,
+    similarities,
     success_rows,
     two_photos,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "read_thresholds",
     "recognition_table",
     "retrieved",
+    "similarities",
     "success_rates",
     "success_rows",
     "success_scores",

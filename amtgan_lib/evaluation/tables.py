@@ -189,6 +189,28 @@ def probes_by_method(reports: Mapping[str, pd.DataFrame], progress: Callable = i
     return {method: read_probes(progress(paths)) for method, paths in files.items()}
 
 
+def similarities(
+    photos: Mapping[str, Path | str], known: Path | str, recognizers: Sequence[Recognizer], far: float = 0.01
+) -> pd.DataFrame:
+    """How similar each photo is to a known photo of the same person: one row a recogniser, one column a photo.
+
+    Columns besides: recogniser, threshold (its own, at ``far``), and ``<photo> recognised``; a photo without a face has
+    NaN, and is not called unrecognised. Raises ValueError for a recogniser without a threshold at ``far``.
+    """
+    probes, rows = read_probes([*photos.values(), known]), []
+    for recognizer in recognizers:
+        if far not in recognizer.thresholds:
+            raise ValueError(
+                f"{recognizer.name} has no threshold at FAR {far}; calibrate it by notebook 02_recognizers"
+            )
+        vectors = embed(probes, recognizer)
+        cosines = dict(zip(photos, (vectors[:-1] @ vectors[-1]).tolist()))
+        threshold = recognizer.thresholds[far]
+        verdicts = {f"{name} recognised": not cosine <= threshold for name, cosine in cosines.items()}
+        rows.append({"recogniser": recognizer.name, **cosines, "threshold": threshold, **verdicts})
+    return pd.DataFrame(rows)
+
+
 def picture_table(reports: Mapping[str, pd.DataFrame], progress: Callable = iter, **facts: Facts) -> pd.DataFrame:
     """PSNR, SSIM and the colour distances to the reference before and after, per method, with bootstrap intervals."""
     rows = []
