@@ -20,10 +20,10 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test lint reproduce lab lock clean
+.PHONY: help setup test lint reproduce leave-one-out lab lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: ## make the Python environment (once; PYTHON=/path/to/python3.11 to choose the interpreter)
 	@if [ -n "$(PYTHON)" ]; then \
@@ -45,6 +45,10 @@ lint: setup ## check style and format
 
 reproduce: setup ## run the notebooks in order and write tables and figures (PRESET=procedural)
 	$(VENV)/python -m amtgan_lib pipeline --preset $(PRESET)
+
+leave-one-out: setup ## Table 1 with each drawn recogniser held out in turn: four runs on all cores
+	$(VENV)/python -m amtgan_lib sweep --preset procedural -p "split=leave one out" --sweep-id leave-one-out \
+	  --over held_out=drawn_ir,drawn_irse,drawn_mobile,drawn_inception
 
 lab: setup ## open JupyterLab (LAB_ARGS="--no-browser")
 	$(VENV)/python -m jupyterlab $(LAB_ARGS)

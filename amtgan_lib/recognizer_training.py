@@ -29,7 +29,7 @@ class RecognizerConfig:
     """How one recogniser is trained."""
 
     name: str
-    epochs: int = 14
+    epochs: int = 12
     batch: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 5e-2
@@ -95,6 +95,8 @@ class RecognizerTrainer:
     """One network on its way; ``network`` is what is saved."""
 
     def __init__(self, config: RecognizerConfig, faces: DrawnFaces):
+        if len(faces) < config.batch:
+            raise ValueError(f"{len(faces)} faces are fewer than one batch of {config.batch}")
         self.config, self.faces = config, faces
         torch.manual_seed(config.seed)
         self.size = spec(config.name).input_size
@@ -150,25 +152,12 @@ def varied(crops: np.ndarray, size: int, generator: torch.Generator) -> Tensor:
     rows = torch.stack([cos * mirror, -sin, uniform(0.05)], 1), torch.stack([sin * mirror, cos, uniform(0.05)], 1)
     grid = F.affine_grid(torch.stack(rows, 1), [count, 3, 2 * size, 2 * size], align_corners=False)
     images = F.avg_pool2d(F.grid_sample(images + 1, grid, align_corners=False) - 1, 2)
-    images = _recoloured(images, generator)
     images = images * (1 + uniform(0.2))[:, None, None, None] + uniform(0.15)[:, None, None, None]
     noise = (
         torch.randn(images.shape, generator=generator)
         * (torch.rand(count, generator=generator) * 0.06)[:, None, None, None]
     )
     return (images + noise).clamp(-1, 1)
-
-
-def _recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Another white balance for each image, and grey for one in four.
-
-    Without it the networks tell drawn people apart by colour more than by shape, and what fools one is a tint.
-    """
-    count = len(images)
-    balance = 1 + (torch.rand(count, 3, 1, 1, generator=generator) * 2 - 1) * 0.2
-    coloured = (images + 1) * balance - 1
-    grey = torch.rand(count, 1, 1, 1, generator=generator) < 0.25
-    return torch.where(grey, coloured.mean(1, keepdim=True).expand_as(coloured), coloured)
 
 
 @torch.no_grad()

@@ -148,14 +148,21 @@ def picture_means(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
 
 
 def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:
-    """The final table as Markdown: rates on each held-out recogniser with intervals, and the picture measures."""
+    """The final tables as Markdown: rates on each held-out recogniser with intervals, and the picture measures."""
     judges = list(judges)
     rates = pivot(table[table["recogniser"].isin(judges)], ["recogniser", "method"]).reset_index()
-    pictures = table[table["recogniser"].fillna("") == ""]
-    costs = pictures.pivot_table(index="method", columns="metric", values="value", sort=False).round(3).reset_index()
     n, far = int(table["n"].max()), table["far"].dropna().iloc[0]
-    head = f"Held-out recognisers, {n} test photos, FAR {far}, per cent with 95 % intervals.\n\n"
-    return f"{head}{_markdown(rates)}\n\nPictures (means; distances in levels 0-255).\n\n{_markdown(costs)}\n"
+    parts = [f"Held-out recognisers, {n} test photos, FAR {far}, per cent with 95 % intervals.", _markdown(rates)]
+    pictures = table[table["recogniser"].fillna("") == ""]
+    errors = pictures["metric"].str.contains(" error ")
+    for title, rows in (
+        ("Pictures (means; colour distances to the reference in levels 0-255).", pictures[~errors]),
+        ("Mean difference to the true makeup transfer (levels 0-255); makeup: where it is worn.", pictures[errors]),
+    ):
+        if len(rows):
+            wide = rows.pivot_table(index="method", columns="metric", values="value", sort=False).round(3)
+            parts += [title, _markdown(wide.reset_index())]
+    return "\n\n".join(parts) + "\n"
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -50,6 +50,7 @@ class TrainConfig:
     learning_rate: float = 2e-4
     decay_from: float = 1.0  # share of the steps after which the rate falls linearly to 2 %; 1, never, is published
     seed: int = 0
+    attack: float = 1.0  # factor on the generator's adversarial and dodging weights
     bf16: bool = False
     device: str = "cpu"
 
@@ -83,6 +84,8 @@ class Trainer:
         self.config, self.recipe = config, recipe(config.recipe)
         if self.recipe.perceptual_to_source and perceptual is None:
             raise ValueError(f"the recipe {config.recipe!r} has a perceptual term: hand over a perceptual distance")
+        own = self.recipe.weights
+        self.weights = replace(own, adversarial=config.attack * own.adversarial, dodging=config.attack * own.dodging)
         self.step, self.seconds, self.history = 0, 0.0, History()
         self.device = torch.device(config.device)
         self.recognizers = [recognizer.to(self.device) for recognizer in recognizers]
@@ -174,7 +177,7 @@ class Trainer:
     # ------------------------------------------------------------ residual recipe
 
     def _residual_step(self, source: FaceBatch, reference: FaceBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        weights = self.recipe.weights
+        weights = self.weights
         with torch.no_grad(), self._autocast():
             own = self._embeddings(source)
             start = self.networks["generator"].start(
@@ -239,7 +242,7 @@ class Trainer:
     def _generator_terms(
         self, source: FaceBatch, reference: FaceBatch, fake: Tensor, back: Tensor, noise: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        weights, regularizer = self.recipe.weights, self.networks["regularizer"]
+        weights, regularizer = self.weights, self.networks["regularizer"]
         same = [self._generate(face, face) for face in (source, reference)]
         named = {
             "gan": self._judged(fake, back),

@@ -108,16 +108,16 @@ def test_the_manifest_has_the_form_of_the_open_one(table):
 def test_who_is_in_the_drawn_world(table):
     counts = table.groupby(["set", "part", "split"]).size().to_dict()
     assert counts == {
-        ("drawn", "source", "train"): 119,
-        ("drawn", "other", "train"): 119,
-        ("drawn", "source", "test"): 61,
-        ("drawn", "other", "test"): 61,
+        ("drawn", "source", "train"): 117,
+        ("drawn", "other", "train"): 117,
+        ("drawn", "source", "test"): 63,
+        ("drawn", "other", "test"): 63,
         ("drawn_target", "source", "train"): 4,
         ("drawn_target", "other", "train"): 4,
-        ("drawn_makeup", "reference", "train"): 22,
-        ("drawn_makeup", "reference", "test"): 14,
+        ("drawn_makeup", "reference", "train"): 45,
+        ("drawn_makeup", "reference", "test"): 15,
     }
-    assert (drawn.PEOPLE, drawn.TARGETS, drawn.REFERENCES) == (180, 4, 36)
+    assert (drawn.PEOPLE, drawn.TARGETS, drawn.REFERENCES) == (180, 4, 60)
 
 
 def test_no_person_is_in_two_splits_and_a_checksum_decides(table):
@@ -141,12 +141,32 @@ def test_the_sets_share_no_person_and_no_moment(table):
 
 def test_the_experiment_finds_its_parts(table):
     pairs = datasets.test_pairs(table)
-    assert len(pairs) == 61 and pairs["probe"].is_unique
+    assert len(pairs) == 63 and pairs["probe"].is_unique
     splits = table.set_index("asset")["split"]
     assert all((splits[pairs[column]] == "test").all() for column in ("source", "other", "reference"))
     assert datasets.world_of(table) is datasets.world("drawn")
     assert (datasets.world("drawn").people, datasets.world("drawn").targets) == ("drawn", "drawn_target")
     assert set(datasets.world("drawn").tests) <= set(table["set"])
+
+
+def test_makeup_is_worn_by_people_without_beards(table):
+    references = table.loc[table["part"] == "reference", "asset"].str.extract(drawn.NAME)
+    assert (portraits.people(references[0].astype(int)).raw("masculine") < 0.5).all()
+    assert references[1].astype(int).tolist() == list(range(drawn.REFERENCES))
+
+
+def test_references_are_of_a_similar_complexion_in_turn():
+    sources = [drawn.name(number, None, 0) for number in range(12)]
+    references = [drawn.name(number, 0, 0) for number in range(1000, 1030)]
+    complexion = portraits.people(range(1030)).raw("skin")
+    chosen = [int(drawn.NAME.fullmatch(name)[1]) for name in drawn.matched(sources, references)]
+    for position, number in enumerate(chosen):
+        distances = (complexion[1000:1030] - complexion[position]).abs()
+        assert distances.argsort().tolist().index(number - 1000) == position % 3
+    assert drawn.matched(sources[:4], references[:1]) == references[:1] * 4
+    nearest = [int(drawn.NAME.fullmatch(name)[1]) for name in drawn.matched(sources, references, choices=1)]
+    gaps = [(complexion[chosen_from] - complexion[:12]).abs().mean() for chosen_from in (nearest, chosen)]
+    assert gaps[0] < gaps[1]
 
 
 def test_worlds_are_found_by_name(table, monkeypatch):

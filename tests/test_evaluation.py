@@ -641,3 +641,90 @@ def test_the_largest_face_of_a_real_photo_is_read(mirror, tmp_path):
     (one, two), spread = probes.points.numpy(), np.ptp(probes.points[0].numpy(), axis=0).min()
     assert spread > 10 and np.abs(one - two).max() < 3
     assert (probes.image[0] - probes.image[1]).abs().mean() < 0.1
+
+
+# ---------------------------------------------------------------- the true makeup transfer
+
+
+def test_the_truth_itself_has_no_error(noise, tmp_path):
+    face, truth = framed(open_photo(noise)), photo_of(noise, tmp_path / "truth.png")
+    same = photo_of(noise, tmp_path / "same.png")
+    assert evaluation.truth_error(same, truth, face) == {"lip": 0, "skin": 0, "eyes": 0}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_error_of_a_constant_shift_is_its_size(noise, tmp_path, sign):
+    face, truth = framed(open_photo(noise)), photo_of(noise, tmp_path / "truth.png")
+    shifted = noise.astype(int)
+    shifted[:16] += 10 * sign  # the lips' third
+    shifted[16:24] += 6 * sign  # half of the skin's
+    shifted[32:, :, 0] -= 9 * sign  # the eyes' third, in red
+    picture = photo_of(shifted.astype(np.uint8), tmp_path / "picture.png")
+    assert evaluation.truth_error(picture, truth, face) == pytest.approx({"lip": 10, "skin": 3, "eyes": 3})
+    assert evaluation.truth_error(truth, picture, face) == pytest.approx({"lip": 10, "skin": 3, "eyes": 3})
+
+
+def test_errors_of_both_signs_add_up(noise, tmp_path):
+    face, truth = framed(open_photo(noise)), photo_of(noise, tmp_path / "truth.png")
+    mixed = noise.astype(int)
+    mixed[:16, ::2] += 8
+    mixed[:16, 1::2] -= 4
+    error = evaluation.truth_error(photo_of(mixed.astype(np.uint8), tmp_path / "mixed.png"), truth, face)
+    assert error == pytest.approx({"lip": 6, "skin": 0, "eyes": 0})
+
+
+def test_a_region_that_is_not_there_has_no_truth_error(noise, tmp_path):
+    face, truth = framed(open_photo(noise)), photo_of(noise, tmp_path / "truth.png")
+    bare = replace(face, masks=face.masks * torch.tensor([0.0, 1, 1])[:, None, None])
+    error = evaluation.truth_error(truth, truth, bare)
+    assert math.isnan(error["lip"]) and error["skin"] == 0
+
+
+def test_the_error_is_measured_in_the_clean_faces_frame(noise, tmp_path):
+    wide = np.pad(noise, ((0, 0), (8, 0), (0, 0)))
+    face = replace(framed(open_photo(noise)), matrix=np.array([[1.0, 0, 8], [0, 1.0, 0]]), photo_size=(56, 48))
+    truth, outside, inside = wide.copy(), wide.copy(), wide.copy()
+    outside[:, :7] = 255
+    inside[:, 8:] += 5
+    files = [photo_of(pixels, tmp_path / f"{i}.png") for i, pixels in enumerate((truth, outside, inside))]
+    assert evaluation.truth_error(files[1], files[0], face) == pytest.approx({"lip": 0, "skin": 0, "eyes": 0})
+    assert evaluation.truth_error(files[2], files[0], face) == pytest.approx({"lip": 5, "skin": 5, "eyes": 5})
+    with pytest.raises(ValueError, match=r"from a photo of \(56, 48\) pixels"):
+        evaluation.truth_error(photo_of(noise, tmp_path / "small.png"), files[0], face)
+
+
+def test_the_worn_error_looks_only_where_makeup_is_worn(noise, tmp_path):
+    calm = (noise // 2 + 40).astype(np.uint8)
+    face = framed(open_photo(calm))
+    made_up, result = calm.astype(int), calm.astype(int)
+    made_up[:8] += 30  # lipstick on half of the lips
+    made_up[16:24] += 10  # a breath of powder, less than anybody sees
+    result[:8] += 18  # not quite as much lipstick
+    result[32:] += 25  # and something else, where no makeup is
+    truth, picture, clean = (
+        photo_of(pixels.astype(np.uint8), tmp_path / f"{name}.png")
+        for name, pixels in (("truth", made_up), ("picture", result), ("clean", calm))
+    )
+    assert evaluation.worn_error(picture, truth, face) == pytest.approx(12)
+    assert evaluation.worn_error(clean, truth, face) == pytest.approx(30)
+    assert evaluation.worn_error(truth, truth, face) == 0
+    assert math.isnan(evaluation.worn_error(picture, clean, face))
+
+
+# ---------------------------------------------------------------- one photo and its owner
+
+
+def test_similarities_compare_each_photo_with_the_known_one(monkeypatch):
+    colours = {"same.png": (1, 0, 0), "other.png": (0, 1, 0), "faceless.png": (1, 0, 0), "known.png": (1, 0, 0)}
+    found = [name != "faceless.png" for name in colours]
+    monkeypatch.setattr(tables, "read_probes", lambda files: probes_of([colours[file] for file in files], found))
+    recognizer = ColourRecognizer()
+    recognizer.thresholds = {0.01: 0.5}
+    photos = {"before": "same.png", "after": "other.png", "lost": "faceless.png"}
+    (row,) = evaluation.similarities(photos, "known.png", [recognizer]).to_dict("records")
+    assert (row["recogniser"], row["threshold"]) == ("stand-in", 0.5)
+    assert row["before"] == pytest.approx(1, abs=0.01) and row["after"] == pytest.approx(0, abs=0.01)
+    assert row["before recognised"] and not row["after recognised"]
+    assert np.isnan(row["lost"]) and row["lost recognised"]  # a lost face is no success
+    with pytest.raises(ValueError, match=r"stand-in has no threshold at FAR 0.1"):
+        evaluation.similarities(photos, "known.png", [recognizer], far=0.1)

@@ -200,3 +200,61 @@ def test_bars_without_an_interval_are_drawn(tmp_path):
 
 def test_colours_mean_one_thing_each():
     assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)
+
+
+# ---------------------------------------------------------------- trade-off, makeup, meters
+
+
+def rates(**values):
+    rows = [
+        {"method": method, "metric": metric, "value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
+        for method, pair in values.items()
+        for metric, value in zip(("impersonation", "dodging"), pair)
+    ]
+    return pd.DataFrame(rows)
+
+
+def quality(**values):
+    columns = ("ssim", "lip before", "lip after", "skin before", "skin after", "eyes before", "eyes after")
+    rows = [
+        {"method": method, "metric": metric, "value": value}
+        for method, numbers in values.items()
+        for metric, value in zip(columns, numbers)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_trade_off_puts_each_method_at_its_ssim_and_clean_at_one(tmp_path):
+    table = rates(clean=(0.1, 0.2), residual=(0.6, 0.8))
+    figure = figures.trade_off(table, quality(residual=(0.9, 40, 20, 30, 15, 20, 10)), "title")
+    assert [axis.get_title() for axis in figure.axes] == [
+        figures.METRIC_TITLES[m] for m in ("impersonation", "dodging")
+    ]
+    for axis, expected in zip(figure.axes, ([(1.0, 10), (0.9, 60)], [(1.0, 20), (0.9, 80)])):
+        points = [container[0].get_xydata()[0] for container in axis.containers]
+        np.testing.assert_allclose(points, expected)
+        colours = [to_hex(container[0].get_color()) for container in axis.containers]
+        assert colours == [figures.COLOURS["clean"].lower(), figures.COLOURS["residual"].lower()]
+    assert written(figure, tmp_path).size
+
+
+def test_makeup_distances_show_before_and_after_of_every_region(tmp_path):
+    figure = figures.makeup_distances(
+        quality(pgd=(0.9, 40, 39, 30, 29, 20, 19), residual=(0.9, 40, 20, 30, 15, 20, 10))
+    )
+    heights = [[patch.get_height() for patch in axis.patches] for axis in figure.axes]
+    assert heights == [[40, 39, 40, 20], [30, 29, 30, 15], [20, 19, 20, 10]]
+    assert [axis.get_title() for axis in figure.axes] == ["lip", "skin", "eyes"]
+    assert written(figure, tmp_path).size
+
+
+def test_meters_draw_both_bars_and_the_threshold_of_each_recogniser(tmp_path):
+    table = pd.DataFrame(
+        {"recogniser": ["a", "b"], "before": [0.8, 0.7], "after": [0.1, -0.2], "threshold": [0.4, 0.5]}
+    )
+    figure = figures.meters(table)
+    (axis,) = figure.axes
+    assert [patch.get_width() for patch in axis.patches] == [0.8, 0.1, 0.7, -0.2]
+    assert [line.get_xdata()[0] for line in axis.lines] == [0.4, 0.5]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    assert written(figure, tmp_path).size

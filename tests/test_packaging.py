@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK_LINES = (ROOT / "requirements.lock").read_text().splitlines()
-TARGETS = ["help", "setup", "test", "lint", "reproduce", "lab", "lock", "clean"]
+TARGETS = ["help", "setup", "test", "lint", "reproduce", "leave-one-out", "lab", "lock", "clean"]
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -104,7 +104,7 @@ def test_make_target_exists(target):
 
 @needs_make
 def test_reproduce_takes_the_preset():
-    assert "-m amtgan_lib pipeline --preset open-small" in make("-n", "reproduce", PRESET=None).stdout
+    assert "-m amtgan_lib pipeline --preset procedural" in make("-n", "reproduce", PRESET=None).stdout
     assert "-m amtgan_lib pipeline --preset paper" in make("-n", "reproduce", "PRESET=paper").stdout
 
 

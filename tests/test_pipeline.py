@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -14,8 +15,8 @@ import pytest
 import yaml
 
 from amtgan_lib import __main__ as command_line
-from amtgan_lib import paths, pipeline
-from amtgan_lib.pipeline import parameters, presets, runs
+from amtgan_lib import paths, pipeline, results
+from amtgan_lib.pipeline import parameters, presets, runs, sweeps
 from amtgan_lib.pipeline.parameters import PresetError, Text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -564,3 +565,67 @@ def test_last_printed_line_of_a_message(message, line):
     from amtgan_lib.pipeline import engine
 
     assert engine.printed(message) == line
+
+
+# Sweeps
+
+
+SWEPT = """
+import json, pathlib
+from amtgan_lib import results
+pathlib.Path(run_dir, "tables").mkdir(exist_ok=True)
+row = results.Row("e", preset, "m", "r", "d", "t", 0.01, "impersonation", float(len(choice)), 1, note="held out")
+results.write(results.frame([row]), pathlib.Path(run_dir, "tables", "05_black_box_success.csv"))
+assert choice != "bad"
+"""
+
+
+@pytest.fixture
+def swept(project, monkeypatch):
+    """A preset of two notebooks, of which the second fails for one value; and no other process is needed for a run."""
+    write_notebook("01_prepare", "", "x = 1")
+    write_notebook("02_work", 'choice = "a"\n', SWEPT)
+    write_preset({"notebooks": ["01_prepare", "02_work"]}, "small")
+    commands = []
+
+    def in_this_process(command, stdout, stderr, env, cwd):
+        commands.append(command[3:])
+        return subprocess.CompletedProcess(command, command_line.main(command[3:]))
+
+    monkeypatch.setattr(sweeps, "subprocess", SimpleNamespace(run=in_this_process))
+    return commands
+
+
+def test_a_sweep_runs_every_value_gathers_the_tables_and_does_nothing_twice(swept):
+    sweep = sweeps.Sweep("small", "choice", ("a", "abc"), sweep_id="s")
+    folder = sweeps.run(sweep, workers=1)
+    table = results.read(folder / "tables" / "05_black_box_success.csv")
+    assert table["value"].tolist() == [1.0, 3.0]
+    assert table["note"].tolist() == ["choice=a; held out", "choice=abc; held out"]
+    assert [command[-2:] for command in swept] == [["--only", "01_prepare"], *[["--from", "02_work"]] * 2]
+    started = [runs.read(runs.folder(f"s-{value}"))["notebooks"]["02_work"]["started"] for value in ("a", "abc")]
+    sweeps.run(sweep, workers=1)
+    again = [runs.read(runs.folder(f"s-{value}"))["notebooks"]["02_work"]["started"] for value in ("a", "abc")]
+    assert again == started
+
+
+def test_a_failed_run_of_a_sweep_stops_no_other_and_is_named(swept, capsys):
+    with pytest.raises(sweeps.SweepFailed, match="1 of 3 runs failed: bad; run it again"):
+        sweeps.run(sweeps.Sweep("small", "choice", ("a", "bad", "b"), sweep_id="s"), workers=1)
+    table = results.read(paths.RUNS / "s" / "tables" / "05_black_box_success.csv")
+    assert table["note"].str.startswith(("choice=a", "choice=b")).all() and len(table) == 2
+    assert "choice=bad --from 02_work: failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--over", "choise=a,b"], "no notebook of the preset has a parameter 'choise'"),
+        (["--over", "choice"], "is not NAME=VALUE"),
+        (["--over", "choice=a,a"], "names each value once"),
+        (["--over", "choice=a", "-p", "nonsense"], "is not NAME=VALUE"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_before_anything_runs(swept, capsys, arguments, message):
+    assert command_line.main(["sweep", "--preset", "small", *arguments]) == 2
+    assert message.lower() in capsys.readouterr().err.lower() and swept == []

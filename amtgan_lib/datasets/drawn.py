@@ -118,7 +118,7 @@ def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter
 @functools.cache
 def folder() -> Path:
     """Where drawn photos lie: a folder of its own for each state of the drawing code, so that none is ever stale."""
-    code = sorted(Path(portraits.__file__).parent.glob("*.py"))
+    code = [Path(__file__), *sorted(Path(portraits.__file__).parent.glob("*.py"))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code) + str(PHOTO_SIZE).encode())
     return paths.RAW / f"drawn-{digest.hexdigest()[:10]}"
 

@@ -12,6 +12,7 @@ from amtgan_lib.evaluation.pictures import (
     read_probes,
     truth_error,
     whole_pictures,
+    worn_error,
 )
 from amtgan_lib.evaluation.scores import (
     FARS,
@@ -76,4 +77,5 @@ __all__ = [
     "verification_scores",
     "whole_pictures",
     "wilson",
+    "worn_error",
 ]

@@ -16,6 +16,7 @@ from amtgan_lib.images import LEVELS, open_photo, to_tensor
 from amtgan_lib.recognizers import Recognizer
 
 REGIONS = ("lip", "skin", "eyes")
+WORN = 16  # levels: a change of colour that anybody sees
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,17 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
     difference = (at.resample(open_photo(picture)) - at.resample(open_photo(truth))).abs().mean(0) * LEVELS
     shares = {name: (difference * mask).sum() / mask.sum() for name, mask in zip(REGIONS, at.masks)}
     return {name: float(value) for name, value in shares.items()}
+
+
+def worn_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> float:
+    """``truth_error`` where makeup is really worn: on the pixels of the face that it changes by more than WORN levels.
+
+    ``at`` is the clean photo's face. NaN where the makeup changes nothing as much as that.
+    """
+    true = at.resample(open_photo(truth))
+    worn = ((true - at.image).abs().mean(0) * LEVELS > WORN) & (at.masks.sum(0) > 0)
+    difference = (at.resample(open_photo(picture)) - true).abs().mean(0) * LEVELS
+    return float(difference[worn].mean())
 
 
 def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:

@@ -19,6 +19,7 @@ from amtgan_lib.evaluation.pictures import (
     read_probes,
     truth_error,
     whole_pictures,
+    worn_error,
 )
 from amtgan_lib.evaluation.scores import (
     FARS,
@@ -237,6 +238,7 @@ def picture_values(report: pd.DataFrame, progress: Callable = iter) -> pd.DataFr
                 numbers |= {f"{region} {moment}": distance for region, distance in distances.items()}
                 if getattr(row, "truth", ""):
                     errors = truth_error(file, row.truth, found[0])
+                    errors["makeup"] = worn_error(file, row.truth, found[0])
                     numbers |= {f"{region} error {moment}": error for region, error in errors.items()}
         values.append(numbers)
     return pd.DataFrame(values)

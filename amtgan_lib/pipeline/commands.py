@@ -6,6 +6,8 @@ import tyro
 
 from amtgan_lib.pipeline.parameters import PresetError, Text
 from amtgan_lib.pipeline.runner import run
+from amtgan_lib.pipeline.sweeps import Sweep
+from amtgan_lib.pipeline.sweeps import run as run_sweep
 
 Words = Annotated[str, tyro.conf.arg(metavar="01,03")]
 Start = Annotated[str, tyro.conf.arg(name="from", metavar="03")]
@@ -32,6 +34,32 @@ def pipeline(
         resume: keep what this run has done already with the same cells and parameters.
     """
     run(preset, only=only, start=start, run_id=run_id, overrides=_overrides(parameter), resume=resume)
+
+
+def sweep(
+    over: Annotated[str, tyro.conf.arg(metavar="NAME=V1,V2")],
+    preset: str = "procedural",
+    parameter: Parameters = (),
+    workers: int = 0,
+    sweep_id: Annotated[str, tyro.conf.arg(metavar="ID")] = "sweep",
+) -> None:
+    """Run a preset once for each value of a parameter, on all cores, and gather the tables into results/runs/ID.
+
+    What is finished is not run again, and one failed run does not stop the others.
+
+    Args:
+        over: the parameter and its values, such as held_out=drawn_ir,drawn_irse.
+        preset: a name in presets/, or the path of a YAML file.
+        parameter: a parameter of every run, NAME=VALUE; may be given again and again.
+        workers: runs side by side; 0 is one a core.
+        sweep_id: name of the folder of the tables, and the beginning of the names of the run folders.
+    """
+    _overrides(parameter)
+    name, equals, values = over.partition("=")
+    if not equals:
+        raise PresetError(f"--over {over!r} is not NAME=VALUE,VALUE.")
+    chosen = Sweep(preset, name, tuple(value.strip() for value in values.split(",")), parameter, sweep_id)
+    print(f"tables in {run_sweep(chosen, workers) / 'tables'}")
 
 
 def _overrides(assignments: tuple[str, ...]) -> dict[str, Text]:

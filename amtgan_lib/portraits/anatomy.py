@@ -1,8 +1,9 @@
 """Where the parts of a drawn face lie: its relief, its curves, its 68 landmarks, and the pose that shows them.
 
 Everything is written in the face's own plane: x to the right of the picture, y down, half a face about 1 wide, the eyes
-near y = 0. A relief z(x, y) lifts the plane; pose turns it. For the angles drawn here the relief never hides a part of
-itself, so each pixel belongs to exactly one place of the plane, found by a fixed-point iteration.
+near y = 0. A relief z(x, y) lifts the plane; pose turns it. For the angles drawn here the relief hardly ever hides a
+part of itself (a few pixels on the flank of a prominent nose may smear), so each pixel belongs to one place of the
+plane, found by a fixed-point iteration.
 """
 
 from __future__ import annotations

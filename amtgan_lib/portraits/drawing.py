@@ -183,6 +183,9 @@ def _points(scene: Scenery, size: int) -> Tensor:
 def _parsed(layers: dict[str, Tensor]) -> Tensor:
     share = {name: F.avg_pool2d(layers[name][:, None], SUPERSAMPLING)[:, 0] for name in ("skin", "lips", "mouth")}
     parse = torch.zeros_like(share["skin"], dtype=torch.uint8)
-    for name, number in (("skin", SKIN_CLASS), ("mouth", MOUTH_CLASS), ("lips", LIP_CLASS)):
-        parse[share[name] >= 0.5] = number
+    parse[share["skin"] >= 0.5] = SKIN_CLASS
+    # Where lips hardly part, neither they nor the mouth have half a pixel: it goes to the larger one.
+    either, lips = share["lips"] + share["mouth"] >= 0.5, share["lips"] >= share["mouth"]
+    parse[either] = MOUTH_CLASS
+    parse[either & lips] = LIP_CLASS
     return parse

@@ -146,7 +146,8 @@ def _natural_lip(scene: Scenery) -> Tensor:
 def _lipstick(scene: Scenery, canvas: Canvas, u: Tensor, distance: Tensor, within: Tensor) -> None:
     makeup = scene.makeup
     colour = palette.mixed(palette.LIPSTICK, makeup.raw("lip_colour")) * (1.08 - 0.35 * makeup.lip_depth[..., None])
-    cover = scene.edge(distance + makeup.lip_extent) * within
+    worn = makeup.lip_opacity > 0.01  # bare lips shine within their own border
+    cover = scene.edge(distance + makeup.lip_extent * worn) * within
     canvas.over(colour, cover * makeup.lip_opacity)
     lower = scene.y - scene.anatomy.mouth_line(u.clamp(-1, 1)) - scene.who.lower_lip * 0.45
     gloss = bump(u - 0.25 * scene.moment.light_x, lower, 0.33, 0.022) * (

@@ -160,7 +160,9 @@ class Traits:
             if name not in self.table:
                 raise ValueError(f"no trait {name!r}; there are {', '.join(self.table)}")
             low, high = self.table[name]
-            values[:, list(self.table).index(name)] = (torch.as_tensor(value, dtype=torch.float32) - low) / (high - low)
+            values[:, list(self.table).index(name)] = (torch.as_tensor(value, dtype=torch.float32).squeeze() - low) / (
+                high - low
+            )
         return Traits(self.table, values, self.noise_seed)
 
 

@@ -1,0 +1,177 @@
+"""Methods by name: generators from a run's folder, attacks that look at the recognisers they are told."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from amtgan_lib import attacks, faces, methods, recognizers
+from amtgan_lib.attacks import ATTACKS
+from amtgan_lib.datasets import FaceBatch
+from amtgan_lib.models import Generator, save_generator
+from amtgan_lib.protection import ProtectionError, Protector
+from amtgan_lib.recipes import RECIPES, RESIDUAL
+
+SIZE = 32
+TRAINED_AGAINST = ("first", "second", "third")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Projection:
+    """A recogniser that looks at some directions in the space of small pictures."""
+
+    def __init__(self, name: str):
+        seed = len(name) + ord(name[0])
+        self.matrix = torch.randn(3 * 8 * 8, 12, generator=torch.Generator().manual_seed(seed))
+        self.shown = 0
+
+    def embed(self, images: Tensor, points: Tensor) -> Tensor:
+        self.shown += 1
+        return F.normalize(F.avg_pool2d(images, 4).flatten(1) @ self.matrix)
+
+    __call__ = embed
+
+
+def crop(seed: int, size: int = SIZE) -> faces.FaceCrop:
+    draw = torch.Generator().manual_seed(seed)
+    image = F.interpolate(torch.rand(1, 3, 4, 4, generator=draw) * 2 - 1, (size, size), mode="bilinear")[0]
+    masks = torch.zeros(3, size, size)
+    masks[0, 22:26, 10:22], masks[1, 6:20, 8:24], masks[2, 2:6, 8:24] = 1, 1, 1
+    landmarks = torch.cartesian_prod(torch.linspace(6, 26, 4), torch.linspace(6, 26, 17)).round()
+    points = torch.from_numpy(faces.CROP_TEMPLATE[:, ::-1] * (size - 1)).float()
+    return faces.FaceCrop(image, landmarks, points, masks, np.eye(3)[:2], (0, 0, size, size))
+
+
+CLEAN, REFERENCE, TARGET = crop(1), crop(2), crop(3)
+
+
+@pytest.fixture
+def loaded(monkeypatch) -> dict[str, Projection]:
+    """The recognisers that were loaded, by name."""
+    found: dict[str, Projection] = {}
+
+    def load(name: str) -> Projection:
+        assert name in TRAINED_AGAINST
+        return found.setdefault(name, Projection(name))
+
+    monkeypatch.setattr(recognizers, "load", load)
+    return found
+
+
+def of(name: str, run, trained_against=TRAINED_AGAINST) -> Protector:
+    return methods.protector(name, run, FaceBatch.of([TARGET]), trained_against)
+
+
+def cosine(image: Tensor, network: Projection) -> float:
+    return (network.embed(image[None], None) @ network.embed(TARGET.image[None], None).T).item()
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def test_the_names_of_the_methods():
+    assert set(methods.NAMES) == {
+        *("published", "corrected", "residual"),
+        *("pgd", "mi_fgsm", "ti_dim"),
+        *("pgd_single", "mi_fgsm_single", "ti_dim_single"),
+    }
+    assert len(methods.NAMES) == len(set(methods.NAMES)) == len(RECIPES) + 2 * len(ATTACKS)
+    assert all(methods.check(name) == name for name in methods.NAMES)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "residual_single", "pgd_single_single", "", "_single"])
+def test_an_unknown_method_is_refused_before_anything_is_loaded(name, loaded, tmp_path):
+    said = f"there is no method '{name}'; there are published, .*ti_dim_single"
+    with pytest.raises(ValueError, match=said):
+        methods.check(name)
+    with pytest.raises(ValueError, match=said):
+        of(name, tmp_path)
+    assert not loaded
+
+
+# --- attacks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in methods.NAMES if name not in RECIPES])
+def test_an_attack_changes_a_crop_within_its_bound_towards_the_target(name, loaded, tmp_path):
+    protector = of(name, tmp_path)
+    changed = protector.change(CLEAN, REFERENCE)
+    bound = ATTACKS[name.removesuffix("_single")].bound
+    assert changed.shape == CLEAN.image.shape and changed.abs().max() <= 1
+    assert 0.9 * bound < (changed - CLEAN.image).abs().max() <= bound + 1e-6
+    for network in loaded.values():
+        assert cosine(changed, network) > cosine(CLEAN.image, network) + 0.05
+    assert torch.equal(protector.change(CLEAN, TARGET), changed)  # the makeup plays no part
+    assert torch.equal(protector.change(CLEAN, REFERENCE, strength=0.0), CLEAN.image)
+
+
+def test_single_looks_at_the_first_recogniser_only(loaded, tmp_path):
+    one = of("mi_fgsm_single", tmp_path)
+    assert list(loaded) == ["first"] and one.facts == {"recognizers": ["first"]}
+    changed = one.change(CLEAN, REFERENCE)
+    all_three = of("mi_fgsm", tmp_path)
+    assert list(loaded) == list(TRAINED_AGAINST) and all_three.facts == {"recognizers": list(TRAINED_AGAINST)}
+    together = all_three.change(CLEAN, REFERENCE)
+    first, second = loaded["first"], loaded["second"]
+    assert cosine(changed, first) > cosine(together, first)
+    assert cosine(changed, second) < cosine(together, second)
+    assert torch.equal(of("mi_fgsm_single", tmp_path, ["first"]).change(CLEAN, REFERENCE), changed)
+
+
+def test_an_attack_is_that_of_its_name(loaded, tmp_path):
+    networks = [Projection(name) for name in TRAINED_AGAINST]
+    targets = [network.embed(TARGET.image[None], None)[0] for network in networks]
+    results = {}
+    for name, attack in ATTACKS.items():
+        results[name] = of(name, tmp_path).change(CLEAN, REFERENCE)
+        expected = attacks.perturb(attack, FaceBatch.of([CLEAN]), targets, networks)[0]
+        torch.testing.assert_close(results[name], expected)
+    assert not torch.equal(results["pgd"], results["mi_fgsm"])
+    assert not torch.equal(results["mi_fgsm"], results["ti_dim"])
+
+
+def test_an_attack_works_at_the_targets_size_and_writes_whole_photos(loaded, tmp_path):
+    protector = of("pgd", tmp_path)
+    assert (protector.size, protector.recipe.name) == (SIZE, "pgd")
+    assert not protector.recipe.crop_output and not protector.recipe.stretch_output
+    with pytest.raises(ValueError, match=r"expected crops of 32 px, got 48 and 32"):
+        protector.change(crop(1, 48), REFERENCE)
+
+
+# --- generators ---------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_its_runs_generator(loaded, tmp_path):
+    torch.manual_seed(0)
+    network = Generator(8, 2, output="residual", bound=0.3).eval().requires_grad_(False)
+    facts = {"recipe": "residual", "size": SIZE, "seed": 7}
+    save_generator(network, tmp_path / "train" / "residual" / "generator.safetensors", facts)
+    protector = of("residual", tmp_path)
+    assert (protector.recipe, protector.size, protector.facts["seed"]) == (RESIDUAL, SIZE, 7)
+    sides = (CLEAN.image, REFERENCE.image, CLEAN.masks, REFERENCE.masks, CLEAN.landmarks, REFERENCE.landmarks)
+    expected = network(*(side[None] for side in sides))[0]
+    changed = protector.change(CLEAN, REFERENCE)
+    torch.testing.assert_close(changed, expected.clamp(-1, 1))
+    assert not torch.equal(changed, CLEAN.image)
+    other = protector.change(CLEAN, replace(REFERENCE, image=-REFERENCE.image))
+    assert not torch.equal(other, changed)  # here the makeup plays a part
+    assert not loaded  # no recogniser is needed
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_without_the_generator_says_so_in_one_sentence(name, loaded, tmp_path):
+    with pytest.raises(ProtectionError) as caught:
+        of(name, tmp_path)
+    file = tmp_path / "train" / name / "generator.safetensors"
+    assert str(caught.value) == f"{file}: there is no such generator file; notebook 03_train writes one"
