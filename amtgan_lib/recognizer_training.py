@@ -72,8 +72,7 @@ def _faces_of(people: np.ndarray, photos: int, seed: int) -> np.ndarray:
     moments = rows * photos + np.tile(np.arange(photos), len(people))
     worn = portraits.makeups(moments, seed)
     bare = torch.from_numpy(np.random.default_rng([seed, int(people[0])]).random(len(rows)) < 0.5)
-    for name in portraits.OPACITIES:
-        worn = worn.changed(**{name: torch.where(bare, 0.0, worn.columns[name].flatten())})
+    worn = portraits.taken_off(worn, bare)
     drawn = portraits.draw(portraits.people(rows, seed), worn, portraits.scenes(moments, seed), 128)
     crops = align(drawn.image, drawn.points, CROP)
     return ((crops + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -1,7 +1,6 @@
 """Attacks: each against its formula written out, the ball and the range, what an image's result may depend on."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -18,17 +17,10 @@ from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.staged import StagedNetwork
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE, DIMENSIONS = 32, 16
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small lose more than they gain by a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class TinyNetwork(StagedNetwork):

@@ -16,18 +16,13 @@ from amtgan_lib import assets, datasets, faces, images, paths, portraits
 from amtgan_lib.datasets import drawn, prepare, with_files
 from amtgan_lib.datasets.manifest import TEST_SHARE
 
-pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:SymbolDatabase"),  # mediapipe, about its own code
+]
 
 BARE, MADE_UP = "drawn/p0003-mbare-s0006.png", "drawn/p0003-m0005-s0006.png"
 LEVEL = 2 / 255
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

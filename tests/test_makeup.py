@@ -1,7 +1,5 @@
 """The closed-form colour transfer: what it moves, what it leaves alone, and its limits."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,17 +7,10 @@ from torch import Tensor
 
 from amtgan_lib.models.makeup import BLUR, SOFTNESS, blur, colour_transfer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = 128
 LIP, SKIN, EYES = range(3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small lose more than they gain by a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn_face(seed: int = 0, size: int = SIZE, shift: int = 0) -> tuple[Tensor, Tensor, Tensor]:

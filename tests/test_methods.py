@@ -1,6 +1,5 @@
 """Methods by name: generators from a run's folder, attacks that look at the recognisers they are told."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,16 +15,10 @@ from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import ProtectionError, Protector
 from amtgan_lib.recipes import RECIPES, RESIDUAL
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = 32
 TRAINED_AGAINST = ("first", "second", "third")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Projection:

@@ -2,7 +2,6 @@
 
 import math
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +28,14 @@ from amtgan_lib.portraits import (
 )
 from amtgan_lib.portraits.anatomy import Anatomy, Pose
 
-pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:SymbolDatabase"),  # mediapipe, about its own code
+]
 
 LEVEL = 2 / 255
 BROWS, LEFT_EYE, RIGHT_EYE, OUTER_LIPS = slice(17, 27), slice(36, 42), slice(42, 48), slice(48, 60)
 MAKERS = {"people": people, "makeups": makeups, "scenes": scenes}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Painting is many small operations: a second thread costs more than it gives."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def photos(numbers, size: int = 64, seed: int = 0) -> Portraits:

@@ -1,7 +1,6 @@
 """Training the recognisers of the drawn world: their faces, the angular margin, the views, the loss going down."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,15 +23,9 @@ from amtgan_lib.recognizer_training import (
 )
 from amtgan_lib.recognizers.alignment import template
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PEOPLE, PHOTOS = 6, 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.recognizers.staged import StagedNetwork
 from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, train, with_overrides
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE = 32
 NAMES = ("tiny_a", "tiny_b")
@@ -48,15 +50,6 @@ QUIRK_TERMS = {
 }
 PAPER_TERMS = {"total", "discriminator_makeup", "discriminator_plain", *G_TERMS, *(f"h_{name}" for name in G_TERMS)}
 RESIDUAL_TERMS = {"total", "adversarial", "dodging", "similarity", "makeup"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small lose more than they gain by a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # --- small stand-ins ----------------------------------------------------------------------------------------------

@@ -130,9 +130,7 @@ def draw(assets: Sequence[str], size: int = PHOTO_SIZE) -> portraits.Portraits:
     moments = portraits.scenes([int(moment) for _, _, moment, _ in parts])
     makeup = portraits.makeups([0 if worn == "bare" else int(worn) for _, worn, _, _ in parts])
     bare = torch.tensor([worn == "bare" for _, worn, _, _ in parts])
-    for column in portraits.OPACITIES:
-        makeup = makeup.changed(**{column: torch.where(bare, 0.0, makeup.columns[column].flatten())})
-    return portraits.draw(who, makeup, moments, size)
+    return portraits.draw(who, portraits.taken_off(makeup, bare), moments, size)
 
 
 def _write(assets: Sequence[str], folder: Path) -> None:

@@ -199,6 +199,11 @@ def no_makeup(count: int) -> Traits:
     return bare.changed(**dict.fromkeys(OPACITIES, 0.0))
 
 
+def taken_off(makeup: Traits, bare: Tensor) -> Traits:
+    """The same rows, without makeup where ``bare`` (N,) is true."""
+    return makeup.changed(**{name: torch.where(bare, 0.0, makeup.columns[name].flatten()) for name in OPACITIES})
+
+
 def scenes(numbers: Iterable[int], seed: int = 0, variety: float = 1.0) -> Traits:
     """Moments: pose, expression, light, camera, backdrop. ``variety`` 0 is a passport photo, 1 the whole range."""
     values, seeds = _draws(SCENE, numbers, seed)
