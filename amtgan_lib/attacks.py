@@ -15,7 +15,6 @@ from torch import Tensor
 
 from amtgan_lib import losses
 from amtgan_lib.datasets import FaceBatch
-from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import to_uint8
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.recognizers import Recognizer
@@ -213,17 +212,3 @@ def _check_embeddings(name: str, embeddings: Sequence[Tensor], recognizers: int,
     if not recognizers or len(shapes) != recognizers or any(shape[:-1] != leading for shape in shapes):
         expected = f"({', '.join(map(str, (*leading, 'D')))})"
         raise ValueError(f"{name} for {recognizers} recognisers are {shapes}; expected one {expected} for each")
-
-
-def on_crops(
-    attack: Attack, target_embeddings: Sequence[Tensor], recognizers: Sequence[Recognizer]
-) -> Callable[[FaceCrop, FaceCrop], Tensor]:
-    """The attack as a method of ``protection.Protector``: a crop and a makeup reference, which it ignores, to a crop.
-
-    ``target_embeddings``: one (D,) per recogniser. The change is made at the crop's size and pasted back like makeup.
-    """
-
-    def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        return perturb(attack, FaceBatch.of([crop]), target_embeddings, recognizers)[0]
-
-    return change

@@ -92,7 +92,9 @@ def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> F
     return figure
 
 
-def success_bars(table: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodging", "rank-1")) -> Figure:
+def success_bars(
+    table: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodging", "rank-1"), title: str = ""
+) -> Figure:
     """Rates with 95 % intervals, one panel a metric, one group of bars a recogniser, one colour a method.
 
     table: result rows (columns method, recogniser, metric, value, ci_low, ci_high, note). Held-out recognisers are
@@ -110,6 +112,7 @@ def success_bars(table: pd.DataFrame, metrics: Sequence[str] = ("impersonation",
         axis.set_title(METRIC_TITLES.get(metric, metric), fontsize=9)
         axis.set_ylim(0, 105)
     axes[0, 0].set_ylabel("% of photos", fontsize=8)
+    figure.suptitle(title, fontsize=9)
     figure.tight_layout()
     keys = [Patch(color=COLOURS.get(method, OTHER_COLOUR), label=method) for method in methods]
     keys.append(Patch(facecolor="grey", edgecolor="white", hatch=HATCH, label="recogniser took part in training"))
@@ -129,17 +132,17 @@ def _bars(axis: Axes, part: pd.DataFrame, places: np.ndarray, width: float, colo
 
 
 def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> Figure:
-    """Impersonation and dodging (mean of the given recognisers, with intervals) against SSIM, one point a method.
+    """Impersonation and dodging against SSIM, one point a method: the mean of the given recognisers.
 
-    rates, pictures: result rows. The clean photos, which no method changed, lie at SSIM 1.
+    The bar reaches from their lowest lower to their highest upper end of the 95 % intervals. rates, pictures: result
+    rows. The clean photos, which no method changed, lie at SSIM 1.
     """
     similar = pictures[pictures["metric"] == "ssim"].set_index("method")["value"].to_dict() | {"clean": 1.0}
     metrics = ("impersonation", "dodging")
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, squeeze=False)
     for axis, metric in zip(axes.flat, metrics):
-        means = (
-            rates[rates["metric"] == metric].groupby("method", sort=False)[["value", "ci_low", "ci_high"]].mean() * 100
-        )
+        ends = {"value": "mean", "ci_low": "min", "ci_high": "max"}
+        means = rates[rates["metric"] == metric].groupby("method", sort=False).agg(ends) * 100
         for method, row in means.iterrows():
             spread = [[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]
             colour = COLOURS.get(method, OTHER_COLOUR)
@@ -154,7 +157,7 @@ def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> F
     return figure
 
 
-def makeup_distances(pictures: pd.DataFrame) -> Figure:
+def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
     """Colour distance to the reference's makeup, before (grey) and after (the method's colour), region by region."""
     regions, methods = ("lip", "skin", "eyes"), list(dict.fromkeys(pictures["method"]))
     values = pictures.set_index(["method", "metric"])["value"]
@@ -166,24 +169,27 @@ def makeup_distances(pictures: pd.DataFrame) -> Figure:
         axis.set_xticks(range(len(methods)), methods, fontsize=7, rotation=20)
         axis.set_title(region, fontsize=9)
     axes[0].set_ylabel("distance (levels)", fontsize=8)
+    figure.suptitle(title, fontsize=9)
     figure.tight_layout()
     return figure
 
 
-def meters(similarity: pd.DataFrame, before: str = "before", after: str = "after") -> Figure:
+def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", after: str = "after") -> Figure:
     """Bars of each recogniser's similarity before and after, with its threshold as a black line.
 
-    similarity: columns recogniser, threshold, and those named by ``before`` and ``after``.
+    similarity: columns recogniser, threshold, those named by ``before`` and ``after``, and maybe a note.
     """
     figure, axis = plt.subplots(figsize=(6, 0.45 * len(similarity) + 0.9))
     for place, row in enumerate(similarity.to_dict("records")):
         axis.barh(place - 0.18, row[before], 0.36, color=COLOURS["clean"], label=before if place == 0 else None)
         axis.barh(place + 0.18, row[after], 0.36, color=COLOURS["residual"], label=after if place == 0 else None)
         axis.plot([row["threshold"]] * 2, [place - 0.42, place + 0.42], color="black", lw=1.5)
-    axis.set_yticks(range(len(similarity)), similarity["recogniser"], fontsize=8)
+    notes = [f"\n({note})" for note in similarity["note"]] if "note" in similarity else [""] * len(similarity)
+    axis.set_yticks(range(len(similarity)), similarity["recogniser"] + notes, fontsize=8)
     axis.invert_yaxis()
     axis.set_xlim(-0.4, 1)
-    axis.set_xlabel("cosine to another photo of the same person", fontsize=8)
+    axis.set_xlabel("cosine to the known photo", fontsize=8)
+    axis.set_title(title, fontsize=9)
     axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure

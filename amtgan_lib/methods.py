@@ -6,13 +6,17 @@ table, without it all that the generators were trained against (AMT-GAN#12 and #
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import torch
+from torch import Tensor
 
 from amtgan_lib import attacks, protection, recognizers
 from amtgan_lib.datasets import FaceBatch
+from amtgan_lib.faces import FaceCrop
 from amtgan_lib.protection import Protector
 from amtgan_lib.recipes import RECIPES, Recipe
 
@@ -27,17 +31,42 @@ def check(name: str) -> str:
     return name
 
 
-def protector(name: str, run: Path, target: FaceBatch, trained_against: Sequence[str]) -> Protector:
+def protector(
+    name: str, run: Path, target: str, target_face: FaceBatch, trained_against: Sequence[str], seed: int = 0
+) -> Protector:
     """The method ``name`` of a run, ready for photos.
 
-    run: its folder, with ``train/<recipe>/generator.safetensors`` for a recipe; target: the face for the loss (one);
-    trained_against: names of the recognisers that an attack may look at.
+    run: its folder, with ``train/<recipe>/generator.safetensors`` for a recipe; target, target_face: the person and the
+    face for the loss (one); trained_against: names of the recognisers that an attack may look at; seed: of its noise.
+    The facts of what is returned name the ``target`` and the ``recognizers`` that the method really knew.
     """
     if check(name) in RECIPES:
         return protection.load(run / "train" / name / "generator.safetensors")
     seen = trained_against[:1] if name.endswith(SINGLE) else trained_against
     networks = [recognizers.load(each) for each in seen]
     with torch.no_grad():
-        embeddings = [network.embed(target.image, target.points)[0] for network in networks]
-    method = attacks.on_crops(attacks.attack(name.removesuffix(SINGLE)), embeddings, networks)
-    return Protector(method, Recipe(name), target.image.shape[-1], {"recognizers": list(seen)})
+        embeddings = [network.embed(target_face.image, target_face.points)[0] for network in networks]
+    attack = replace(attacks.attack(name.removesuffix(SINGLE)), seed=seed)
+
+    def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        """The attack on one crop; the makeup reference is not looked at."""
+        return attacks.perturb(attack, FaceBatch.of([crop]), embeddings, networks)[0]
+
+    return Protector(change, Recipe(name), target_face.image.shape[-1], {"target": target, "recognizers": list(seen)})
+
+
+def signed(reports: pd.DataFrame, method: Protector) -> pd.DataFrame:
+    """The reports of ``protect_pairs`` with what the method knew: columns target and trained_against."""
+    known = " ".join(method.facts["recognizers"])
+    return reports.assign(target=method.facts["target"], trained_against=known)
+
+
+def check_reports(reports: Mapping[str, pd.DataFrame], target: str, judges: Iterable[str], split: str) -> None:
+    """Refuse reports of methods that knew a judge or were made for another target: ValueError names the method."""
+    for method, report in reports.items():
+        try:
+            recognizers.refuse_overlap(report["trained_against"].iloc[0].split(), judges, split)
+        except ValueError as error:
+            raise ValueError(f"{method}: {error} Protect again by notebook 04_protect with this held_out.") from None
+        if (made_for := report["target"].iloc[0]) != target:
+            raise ValueError(f"{method} was made for {made_for}, not for {target}: run 03_train and 04_protect again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,15 +158,21 @@ def protect(
     """Protect the faces of ``photo`` with the makeup of ``reference``.
 
     ``generator`` is a file that notebook 03 wrote (``results/runs/<id>/train/<recipe>/generator.safetensors``) or a
-    loaded :class:`Protector`. No generator and no reference come with the package yet: both must be named.
+    loaded :class:`Protector`; both it and the reference must be named. One that was trained on drawn faces warns: it is
+    no protection from recognisers of real people.
     """
     if generator is None or reference is None:
         missing = "generator" if generator is None else "reference"
         raise ProtectionError(
             f"name a {missing}: protect(photo, reference='makeup.jpg', generator='generator.safetensors'); "
-            "none comes with the package yet, `make reproduce` trains the generators"
+            "`python -m amtgan_lib pipeline --preset open-small` trains a generator on photographs"
         )
     protector = generator if isinstance(generator, Protector) else load(generator)
+    if protector.facts.get("world") == "drawn":
+        warnings.warn(
+            "this generator was trained on drawn faces: it protects nobody from recognisers of real people",
+            stacklevel=2,
+        )
     return protector.protect(photo, reference, strength=strength, faces=faces)
 
 

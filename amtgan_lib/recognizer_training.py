@@ -5,9 +5,7 @@ The people here come from their own seed, so none of them occurs in any other ex
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,13 +55,7 @@ def draw_faces(
     """``photos`` photos of each of ``people`` people, at different moments, about half of them in makeup."""
     chunks = np.array_split(np.arange(people), max(1, people // 8))
     job = partial(_faces_of, photos=photos, seed=seed)
-    if workers == 1:
-        found = [job(chunk) for chunk in progress(chunks)]
-    else:
-        # Painting is many small operations: processes share the work better than threads do.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = [faces for _, faces in zip(progress(chunks), pool.map(job, chunks))]
+    found = portraits.spread(job, chunks, workers, progress)
     return DrawnFaces(np.concatenate(found), np.repeat(np.arange(people), photos))
 
 

@@ -381,6 +381,7 @@ def export(trainer: Trainer, path: Path, **facts: str | int | float) -> Path:
     """The generator alone, as safetensors with its configuration: what protection needs (``load_generator``)."""
     config = trainer.config
     known = {"recipe": config.recipe, "size": config.size, "steps": trainer.step, "config": asdict(config)}
+    known["recognizers"] = list(config.recognizers)
     return save_generator(trainer.networks["generator"], path, {**known, **facts})
 
 

@@ -370,7 +370,7 @@ def test_a_parse_map_gives_the_masks(tmp_path, monkeypatch):
     prepared = prepare(open_manifest(MAKEUP[:1], [mask("a")]), tmp_path / "open.npz", SIZE)
     assert prepared.masks[0].mean((1, 2)).tolist() == [1, 0, 0]  # all lips
     files_of = datasets.with_files(pd.DataFrame({"source": [MAKEUP[0].relative], "reference": [mask("a").relative]}))
-    assert only(files_of) == {"source": str(picture), "reference": str(parse_map)}
+    assert only(files_of) == {"source": str(picture), "reference": str(parse_map), "truth": ""}
 
 
 # --- parts of an experiment ---------------------------------------------------------------------------------------

@@ -253,7 +253,7 @@ def test_several_processes_draw_the_same(raw, monkeypatch):
     """They get the folder from here: a process that starts anew knows nothing of other settings."""
     names, seen = [BARE, MADE_UP], []
     monkeypatch.setattr(drawn, "CHUNK", 1)
-    monkeypatch.setattr(drawn.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
 
     def progress(chunks):
         for chunk in chunks:
@@ -330,3 +330,43 @@ def test_drawn_people_are_prepared_with_the_masks_of_their_parse_maps(raw, table
     assert again.where(set="drawn").masks.shape == (3, 3, 96, 96)
     crop = datasets.file_crop(chosen, chosen["asset"][0], 96)
     assert isinstance(crop, faces.FaceCrop) and np.array_equal(crop.masks.numpy().astype(bool), made.masks[0])
+
+
+# --- what does not fit is refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refused", ["celeba/12.jpg", "drawn/p12.png", ""])
+def test_a_name_that_is_none_of_a_drawn_photo_is_refused(refused):
+    with pytest.raises(ValueError, match=r"is no name of a drawn photo such as 'drawn/p0012-m0003-s0045.png'"):
+        drawn.draw([refused])
+    with pytest.raises(ValueError, match="is no name of a drawn photo"):
+        drawn.truth(BARE, refused)
+
+
+@pytest.mark.parametrize("numbers", [(-1, None, 0), (0, -1, 0), (0, None, -1)])
+def test_negative_numbers_are_refused(numbers):
+    with pytest.raises(ValueError, match="have numbers from 0 on"):
+        drawn.name(*numbers)
+
+
+def stored(path, **changes):
+    """The smallest npz that ``datasets.load`` reads."""
+    manifest = pd.DataFrame([["drawn", "drawn/0", "source", "train", BARE, "", ""]], columns=datasets.MANIFEST_COLUMNS)
+    arrays = {"images": np.zeros((1, 8, 8, 3), np.uint8), "masks": np.zeros((1, 3, 8, 8), bool)}
+    arrays |= {"landmarks": np.zeros((1, 68, 2)), "points": np.zeros((1, 5, 2))}
+    known = {"manifest": np.array(manifest.to_csv(index=False)), "drawings": np.array(drawn.folder().name)}
+    np.savez(path, **{**known, **arrays, **changes})
+    return path
+
+
+def test_drawn_faces_meet_the_recognisers_of_their_world_only(tmp_path):
+    file = stored(tmp_path / "faces.npz")
+    assert len(datasets.load(file)) == len(datasets.load(file, "drawn")) == 1
+    with pytest.raises(ValueError, match=r"faces.npz holds drawn faces: take a zoo of drawn, not open"):
+        datasets.load(file, "open")
+
+
+def test_faces_prepared_from_other_drawings_are_refused(tmp_path):
+    file = stored(tmp_path / "faces.npz", drawings=np.array("drawn-0123456789"))
+    with pytest.raises(ValueError, match="other drawings than these: run notebook 01_prepare_data again"):
+        datasets.load(file)

@@ -594,12 +594,12 @@ def test_picture_table_leaves_out_what_was_not_protected(noise, tmp_path, hand_m
 
 def test_a_photo_that_was_not_protected_is_scored_clean(monkeypatch):
     read = []
-    monkeypatch.setattr(tables, "read_probes", lambda files: read.append(list(files)))
+    monkeypatch.setattr(tables, "read_probes", lambda files, size: read.append((list(files), size)))
     first = pd.DataFrame({"source": ["a.jpg", "b.jpg"], "protected": ["1/a.png", "1/b.png"]})
     second = first.assign(protected=["2/a.png", ""])
-    found = evaluation.probes_by_method({"one": first, "two": second})
+    found = evaluation.probes_by_method({"one": first, "two": second}, size=64)
     assert list(found) == ["clean", "one", "two"]
-    assert read == [["a.jpg", "b.jpg"], ["1/a.png", "1/b.png"], ["2/a.png", "b.jpg"]]
+    assert read == [(["a.jpg", "b.jpg"], 64), (["1/a.png", "1/b.png"], 64), (["2/a.png", "b.jpg"], 64)]
 
 
 @pytest.mark.parametrize("other", [["b.jpg", "a.jpg"], ["a.jpg"]])
@@ -716,8 +716,11 @@ def test_the_worn_error_looks_only_where_makeup_is_worn(noise, tmp_path):
 
 def test_similarities_compare_each_photo_with_the_known_one(monkeypatch):
     colours = {"same.png": (1, 0, 0), "other.png": (0, 1, 0), "faceless.png": (1, 0, 0), "known.png": (1, 0, 0)}
-    found = [name != "faceless.png" for name in colours]
-    monkeypatch.setattr(tables, "read_probes", lambda files: probes_of([colours[file] for file in files], found))
+    monkeypatch.setattr(
+        tables,
+        "read_probes",
+        lambda files: probes_of([colours[file] for file in files], [file != "faceless.png" for file in files]),
+    )
     recognizer = ColourRecognizer()
     recognizer.thresholds = {0.01: 0.5}
     photos = {"before": "same.png", "after": "other.png", "lost": "faceless.png"}
@@ -726,5 +729,7 @@ def test_similarities_compare_each_photo_with_the_known_one(monkeypatch):
     assert row["before"] == pytest.approx(1, abs=0.01) and row["after"] == pytest.approx(0, abs=0.01)
     assert row["before recognised"] and not row["after recognised"]
     assert np.isnan(row["lost"]) and row["lost recognised"]  # a lost face is no success
+    with pytest.raises(faces.FaceError, match=r"faceless.png: no face was found, so there is nothing to compare"):
+        evaluation.similarities({"before": "same.png"}, "faceless.png", [recognizer])
     with pytest.raises(ValueError, match=r"stand-in has no threshold at FAR 0.1"):
         evaluation.similarities(photos, "known.png", [recognizer], far=0.1)

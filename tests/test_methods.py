@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,7 +64,7 @@ def loaded(monkeypatch) -> dict[str, Projection]:
 
 
 def of(name: str, run, trained_against=TRAINED_AGAINST) -> Protector:
-    return methods.protector(name, run, FaceBatch.of([TARGET]), trained_against)
+    return methods.protector(name, run, "drawn_target/1", FaceBatch.of([TARGET]), trained_against)
 
 
 def cosine(image: Tensor, network: Projection) -> float:
@@ -111,10 +112,10 @@ def test_an_attack_changes_a_crop_within_its_bound_towards_the_target(name, load
 
 def test_single_looks_at_the_first_recogniser_only(loaded, tmp_path):
     one = of("mi_fgsm_single", tmp_path)
-    assert list(loaded) == ["first"] and one.facts == {"recognizers": ["first"]}
+    assert list(loaded) == ["first"] and one.facts == {"target": "drawn_target/1", "recognizers": ["first"]}
     changed = one.change(CLEAN, REFERENCE)
     all_three = of("mi_fgsm", tmp_path)
-    assert list(loaded) == list(TRAINED_AGAINST) and all_three.facts == {"recognizers": list(TRAINED_AGAINST)}
+    assert list(loaded) == list(TRAINED_AGAINST) and all_three.facts["recognizers"] == list(TRAINED_AGAINST)
     together = all_three.change(CLEAN, REFERENCE)
     first, second = loaded["first"], loaded["second"]
     assert cosine(changed, first) > cosine(together, first)
@@ -168,3 +169,31 @@ def test_a_run_without_the_generator_says_so_in_one_sentence(name, loaded, tmp_p
         of(name, tmp_path)
     file = tmp_path / "train" / name / "generator.safetensors"
     assert str(caught.value) == f"{file}: there is no such generator file; notebook 03_train writes one"
+
+
+# --- who knew what ------------------------------------------------------------------------------------------------
+
+
+def test_another_seed_is_another_start(loaded, tmp_path):
+    target = FaceBatch.of([TARGET])
+    first, second, again = (
+        methods.protector("pgd", tmp_path, "t", target, TRAINED_AGAINST, seed).change(CLEAN, REFERENCE)
+        for seed in (0, 1, 0)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, second)
+
+
+def test_a_report_says_what_its_method_knew_and_a_judge_among_them_is_refused(loaded, tmp_path):
+    target = FaceBatch.of([TARGET])
+    attack = methods.protector("pgd", tmp_path, "drawn_target/1", target, ("first", "second"))
+    report = methods.signed(pd.DataFrame({"probe": ["a.png", "b.png"]}), attack)
+    assert report["trained_against"].tolist() == ["first second"] * 2
+    report["trained_against"] = "drawn_ir drawn_mobile"
+    reports = {"pgd": report}
+    methods.check_reports(reports, "drawn_target/1", ["drawn_inception"], "family")
+    methods.check_reports(reports, "drawn_target/1", ["drawn_irse"], "leave one out")
+    for judges, split in ((["drawn_mobile"], "leave one out"), (["drawn_irse"], "family")):
+        with pytest.raises(ValueError, match=r"^pgd: .*cannot judge.*04_protect"):
+            methods.check_reports(reports, "drawn_target/1", judges, split)
+    with pytest.raises(ValueError, match="pgd was made for drawn_target/1, not for drawn_target/2"):
+        methods.check_reports(reports, "drawn_target/2", ["drawn_inception"], "family")

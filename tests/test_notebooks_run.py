@@ -51,12 +51,12 @@ notebooks: [00_quickstart, 01_prepare_data, 02_recognizers, 03_train, 04_protect
             06_image_quality, 10_paper_figures]
 parameters: {prepared: test-drawn}
 notebook_parameters:
-  03_train: {steps: {corrected: 3, published: 3, residual: 300}}
-  05_black_box_success: {methods: [mi_fgsm, published, corrected, residual]}
-  06_image_quality: {methods: [mi_fgsm, published, corrected, residual]}
+  03_train: {steps: {published: 3, residual: 300}}
+  05_black_box_success: {methods: [mi_fgsm, published, residual]}
+  06_image_quality: {methods: [mi_fgsm, published, residual]}
 repeat:
-  03_train: {recipe: [residual, corrected, published]}
-  04_protect: {method: [mi_fgsm, published, corrected, residual]}
+  03_train: {recipe: [residual, published]}
+  04_protect: {method: [mi_fgsm, published, residual]}
 """
 
 
@@ -78,11 +78,11 @@ def test_the_default_run_fools_a_recogniser_that_took_no_part_and_carries_the_ma
         assert quality["residual"][f"{region} error after"] < 0.95 * quality["residual"][f"{region} error before"]
     for region in ("lip", "skin", "eyes"):
         assert quality["residual"][f"{region} after"] < 0.8 * quality["residual"][f"{region} before"]
-    assert quality["residual"]["ssim"] > 0.80 > quality["corrected"]["ssim"]
+    assert quality["residual"]["ssim"] > 0.80 > quality["published"]["ssim"]
     assert quality["mi_fgsm"]["lip after"] > 0.9 * quality["mi_fgsm"]["lip before"]  # an attack wears no makeup
     quickstart = values["00_quickstart"]["similarity"]
     assert all(row["before"] > row["threshold"] for row in quickstart.values())
-    assert sum(row["after"] < row["threshold"] for row in quickstart.values()) >= 3
+    assert all(row["after"] < row["threshold"] for row in quickstart.values()), "the held-out one, too"
 
 
 OPEN = """

@@ -1,6 +1,7 @@
 """Protection: whole photo in, whole photo out; what is not a protected face stays, and what fails writes nothing."""
 
 import struct
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -538,3 +539,12 @@ def test_a_real_photo_without_a_face_writes_nothing(london, real_protector, tmp_
         real_protector.protect(tmp_path / "wall.png", photo)
     report = protect_pairs(real_protector, pd.DataFrame([pair]), tmp_path / "out")
     assert report["protected"].tolist() == [""] and not (tmp_path / "out").exists()
+
+
+def test_a_generator_of_the_drawn_world_warns(found, network, photo, makeup, tmp_path):
+    drawn = generator_file(network, tmp_path / "drawn.safetensors", world="drawn")
+    with pytest.warns(UserWarning, match="protects nobody from recognisers of real people"):
+        protect(photo, makeup, generator=drawn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        protect(photo, makeup, generator=generator_file(network, tmp_path / "open.safetensors", world="open"))

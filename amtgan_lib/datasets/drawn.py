@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import multiprocessing
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +68,7 @@ def matched(sources: Sequence[str], references: Sequence[str], choices: int = 3)
 
 
 def _complexion(assets: Sequence[str]) -> np.ndarray:
-    return portraits.people([int(NAME.fullmatch(asset)[1]) for asset in assets]).raw("skin").numpy()
+    return portraits.people([_numbers(asset)[0] for asset in assets]).raw("skin").numpy()
 
 
 def _two() -> list[tuple[int, str]]:
@@ -79,7 +76,9 @@ def _two() -> list[tuple[int, str]]:
 
 
 def name(person: int, makeup: int | None, moment: int) -> str:
-    """The asset name of a drawn photo."""
+    """The asset name of a drawn photo; the numbers are not negative."""
+    if min(person, makeup or 0, moment) < 0:
+        raise ValueError(f"people, makeups and moments have numbers from 0 on, got {person}, {makeup}, {moment}")
     return f"drawn/p{person:04d}-m{'bare' if makeup is None else f'{makeup:04d}'}-s{moment:04d}.png"
 
 
@@ -93,8 +92,17 @@ def truth(source: str, reference: str) -> str:
 
     No photograph has this: it is what a perfect makeup transfer would show.
     """
-    (person, _, moment, _), (_, makeup, _, _) = (NAME.fullmatch(asset).groups() for asset in (source, reference))
-    return name(int(person), None if makeup == "bare" else int(makeup), int(moment))
+    (person, _, moment), (_, makeup, _) = (_numbers(asset) for asset in (source, reference))
+    return name(person, makeup, moment)
+
+
+def _numbers(asset: str) -> tuple[int, int | None, int]:
+    """Person, makeup and moment that a name stands for; ValueError where it is none."""
+    found = NAME.fullmatch(asset)
+    if found is None:
+        raise ValueError(f"{asset!r} is no name of a drawn photo such as {name(12, 3, 45)!r}")
+    person, makeup, moment, _ = found.groups()
+    return int(person), None if makeup == "bare" else int(makeup), int(moment)
 
 
 def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Path]:
@@ -102,16 +110,7 @@ def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter
     found = {asset: folder() / asset for asset in assets}
     photos = sorted({asset.replace(".parse.png", ".png") for asset, path in found.items() if not path.exists()})
     chunks = [photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK)]
-    workers = min(os.cpu_count() or 1, len(chunks))
-    if workers <= 1:
-        for chunk in progress(chunks):
-            _write(chunk, folder())
-    else:
-        # Painting is many small operations: processes share the work better than threads do.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for _ in zip(progress(chunks), pool.map(_write, chunks, [folder()] * len(chunks))):
-                pass  # waits for each chunk, in order
+    portraits.spread(functools.partial(_write, folder=folder()), chunks, progress=progress)
     return found
 
 
@@ -125,12 +124,10 @@ def folder() -> Path:
 
 def draw(assets: Sequence[str], size: int = PHOTO_SIZE) -> portraits.Portraits:
     """Draw photos by name."""
-    parts = [NAME.fullmatch(asset).groups() for asset in assets]
-    who = portraits.people([int(person) for person, _, _, _ in parts])
-    moments = portraits.scenes([int(moment) for _, _, moment, _ in parts])
-    makeup = portraits.makeups([0 if worn == "bare" else int(worn) for _, worn, _, _ in parts])
-    bare = torch.tensor([worn == "bare" for _, worn, _, _ in parts])
-    return portraits.draw(who, portraits.taken_off(makeup, bare), moments, size)
+    people, worn, moments = zip(*map(_numbers, assets))
+    makeup = portraits.makeups([number or 0 for number in worn])
+    makeup = portraits.taken_off(makeup, torch.tensor([number is None for number in worn]))
+    return portraits.draw(portraits.people(people), makeup, portraits.scenes(moments), size)
 
 
 def _write(assets: Sequence[str], folder: Path) -> None:

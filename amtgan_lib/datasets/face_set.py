@@ -16,6 +16,7 @@ from torch import Tensor
 
 from amtgan_lib import assets, faces
 from amtgan_lib.datasets import drawn
+from amtgan_lib.datasets.manifest import world_of
 from amtgan_lib.images import open_photo, to_tensor, to_uint8
 
 
@@ -122,13 +123,16 @@ def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = 
         "landmarks": np.stack([crop.landmarks.numpy() for crop in crops]),
         "points": np.stack([crop.points.numpy() for crop in crops]),
     }
-    _store(path, chosen, arrays, pd.DataFrame(problems, columns=["asset", "problem"]))
+    arrays_and_source = {**arrays, "drawings": np.array(drawn.folder().name)}
+    _store(path, chosen, arrays_and_source, pd.DataFrame(problems, columns=["asset", "problem"]))
     return FaceSet(chosen, **arrays)
 
 
 def _store(path: Path, manifest: pd.DataFrame, arrays: dict[str, np.ndarray], problems: pd.DataFrame) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, partial_problems = (path.with_name(f".{path.stem}.partial{suffix}") for suffix in (".npz", ".csv"))
+    partial, partial_problems = (
+        path.with_name(f".{path.stem}.{os.getpid()}.partial{suffix}") for suffix in (".npz", ".csv")
+    )
     try:
         np.savez(partial, manifest=np.array(manifest.to_csv(index=False)), **arrays)
         problems.to_csv(partial_problems, index=False)
@@ -139,13 +143,22 @@ def _store(path: Path, manifest: pd.DataFrame, arrays: dict[str, np.ndarray], pr
         partial_problems.unlink(missing_ok=True)
 
 
-def load(path: Path) -> FaceSet:
-    """A set that :func:`prepare` stored."""
+def load(path: Path, zoo: str = "") -> FaceSet:
+    """A set that :func:`prepare` stored.
+
+    ``zoo`` names the set of recognisers that it will meet: ValueError where they recognise another world's faces, and
+    where drawn faces were prepared from other drawings than this code makes.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run notebook 01_prepare_data first")
     with np.load(path) as stored:
         text = io.StringIO(str(stored["manifest"]))
         manifest = pd.read_csv(text, dtype=str, keep_default_na=False)
+        world = world_of(manifest)
+        if zoo and zoo not in world.zoos:
+            raise ValueError(f"{path.name} holds {world.name} faces: take a zoo of {', '.join(world.zoos)}, not {zoo}")
+        if world.name == "drawn" and str(stored["drawings"]) != drawn.folder().name:
+            raise ValueError(f"{path} was prepared from other drawings than these: run notebook 01_prepare_data again")
         return FaceSet(manifest, *(stored[name] for name in ("images", "masks", "landmarks", "points")))
 
 

@@ -25,18 +25,21 @@ class World:
     """Where faces come from, and which of its sets plays which part.
 
     people: two photos each; they are protected, calibrate the thresholds and fill the gallery. targets: two photos each
-    of those who may be impersonated. Both have two photos a person, so recognition is measured on ``tests``.
+    of those who may be impersonated. tests: the sets that recognition is measured on. zoos: whose recognisers know it.
     """
 
     name: str
     people: str
     targets: str
     tests: tuple[str, ...]
+    zoos: tuple[str, ...]
 
 
 WORLDS = {
-    "drawn": World("drawn", people="drawn", targets="drawn_target", tests=("drawn",)),
-    "open": World("open", people="celeba_hq", targets="london", tests=("london", "celeba_hq")),
+    "drawn": World("drawn", people="drawn", targets="drawn_target", tests=("drawn",), zoos=("drawn",)),
+    "open": World(
+        "open", people="celeba_hq", targets="london", tests=("london", "celeba_hq"), zoos=("open", "published")
+    ),
 }
 
 

@@ -175,8 +175,10 @@ def success_rows(scores: pd.DataFrame, threshold: float, far: float, **facts: Fa
     return rows
 
 
-def probes_by_method(reports: Mapping[str, pd.DataFrame], progress: Callable = iter) -> dict[str, Probes]:
-    """The faces of the clean photos and of every method's files.
+def probes_by_method(
+    reports: Mapping[str, pd.DataFrame], progress: Callable = iter, size: int = 256
+) -> dict[str, Probes]:
+    """The faces of the clean photos and of every method's files, as crops of the gallery's ``size``.
 
     reports: of ``protection.protect_pairs``, with the column source (the whole clean photo). A photo that a method
     failed to protect is scored as it would be published: clean.
@@ -187,7 +189,7 @@ def probes_by_method(reports: Mapping[str, pd.DataFrame], progress: Callable = i
         if report["source"].tolist() != files["clean"]:
             raise ValueError(f"the report of {method} lists other photos than the first: protect the same pairs again")
         files[method] = [row.protected or row.source for row in report.itertuples()]
-    return {method: read_probes(progress(paths)) for method, paths in files.items()}
+    return {method: read_probes(progress(paths), size) for method, paths in files.items()}
 
 
 def similarities(
@@ -199,6 +201,8 @@ def similarities(
     NaN, and is not called unrecognised. Raises ValueError for a recogniser without a threshold at ``far``.
     """
     probes, rows = read_probes([*photos.values(), known]), []
+    if not probes.found[-1]:
+        raise faces.FaceError(f"{known}: no face was found, so there is nothing to compare with")
     for recognizer in recognizers:
         if far not in recognizer.thresholds:
             raise ValueError(

@@ -6,7 +6,7 @@ import tyro
 
 from amtgan_lib.pipeline.parameters import PresetError, Text
 from amtgan_lib.pipeline.runner import run
-from amtgan_lib.pipeline.sweeps import Sweep
+from amtgan_lib.pipeline.sweeps import Sweep, summary
 from amtgan_lib.pipeline.sweeps import run as run_sweep
 
 Words = Annotated[str, tyro.conf.arg(metavar="01,03")]
@@ -58,8 +58,11 @@ def sweep(
     name, equals, values = over.partition("=")
     if not equals:
         raise PresetError(f"--over {over!r} is not NAME=VALUE,VALUE.")
-    chosen = Sweep(preset, name, tuple(value.strip() for value in values.split(",")), parameter, sweep_id)
-    print(f"tables in {run_sweep(chosen, workers) / 'tables'}")
+    chosen = Sweep(preset, name.strip(), tuple(value.strip() for value in values.split(",")), parameter, sweep_id)
+    folder = run_sweep(chosen, workers)
+    if (folder / "tables" / "05_black_box_success.csv").is_file():
+        print(summary(folder))
+    print(f"tables in {folder / 'tables'}")
 
 
 def _overrides(assignments: tuple[str, ...]) -> dict[str, Text]:

@@ -34,8 +34,8 @@ def run(
 ) -> Path:
     """Check everything, run the notebooks, print what to open, and return the run folder.
 
-    With `resume` a step of this run is kept that is done from the same cells with the same parameters, unless a step
-    before it has run again since. The library's code is not compared: run.json holds the commit of each step.
+    With `resume` a step of this run is kept that is done from the same cells with the same parameters at the same
+    commit, unless a step before it has run again since. Changes that are not committed are not seen.
     """
     chosen = presets.load(preset)
     plan = presets.plan(chosen, overrides)
@@ -67,6 +67,7 @@ def _done(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> set[str
         record = records.get(step.name, {})
         if step.name in selected:
             same = record.get("parameters") == step.parameters and record.get("sha256") == step.notebook.sha256
+            same = same and record.get("commit") == runs.commit()
             copy = runs.copies(run_dir, step.name)["done"]
             if not (same and record["status"] == "done" and record["started"] >= last and copy.is_file()):
                 # All that follow may read what this one will write anew.

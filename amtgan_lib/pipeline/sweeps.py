@@ -34,6 +34,10 @@ class Sweep:
     fixed: tuple[str, ...] = ()
     sweep_id: str = "sweep"
 
+    def __post_init__(self):
+        if self.preset.endswith((".yaml", ".yml")):  # the runs start in another folder
+            object.__setattr__(self, "preset", str(Path(self.preset).resolve()))
+
     def run_id(self, value: str) -> str:
         """The run folder of one value."""
         return f"{self.sweep_id}-{value.replace(' ', '_')}"
@@ -52,12 +56,15 @@ def run(sweep: Sweep, workers: int = 0, say: Callable[[str], None] = print) -> P
     The faces are prepared once, by the first value's run; the others wait for it. A failed run does not stop the
     others. Raises PresetError before anything runs, SweepFailed at the end.
     """
-    _check(sweep)
+    if workers < 0:
+        raise PresetError(f"--workers is {workers}: take the number of runs side by side, or 0 for one a core.")
+    first, second = _check(sweep)
     cores = os.cpu_count() or 1
     workers = min(workers or cores, len(sweep.values))
     folder = runs.folder(sweep.sweep_id)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    first, second = (step.notebook.name for step in presets.plan(presets.load(sweep.preset))[:2])
+    for name in TABLES:  # those of an earlier sweep must not pass for this one's
+        (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
     say(f"{len(sweep.values)} runs of {sweep.preset}, {workers} at a time; logs in {folder / 'logs'}")
     if not _one(sweep, sweep.values[0], ["--only", first], cores, folder, say):
         raise SweepFailed(f"the faces could not be prepared: see {folder / 'logs'}")
@@ -81,14 +88,25 @@ def _one(sweep: Sweep, value: str, more: list[str], threads: int, folder: Path, 
     return status == 0
 
 
-def _check(sweep: Sweep) -> None:
-    """Every run's parameters are fitted to the notebooks before the first one starts."""
-    if len(set(sweep.values)) < len(sweep.values) or not sweep.values:
+def _check(sweep: Sweep) -> tuple[str, str]:
+    """Fit every run's parameters to the notebooks before anything starts; the names of the first two notebooks."""
+    folders = {runs.folder(sweep.run_id(value)) for value in sweep.values}
+    if len(folders) < len(sweep.values) or not sweep.values:
         raise PresetError(f"--over names each value once, got {', '.join(sweep.values) or 'none'}.")
-    fixed = dict(assignment.split("=", 1) for assignment in sweep.fixed)
-    for value in sweep.values:
-        overrides = {name: Text(text) for name, text in {**fixed, sweep.parameter: value}.items()}
-        presets.plan(presets.load(sweep.preset), overrides)
+    fixed = {name.strip(): text for name, text in (assignment.split("=", 1) for assignment in sweep.fixed)}
+    if sweep.parameter in fixed:
+        raise PresetError(f"{sweep.parameter} is swept over, so -p cannot set it, too.")
+    preset = presets.load(sweep.preset)
+    plans = [
+        presets.plan(preset, {name: Text(text) for name, text in {**fixed, sweep.parameter: value}.items()})
+        for value in sweep.values
+    ]
+    names = list(dict.fromkeys(step.notebook.name for step in plans[0]))
+    if len(names) < 2:
+        raise PresetError(f"The preset {preset.name} has one notebook only: run it by `pipeline`, value by value.")
+    if any(plan[0].parameters != plans[0][0].parameters for plan in plans):
+        raise PresetError(f"{sweep.parameter} is a parameter of {names[0]}, which all runs of a sweep share.")
+    return names[0], names[1]
 
 
 def gather(sweep: Sweep, values: Sequence[str], folder: Path) -> list[Path]:
@@ -104,3 +122,10 @@ def gather(sweep: Sweep, values: Sequence[str], folder: Path) -> list[Path]:
         if tables:
             written.append(results.write(pd.concat(tables, ignore_index=True), folder / "tables" / f"{name}.csv"))
     return written
+
+
+def summary(folder: Path) -> str:
+    """The rates on held-out recognisers of every run of a sweep, in per cent with their intervals."""
+    table = results.read(folder / "tables" / f"{TABLES[0]}.csv")
+    held_out = table[table["note"].str.endswith("held out")]
+    return results.pivot(held_out, ["note", "recogniser", "method"]).to_string()
