@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-"""Weights of the drawn recognisers, which come with the package."""
+"""Weights that come with the package: the drawn recognisers and the generator of the quickstart."""
 
 DATA = ROOT / "data"
 RAW = DATA / "raw"

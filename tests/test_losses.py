@@ -448,7 +448,7 @@ class TestPerceptual:
         with pytest.raises(FileNotFoundError, match="nothing at"):
             losses.lpips_alex(tmp_path / "absent.pth")
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-        wrong = tmp_path / "checkpoints" / losses.ALEXNET_TRUNK
+        wrong = tmp_path / "checkpoints" / losses.distances.ALEXNET_TRUNK
         wrong.parent.mkdir()
         wrong.write_bytes(b"not AlexNet")
         with pytest.raises(ValueError, match="expected 7be5be79"):
@@ -461,7 +461,9 @@ class TestPerceptual:
         trunk = {"features." + k.split(".", 1)[1]: v for k, v in stand_in.net.state_dict().items()}
         path = tmp_path / "trunk.pth"
         torch.save(trunk, path)
-        monkeypatch.setattr(losses, "ALEXNET_SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+        monkeypatch.setattr(
+            "amtgan_lib.losses.distances.ALEXNET_SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        )
         distance = losses.lpips_alex(path)
         a, b = random_images(2, 1), random_images(2, 2)
         assert distance.name == "LPIPS (alex)"

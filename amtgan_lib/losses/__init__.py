@@ -1,0 +1,45 @@
+"""The training losses of AMT-GAN and the image measures built from the same parts, as pure tensor functions.
+
+Images are float RGB (N,3,H,W) in [-1,1]; values outside, which the regularizer may produce, are clamped where a colour
+level is needed. Networks are handed in as callables, so nothing of this library is imported here.
+Sources: AMT-GAN (CVPR 2022, arXiv 2203.03121) and its published code; histogram loss from BeautyGAN and PSGAN.
+"""
+
+from amtgan_lib.losses.adversarial import InputDiversity, adversarial_loss, attack_losses
+from amtgan_lib.losses.distances import FeatureDistance, Perceptual, lpips_alex, perceptual
+from amtgan_lib.losses.histogram import (
+    histogram_distance,
+    histogram_loss,
+    histogram_loss_as_shipped,
+    histogram_match,
+    makeup_loss,
+)
+from amtgan_lib.losses.terms import (
+    LossWeights,
+    cycle_loss,
+    identity_loss,
+    lsgan_discriminator_loss,
+    lsgan_generator_loss,
+    ssim,
+)
+
+__all__ = [
+    "FeatureDistance",
+    "InputDiversity",
+    "LossWeights",
+    "Perceptual",
+    "adversarial_loss",
+    "attack_losses",
+    "cycle_loss",
+    "histogram_distance",
+    "histogram_loss",
+    "histogram_loss_as_shipped",
+    "histogram_match",
+    "identity_loss",
+    "lpips_alex",
+    "lsgan_discriminator_loss",
+    "lsgan_generator_loss",
+    "makeup_loss",
+    "perceptual",
+    "ssim",
+]

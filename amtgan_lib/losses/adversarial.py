@@ -1,0 +1,159 @@
+"""Impersonation and dodging through random views of the image."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Embed = Callable[[Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class InputDiversity:
+    """T of the paper: random noise, then a random shrink, zero-padded back at a random place.
+
+    Every call draws once for its whole batch (the published batch is 1). Defaults are those of the released code: noise
+    u * sqrt(0.1) * N(0,1) with u ~ U[0,1), and a size of [230,256) of 256 pixels. The other three are ours, off by
+    default, and only for aligned faces: what differs between two detectors, two cameras and two mirrors.
+    """
+
+    noise_probability: float = 0.5
+    noise_scale: float = math.sqrt(0.1)
+    resize_probability: float = 0.5
+    low: float = 0.9
+    flip_probability: float = 0.0
+    exposure: float = 0.0  # contrast and brightness each move by up to half of this, in [-1,1] units
+    jitter: float = 0.0  # standard deviation of the five points, as a share of the image's side
+
+    def __post_init__(self):
+        if not 0 < self.low < 1:
+            raise ValueError(f"low is the smallest relative size, expected in (0,1), got {self.low}")
+
+    def __call__(
+        self, images: Tensor, points: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Images (N,3,H,W) and points (N,P,2) as pixel (y, x), or None -> the same, points moved with the pixels.
+
+        A CPU generator gives the same views on every device and needs no wait for the device.
+        """
+        if _uniform(generator) < self.noise_probability:
+            images = images + _uniform(generator) * self.noise_scale * _normal_like(images, generator)
+        if _uniform(generator) < self.resize_probability:
+            images, points = self._shrink(images, points, generator)
+        if self.exposure:
+            gain, shift = (self.exposure * (_uniform(generator) - 0.5) for _ in range(2))
+            images = images * (1 + gain) + shift
+        if self.flip_probability and _uniform(generator) < self.flip_probability:
+            images, points = _mirrored(images, points)
+        if self.jitter and points is not None:
+            points = points + self.jitter * images.shape[-1] * _normal_like(points, generator)
+        return images, points
+
+    def _shrink(
+        self, images: Tensor, points: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        height, width = images.shape[-2:]
+        new_height = _integer(int(self.low * height), height, generator)
+        new_width = width * new_height // height
+        top, left = _integer(0, height - new_height, generator), _integer(0, width - new_width, generator)
+        small = F.interpolate(images, size=(new_height, new_width), mode="bilinear", align_corners=False)
+        padded = F.pad(small, (left, width - new_width - left, top, height - new_height - top))
+        if points is None:
+            return padded, None
+        # Pixel centres are integers: the image's corner, not its first pixel, is the fixed point of the resize.
+        y = (points[..., 0] + 0.5) * (new_height / height) - 0.5 + top
+        x = (points[..., 1] + 0.5) * (new_width / width) - 0.5 + left
+        return padded, torch.stack([y, x], dim=-1)
+
+
+def _mirrored(images: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Left and right exchanged; the five points are named as seen in the picture, so they change places."""
+    if points is None:
+        return images.flip(-1), None
+    moved = torch.stack([points[..., 0], images.shape[-1] - 1 - points[..., 1]], dim=-1)
+    return images.flip(-1), moved[:, [1, 0, 2, 4, 3]]
+
+
+def adversarial_loss(
+    images: Tensor,
+    embeddings_of_target: Sequence[Tensor],
+    embed: Sequence[Embed],
+    views: int = 5,
+    diversity: InputDiversity | None = InputDiversity(),
+    points: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Impersonation: mean over random views and recognisers of 1 - cos(f(T(x)), f(z)), a scalar in [0,2].
+
+    Shape: images (N,3,H,W) in [-1,1]; one (D,) or (N,D) target embedding and one callable (images, points) -> (N,D) per
+    recogniser. The target is embedded once by the caller; the released loop does it again for every view.
+    For H, give the source's own embeddings with `views=1, diversity=None`: the identity is to come back.
+    """
+    (cosines,) = _view_cosines(images, [embeddings_of_target], embed, views, diversity, points, generator)
+    return (1 - cosines).mean()
+
+
+def attack_losses(
+    images: Tensor,
+    embeddings_of_target: Sequence[Tensor],
+    embeddings_of_own: Sequence[Tensor],
+    embed: Sequence[Embed],
+    views: int = 5,
+    diversity: InputDiversity | None = InputDiversity(),
+    points: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    margin: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Impersonation as `adversarial_loss`, and dodging, which the paper leaves out, from the same views.
+
+    Dodging is the mean of relu(cos(f(T(x)), f(own)) - margin): once the person is `margin` away there is nothing to
+    gain, so the loss stops pulling. Returns both scalars; the images are embedded once for both.
+    """
+    anchors = [embeddings_of_target, embeddings_of_own]
+    to_target, to_own = _view_cosines(images, anchors, embed, views, diversity, points, generator)
+    return (1 - to_target).mean(), F.relu(to_own - margin).mean()
+
+
+def _view_cosines(
+    images: Tensor,
+    anchors: Sequence[Sequence[Tensor]],
+    embed: Sequence[Embed],
+    views: int,
+    diversity: InputDiversity | None,
+    points: Tensor | None,
+    generator: torch.Generator | None,
+) -> list[Tensor]:
+    """Per set of anchors the cosines (views * recognisers, N) of the viewed images with every recogniser's anchor."""
+    if any(len(each) != len(embed) for each in anchors) or not embed or views < 1:
+        counts = [len(each) for each in anchors]
+        raise ValueError(f"one embedding per recogniser and a view expected, got {counts}, {len(embed)}, {views}")
+    rows: list[list[Tensor]] = [[] for _ in anchors]
+    for _ in range(views):
+        viewed, moved = (images, points) if diversity is None else diversity(images, points, generator)
+        for position, network in enumerate(embed):
+            # Every recogniser sees the same view. `expand` refuses embeddings of another network's size.
+            embedding = network(viewed, moved).float()
+            for row, each in zip(rows, anchors):
+                row.append(F.cosine_similarity(embedding, each[position].float().expand_as(embedding), dim=-1))
+    return [torch.stack(row) for row in rows]
+
+
+def _draw_on(generator: torch.Generator | None) -> torch.device:
+    return torch.device("cpu") if generator is None else generator.device
+
+
+def _uniform(generator: torch.Generator | None) -> float:
+    return torch.rand((), generator=generator, device=_draw_on(generator)).item()
+
+
+def _integer(low: int, high: int, generator: torch.Generator | None) -> int:
+    return int(torch.randint(low, high, (), generator=generator, device=_draw_on(generator)).item())
+
+
+def _normal_like(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    if generator is None:
+        return torch.randn_like(images)
+    return torch.randn(images.shape, generator=generator, device=generator.device).to(images)

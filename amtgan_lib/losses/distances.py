@@ -1,0 +1,83 @@
+"""Perceptual distances: LPIPS where its trunk is at hand, else one on a frozen recogniser's features, named as such."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+ALEXNET_TRUNK = "alexnet-owt-7be5be79.pth"  # torchvision's file name; it carries the first 8 hex digits of the sha256
+ALEXNET_SHA256_PREFIX = "7be5be79"
+
+
+class Perceptual(nn.Module):
+    """A frozen distance (a, b) -> scalar between images (N,3,H,W) in [-1,1]; `name` says which one it really is."""
+
+    def __init__(self, network: Callable, name: str):
+        super().__init__()
+        self.network, self.name = network, name
+        if isinstance(network, nn.Module):
+            network.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Perceptual":
+        """Stays in evaluation mode, whatever the module around it does."""
+        return super().train(False)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Mean over the batch of the network's own distance."""
+        return self.network(a, b).mean()
+
+
+class FeatureDistance(Perceptual):
+    """Squared distance of unit-length feature vectors, averaged over positions, then over stages.
+
+    `network(images)` returns a list of feature maps (N,C,h,w) of a frozen recogniser. It is LPIPS (Zhang et al. 2018)
+    without the learned channel weights, on a face network: its numbers are not comparable with LPIPS.
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Images (N,3,H,W) in [-1,1] -> scalar in [0,4]."""
+        pairs = zip(self.network(a), self.network(b))
+        return torch.stack([(_unit(x) - _unit(y)).square().sum(dim=1).mean() for x, y in pairs]).mean()
+
+
+def lpips_alex(trunk_path: str | Path | None = None) -> Perceptual:
+    """LPIPS with the AlexNet trunk, from torchvision's weight file (default: torch's own cache); nothing is downloaded.
+
+    Raises FileNotFoundError without the file and ValueError for a file that is not it: LPIPS on a random trunk gives
+    plausible numbers that mean nothing.
+    """
+    path = Path(trunk_path) if trunk_path else _alexnet_cache()
+    if not path.is_file():
+        raise FileNotFoundError(f"LPIPS needs torchvision's {ALEXNET_TRUNK}; nothing at {path}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(ALEXNET_SHA256_PREFIX):
+        raise ValueError(
+            f"{path} has sha256 {digest[:8]}..., expected {ALEXNET_SHA256_PREFIX}...: not AlexNet's weights"
+        )
+    import lpips  # slow to import, and needed only here
+
+    # With pnet_rand=False the constructor would fetch a trunk; filled strictly, this one holds the checked file only.
+    network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    trunk = torch.load(path, map_location="cpu", weights_only=True)
+    slots = {key: "features." + key.split(".", 1)[1] for key in network.net.state_dict()}
+    network.net.load_state_dict({key: trunk[source] for key, source in slots.items()}, strict=True)
+    return Perceptual(network, "LPIPS (alex)")
+
+
+def perceptual(feature_fn: Callable[[Tensor], Sequence[Tensor]], name: str) -> Perceptual:
+    """LPIPS where its trunk lies in torch's cache, else the feature distance of the recogniser called `name`."""
+    if _alexnet_cache().is_file():
+        return lpips_alex()
+    return FeatureDistance(feature_fn, f"feature distance ({name})")
+
+
+def _unit(features: Tensor) -> Tensor:
+    # The constant bounds the gradient at a position where every channel is 0.
+    features = features.float()
+    return features * (features.square().sum(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def _alexnet_cache() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET_TRUNK
