@@ -385,12 +385,4 @@ def export(trainer: Trainer, path: Path, **facts: str | int | float) -> Path:
     return save_generator(trainer.networks["generator"], path, {**known, **facts})
 
 
-def with_overrides(config: TrainConfig, **changes) -> TrainConfig:
-    """A configuration with some fields changed; an unknown name is refused with those that exist."""
-    unknown = sorted(set(changes) - set(asdict(config)))
-    if unknown:
-        raise ValueError(f"unknown: {', '.join(unknown)}; a TrainConfig has {', '.join(asdict(config))}")
-    return replace(config, **changes)
-
-
-__all__ = ["History", "Recipe", "TrainConfig", "Trainer", "build_generator", "export", "train", "with_overrides"]
+__all__ = ["History", "Recipe", "TrainConfig", "Trainer", "build_generator", "export", "train"]

@@ -21,7 +21,7 @@ from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.recognizers.staged import StagedNetwork
-from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, train, with_overrides
+from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -560,9 +560,6 @@ def test_a_configuration_is_checked():
         replace(TINY, recipe="papers")
     with pytest.raises(ValueError, match=r"recognizers is \(\); expected the names"):
         TrainConfig()
-    assert with_overrides(TINY, width=8, seed=1) == replace(TINY, width=8, seed=1)
-    with pytest.raises(ValueError, match="unknown: colour, widht; a TrainConfig has recipe, "):
-        with_overrides(TINY, widht=8, colour=1, seed=2)
 
 
 def test_the_papers_sizes_are_the_defaults():
