@@ -116,7 +116,7 @@ def test_the_notebooks_run_in_order_on_a_few_photographs(mirror, place):
 TINY = """
 notebooks: [02b_train_recognizers]
 notebook_parameters:
-  02b_train_recognizers: {name: drawn_mobile, people: 24, photos: 8, validation_people: 24, epochs: 2, workers: 1}
+  02b_train_recognizers: {names: [drawn_mobile], people: 24, photos: 8, validation_people: 24, epochs: 2, workers: 1}
 """
 
 
