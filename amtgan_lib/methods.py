@@ -14,14 +14,26 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from amtgan_lib import attacks, protection, recognizers
+from amtgan_lib import attacks, protection, recognizers, targets
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.faces import FaceCrop
-from amtgan_lib.protection import Protector
+from amtgan_lib.models import makeup_transfer
+from amtgan_lib.protection import Guide, Protector
 from amtgan_lib.recipes import RECIPES, Recipe
+from amtgan_lib.recognizers import Recognizer
 
 SINGLE = "_single"
-NAMES = (*RECIPES, *attacks.ATTACKS, *(name + SINGLE for name in attacks.ATTACKS))
+TRANSFER = "makeup_only"
+TOWARDS_NOBODY = f"any_target_{targets.NOBODY}"
+BARE = "_bare"
+GUIDED = tuple(name + end for name in ("any_target", TOWARDS_NOBODY) for end in ("", BARE))
+NAMES = (
+    *(name for name in RECIPES if name not in GUIDED),
+    *GUIDED,
+    TRANSFER,
+    *attacks.ATTACKS,
+    *(name + SINGLE for name in attacks.ATTACKS),
+)
 
 
 def check(name: str) -> str:
@@ -32,16 +44,54 @@ def check(name: str) -> str:
 
 
 def protector(
-    name: str, run: Path, target: str, target_face: FaceBatch, trained_against: Sequence[str], seed: int = 0
+    name: str,
+    run: Path,
+    target: str,
+    target_face: FaceBatch,
+    trained_against: Sequence[str],
+    seed: int = 0,
+    passes: int = 1,
 ) -> Protector:
     """The method ``name`` of a run, ready for photos.
 
     run: its folder, with ``train/<recipe>/generator.safetensors`` for a recipe; target, target_face: the person and the
-    face for the loss (one); trained_against: names of the recognisers that an attack may look at; seed: of its noise.
-    The facts of what is returned name the ``target`` and the ``recognizers`` that the method really knew.
+    face for the loss (one); trained_against: names of the recognisers that an attack or a hint may look at; seed: of an
+    attack's noise; passes: of an any-target generator, which with ``_bare`` leaves a face in its own makeup, and with
+    ``_nobody`` moves it to no person. ``makeup_only`` is the transfer that the residual recipes start
+    from, without any change for recognisers. The facts of what is returned name the ``target`` and the
+    ``recognizers`` that the method really knew.
     """
-    if check(name) in RECIPES:
+    size = target_face.image.shape[-1]
+    if check(name) == TRANSFER:
+        return Protector(_transfer, Recipe(name), size, {"target": target, "recognizers": []})
+    if name in GUIDED:
+        return _guided(name, run, target, target_face, [recognizers.load(each) for each in trained_against], passes)
+    if name in RECIPES:
         return protection.load(run / "train" / name / "generator.safetensors")
+    return _attack(name, target, target_face, trained_against, seed)
+
+
+def _guided(
+    name: str, run: Path, target: str, target_face: FaceBatch, networks: list[Recognizer], passes: int
+) -> Protector:
+    if name.removesuffix(BARE) == TOWARDS_NOBODY:
+        point = targets.nobody(networks)
+    else:
+        point = targets.of_faces(target_face.image, target_face.points, networks, target)
+    guide = Guide(networks, point, passes=passes)
+    dressed = protection.load(run / "train" / "any_target" / "generator.safetensors", guide)
+    if not name.endswith(BARE):
+        return dressed
+    return replace(dressed, method=lambda crop, reference: dressed.method(crop, crop))
+
+
+def _transfer(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+    sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
+    change = makeup_transfer(crop.image[None], reference.image[None], *(side[None] for side in sides))
+    return (crop.image + change[0]).clamp(-1, 1)
+
+
+def _attack(name: str, target: str, target_face: FaceBatch, trained_against: Sequence[str], seed: int) -> Protector:
     seen = trained_against[:1] if name.endswith(SINGLE) else trained_against
     networks = [recognizers.load(each) for each in seen]
     with torch.no_grad():
@@ -68,5 +118,5 @@ def check_reports(reports: Mapping[str, pd.DataFrame], target: str, judges: Iter
             recognizers.refuse_overlap(report["trained_against"].iloc[0].split(), judges, split)
         except ValueError as error:
             raise ValueError(f"{method}: {error} Protect again by notebook 04_protect with this held_out.") from None
-        if (made_for := report["target"].iloc[0]) != target:
+        if (made_for := report["target"].iloc[0]) not in (target, targets.NOBODY):
             raise ValueError(f"{method} was made for {made_for}, not for {target}: run 03_train and 04_protect again")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +17,12 @@ from torch import Tensor
 from amtgan_lib import faces as face_finder
 from amtgan_lib import images
 from amtgan_lib.faces import FaceCrop
+from amtgan_lib.hints import HINT_CHANNELS, gradient_hints
 from amtgan_lib.images import Photo, PhotoError, open_photo
 from amtgan_lib.models import Generator, load_generator
 from amtgan_lib.recipes import Recipe, recipe
+from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.targets import Target
 
 
 class ProtectionError(PhotoError):
@@ -93,14 +96,18 @@ class Protector:
         *,
         strength: float = 1.0,
         faces: Literal["all", "largest"] = "all",
+        found: list[FaceCrop] | None = None,
     ) -> Protected:
-        """Protect a photo's faces. Raises ProtectionError (or PhotoError) when there is none, or one fails."""
+        """Protect a photo's faces: those ``found`` in it before, or all that are found now.
+
+        Raises ProtectionError (or PhotoError) when there is none, or one fails.
+        """
         if faces not in ("all", "largest"):
             raise ProtectionError(f"faces is {faces!r}; expected 'all' or 'largest'")
         if not 0 <= strength <= 1:
             raise ProtectionError(f"strength is {strength}; expected a number from 0 (no change) to 1")
         photo, makeup = open_photo(photo), self.reference(reference)
-        crops = face_finder.detect(photo, self.size)
+        crops = face_finder.detect(photo, self.size) if found is None else found
         if not crops:
             raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
         chosen = crops if faces == "all" else crops[:1]
@@ -128,21 +135,79 @@ def of_generator(network: Generator, how: Recipe, size: int, facts: dict[str, An
 
     @torch.no_grad()
     def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
-        return network(crop.image[None], reference.image[None], *(side[None] for side in sides))[0].float()
+        return _drawn(network, crop, reference)[0]
 
     return Protector(draw, how, size, facts)
 
 
-def load(generator: str | Path) -> Protector:
-    """A protector from a generator file that notebook 03 wrote; ProtectionError where it is none."""
+_GUIDED = {True: "needs a guide, which names the target and the recognisers", False: "takes no other target"}
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What an any-target generator is told at use time: the ensemble, the target, and how often to look again.
+
+    ``weights`` say what each recogniser counts (None: all the same); every pass after the first looks at its own result
+    and corrects it. ``hinted=False`` leaves the hints out: the control that must fail.
+    """
+
+    recognizers: Sequence[Recognizer]
+    target: Target
+    weights: Sequence[float] | None = None
+    passes: int = 1
+    hinted: bool = True
+
+    def __post_init__(self):
+        if self.passes < 1:
+            raise ProtectionError(f"passes is {self.passes}; expected at least 1")
+        self.target.of(self.recognizers)  # refuses recognisers that the target does not know
+
+    def hints(self, now: FaceCrop, clean: FaceCrop) -> Tensor:
+        """(1,6,S,S) for a face as it is ``now``, after the passes so far; ``clean`` is what it was before them."""
+        image, points = now.image[None], now.points[None]
+        if not self.hinted:
+            return image.new_zeros(1, HINT_CHANNELS, *image.shape[2:])
+        own = None if now is clean else [each.embed(clean.image[None], points) for each in self.recognizers]
+        return gradient_hints(image, points, self.recognizers, self.target.of(self.recognizers), own, self.weights)
+
+
+def of_guided(network: Generator, how: Recipe, size: int, facts: dict[str, Any], guide: Guide) -> Protector:
+    """A protector that draws with an any-target generator; without a makeup reference a face keeps its own looks."""
+
+    @torch.no_grad()
+    def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        image = _drawn(network, crop, reference, guide.hints(crop, crop))
+        for _ in range(guide.passes - 1):
+            again = replace(crop, image=image[0])
+            image = _drawn(network, again, again, guide.hints(again, crop))
+        return image[0]
+
+    used = sorted({*facts.get("recognizers", ()), *(each.name for each in guide.recognizers)})
+    return Protector(draw, how, size, {**facts, "recognizers": used, "target": guide.target.name})
+
+
+def _drawn(network: Generator, crop: FaceCrop, reference: FaceCrop, hints: Tensor | None = None) -> Tensor:
+    sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
+    return network(crop.image[None], reference.image[None], *(side[None] for side in sides), hints).float()
+
+
+def load(generator: str | Path, guide: Guide | None = None) -> Protector:
+    """A protector from a generator file that notebook 03 wrote; ProtectionError where it is none.
+
+    An any-target generator needs a ``guide``, and no other can be guided.
+    """
     try:
         network, facts = load_generator(generator)
         if missing := {"recipe", "size"} - set(facts):
             raise ValueError(
                 f"{generator} does not say its {' and '.join(sorted(missing))}; train it by notebook 03_train"
             )
-        return of_generator(network, recipe(facts["recipe"]), facts["size"], facts)
+        how = recipe(facts["recipe"])
+        if how.any_target != (guide is not None):
+            raise ValueError(f"{generator} is of the recipe {how.name}: it {_GUIDED[how.any_target]}")
+        if guide is None:
+            return of_generator(network, how, facts["size"], facts)
+        return of_guided(network, how, facts["size"], facts, guide)
     except ValueError as error:
         raise ProtectionError(str(error)) from None
 
@@ -177,30 +242,36 @@ def protect(
 
 
 def protect_pairs(
-    protector: Protector, pairs: pd.DataFrame, folder: Path, progress: Callable[[Iterable], Iterable] = iter
+    protector: Protector,
+    pairs: pd.DataFrame,
+    folder: Path,
+    progress: Callable[[Iterable], Iterable] = iter,
+    crop: Callable[[Any, int], FaceCrop] | None = None,
 ) -> pd.DataFrame:
     """Protect each row's photo with its reference and write PNGs under ``folder``; one report row a photo.
 
     pairs: columns probe (file name), source and reference (files); others are carried along. The report adds clean
     and protected (files in one framing) and the mean change; a photo that fails has its ``problem`` and no file. Where
     the recipe saves crops (a quirk), the clean crop is written beside it under ``clean/``, and that of a true makeup
-    transfer (column truth) under ``truth/``, since a picture can only be compared in its own framing.
+    transfer (column truth) under ``truth/``, since a picture can only be compared in its own framing. ``crop`` finds a
+    file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
-    references = {file: protector.reference(file) for file in pairs["reference"].unique()}
+    crop = crop or face_finder.detect_one
+    references = {file: crop(file, protector.size) for file in pairs["reference"].unique()}
     reports = []
     for row in progress(list(pairs.itertuples(index=False))):
         report = {**row._asdict(), "clean": str(row.source), "protected": "", "problem": "", "mean_change": np.nan}
         try:
-            result = protector.protect(row.source, references[row.reference], faces="largest")
+            face = crop(row.source, protector.size)
+            result = protector.protect(row.source, references[row.reference], found=[face])
         except PhotoError as error:
             report["problem"] = str(error)
         else:
             report["protected"] = str(result.save(folder / row.probe))
             report["mean_change"] = result.faces[0].mean_change
             if protector.recipe.crop_output:
-                crop = face_finder.detect_one(row.source, protector.size)
-                report["clean"] = str(images.save(folder / "clean" / row.probe, crop.image))
+                report["clean"] = str(images.save(folder / "clean" / row.probe, face.image))
                 if truth := report.get("truth"):
-                    report["truth"] = str(images.save(folder / "truth" / row.probe, crop.resample(truth)))
+                    report["truth"] = str(images.save(folder / "truth" / row.probe, face.resample(truth)))
         reports.append(report)
     return pd.DataFrame(reports)

@@ -8,7 +8,7 @@ unknown, and a `G.pth` lying about resumed a run silently (here ``resume_from`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from amtgan_lib.losses import LossWeights
 
@@ -19,6 +19,7 @@ class Recipe:
 
     name: str
     output: str = "redraw"  # "redraw": tanh draws every pixel anew; "residual": a bounded change is added
+    any_target: bool = False  # gradient hints say who is to be seen; otherwise one target is trained for
     adversaries: bool = True  # discriminators, regularizer H, both directions and the cycle between them (the paper)
 
     # Quirks of the released code (True as released).
@@ -52,7 +53,14 @@ RESIDUAL = Recipe(
     # Lips are few pixels: at weight 1 the change for the recognisers took half of their colour away again.
     weights=LossWeights(gan=0, cycle=0, identity=0, makeup=2, lip=4, adversarial=8, dodging=5, similarity=16),
 )
-RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL)}
+ANY_TARGET = replace(
+    RESIDUAL,
+    name="any_target",
+    any_target=True,
+    # Each pass changes little, and impersonation comes easily: most of the weight goes into dodging.
+    weights=replace(RESIDUAL.weights, adversarial=5, dodging=9),
+)
+RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL, ANY_TARGET)}
 QUIRKS = (
     "makeup_loss_as_shipped",
     "perceptual_to_source",

@@ -555,7 +555,13 @@ def hand_made_detection(monkeypatch):
         return [framed(photo)] if photo.rgb.any() else []
 
     monkeypatch.setattr(faces, "detect", detect)
-    monkeypatch.setattr(faces, "detect_one", lambda photo, size=256: detect(photo, size)[0])
+
+    def detect_one(photo, size=256):
+        if not (crops := detect(photo, size)):
+            raise faces.FaceError(f"{photo}: no face was found")
+        return crops[0]
+
+    monkeypatch.setattr(faces, "detect_one", detect_one)
 
 
 def test_picture_values_before_and_after(noise, tmp_path, hand_made_detection):
@@ -649,7 +655,9 @@ def test_the_largest_face_of_a_real_photo_is_read(mirror, tmp_path):
 def test_the_truth_itself_has_no_error(noise, tmp_path):
     face, truth = framed(open_photo(noise)), photo_of(noise, tmp_path / "truth.png")
     same = photo_of(noise, tmp_path / "same.png")
-    assert evaluation.truth_error(same, truth, face) == {"lip": 0, "skin": 0, "eyes": 0}
+    error = evaluation.truth_error(same, truth, face)
+    assert math.isnan(error.pop("makeup"))  # the truth is the clean photo: nobody wears makeup here
+    assert error == {"lip": 0, "skin": 0, "eyes": 0, "face": 0}
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -660,8 +668,10 @@ def test_the_error_of_a_constant_shift_is_its_size(noise, tmp_path, sign):
     shifted[16:24] += 6 * sign  # half of the skin's
     shifted[32:, :, 0] -= 9 * sign  # the eyes' third, in red
     picture = photo_of(shifted.astype(np.uint8), tmp_path / "picture.png")
-    assert evaluation.truth_error(picture, truth, face) == pytest.approx({"lip": 10, "skin": 3, "eyes": 3})
-    assert evaluation.truth_error(truth, picture, face) == pytest.approx({"lip": 10, "skin": 3, "eyes": 3})
+    for pair in ((picture, truth), (truth, picture)):
+        error = evaluation.truth_error(*pair, face)
+        error.pop("makeup")
+        assert error == pytest.approx({"lip": 10, "skin": 3, "eyes": 3, "face": 16 / 3})
 
 
 def test_errors_of_both_signs_add_up(noise, tmp_path):
@@ -670,7 +680,7 @@ def test_errors_of_both_signs_add_up(noise, tmp_path):
     mixed[:16, ::2] += 8
     mixed[:16, 1::2] -= 4
     error = evaluation.truth_error(photo_of(mixed.astype(np.uint8), tmp_path / "mixed.png"), truth, face)
-    assert error == pytest.approx({"lip": 6, "skin": 0, "eyes": 0})
+    assert error["lip"] == pytest.approx(6) and error["skin"] == error["eyes"] == 0
 
 
 def test_a_region_that_is_not_there_has_no_truth_error(noise, tmp_path):
@@ -687,28 +697,29 @@ def test_the_error_is_measured_in_the_clean_faces_frame(noise, tmp_path):
     outside[:, :7] = 255
     inside[:, 8:] += 5
     files = [photo_of(pixels, tmp_path / f"{i}.png") for i, pixels in enumerate((truth, outside, inside))]
-    assert evaluation.truth_error(files[1], files[0], face) == pytest.approx({"lip": 0, "skin": 0, "eyes": 0})
-    assert evaluation.truth_error(files[2], files[0], face) == pytest.approx({"lip": 5, "skin": 5, "eyes": 5})
+    for file, expected in ((files[1], 0), (files[2], 5)):
+        error = evaluation.truth_error(file, files[0], face)
+        assert [error[region] for region in ("lip", "skin", "eyes", "face")] == pytest.approx([expected] * 4)
     with pytest.raises(ValueError, match=r"from a photo of \(56, 48\) pixels"):
         evaluation.truth_error(photo_of(noise, tmp_path / "small.png"), files[0], face)
 
 
-def test_the_worn_error_looks_only_where_makeup_is_worn(noise, tmp_path):
+def test_the_makeup_error_counts_where_makeup_is_worn(noise, tmp_path):
     calm = (noise // 2 + 40).astype(np.uint8)
     face = framed(open_photo(calm))
     made_up, result = calm.astype(int), calm.astype(int)
     made_up[:8] += 30  # lipstick on half of the lips
-    made_up[16:24] += 10  # a breath of powder, less than anybody sees
+    made_up[16:24] += 10  # a breath of powder on half of the skin
     result[:8] += 18  # not quite as much lipstick
     result[32:] += 25  # and something else, where no makeup is
     truth, picture, clean = (
         photo_of(pixels.astype(np.uint8), tmp_path / f"{name}.png")
         for name, pixels in (("truth", made_up), ("picture", result), ("clean", calm))
     )
-    assert evaluation.worn_error(picture, truth, face) == pytest.approx(12)
-    assert evaluation.worn_error(clean, truth, face) == pytest.approx(30)
-    assert evaluation.worn_error(truth, truth, face) == 0
-    assert math.isnan(evaluation.worn_error(picture, clean, face))
+    assert evaluation.truth_error(picture, truth, face)["makeup"] == pytest.approx((30 * 12 + 10 * 10) / 40)
+    assert evaluation.truth_error(clean, truth, face)["makeup"] == pytest.approx((30 * 30 + 10 * 10) / 40)
+    assert evaluation.truth_error(truth, truth, face)["makeup"] == 0
+    assert math.isnan(evaluation.truth_error(picture, clean, face)["makeup"])
 
 
 # ---------------------------------------------------------------- one photo and its owner

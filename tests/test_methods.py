@@ -28,7 +28,7 @@ class Projection:
     def __init__(self, name: str):
         seed = len(name) + ord(name[0])
         self.matrix = torch.randn(3 * 8 * 8, 12, generator=torch.Generator().manual_seed(seed))
-        self.shown = 0
+        self.name, self.shown = name, 0
 
     def embed(self, images: Tensor, points: Tensor) -> Tensor:
         self.shown += 1
@@ -76,11 +76,12 @@ def cosine(image: Tensor, network: Projection) -> float:
 
 def test_the_names_of_the_methods():
     assert set(methods.NAMES) == {
-        *("published", "corrected", "residual"),
+        *("published", "corrected", "residual", "makeup_only"),
+        *("any_target", "any_target_bare", "any_target_nobody", "any_target_nobody_bare"),
         *("pgd", "mi_fgsm", "ti_dim"),
         *("pgd_single", "mi_fgsm_single", "ti_dim_single"),
     }
-    assert len(methods.NAMES) == len(set(methods.NAMES)) == len(RECIPES) + 2 * len(ATTACKS)
+    assert len(methods.NAMES) == len(set(methods.NAMES)) == len(RECIPES) + 4 + 2 * len(ATTACKS)
     assert all(methods.check(name) == name for name in methods.NAMES)
 
 

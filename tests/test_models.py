@@ -7,9 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from amtgan_lib.models import Discriminator, Generator, Regularizer, count_parameters, initialize, load_published
+from amtgan_lib.models import (
+    Discriminator,
+    Generator,
+    Regularizer,
+    count_parameters,
+    initialize,
+    load_generator,
+    load_published,
+    save_generator,
+)
+from amtgan_lib.models.makeup import colour_transfer, makeup_transfer
 from amtgan_lib.models.morphing import morph, relative_positions
 from amtgan_lib.models.published import UNUSED
 
@@ -291,7 +303,62 @@ def test_residual_output_starts_as_the_identity_where_no_region_is_seen() -> Non
         assert_matches(network.apply_makeup(inputs[0], matrices, matrices), inputs[0], 1e-3)
 
 
-def test_hints_start_as_no_hints_and_are_optional() -> None:
+@pytest.mark.parametrize(("transfer", "function"), [("colours", colour_transfer), ("makeup", makeup_transfer)])
+def test_the_transfer_is_what_a_residual_output_starts_from(transfer: str, function) -> None:
+    network, inputs = Generator(8, 2, output="residual", transfer=transfer), pairs(2)
+    inputs[1] = torch.where(inputs[3][:, :1] > 0, 0.8, inputs[1])  # the reference's lips
+    assert network.built["transfer"] == transfer
+    with torch.no_grad():
+        expected = (inputs[0] + function(*inputs)).clamp(-1, 1)
+        assert (expected - inputs[0]).abs().max() > 0.05
+        assert torch.equal(network.start(*inputs), expected)
+        assert_matches(network(*inputs), expected, 1e-3)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(network.start(*inputs), expected)
+
+
+def test_colours_are_transferred_unless_makeup_is_asked_for() -> None:
+    default, inputs = Generator(8, 2, output="residual"), pairs(2)
+    makeup = Generator(**default.built | {"transfer": "makeup"})
+    assert default.transfer == default.built["transfer"] == "colours" and makeup.transfer == "makeup"
+    assert default.state_dict().keys() == makeup.state_dict().keys()
+    assert (default.start(*inputs) - makeup.start(*inputs)).abs().max() > 0.1
+
+
+def test_a_redrawn_output_knows_no_transfer() -> None:
+    plain, inputs = Generator(8, 2), pairs(2)
+    other = Generator(8, 2, transfer="makeup")
+    other.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        assert torch.equal(other(*inputs), plain(*inputs))
+
+
+@pytest.mark.parametrize("transfer", ["colours", "makeup"])
+def test_a_stored_generator_keeps_its_transfer(transfer: str, tmp_path: Path) -> None:
+    network, inputs = Generator(4, 2, output="residual", transfer=transfer, hint_channels=6), pairs(1)
+    loaded, _ = load_generator(save_generator(network, tmp_path / "g.safetensors", {}))
+    assert loaded.built == network.built and loaded.transfer == transfer
+    hints = torch.randn(1, 6, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded.start(*inputs), network.start(*inputs))
+        assert_matches(loaded(*inputs, hints=hints), network(*inputs, hints=hints), 1e-6)
+
+
+def test_a_file_from_before_there_was_a_choice_transfers_colours(tmp_path: Path) -> None:
+    network, inputs = Generator(4, 2, output="residual"), pairs(1)
+    path = save_generator(network, tmp_path / "g.safetensors", {"size": 64})
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    built = json.loads(metadata["generator"])
+    assert built.pop("transfer") == "colours"
+    save_file(load_file(path), path, {**metadata, "generator": json.dumps(built)})
+    loaded, facts = load_generator(path)
+    assert loaded.transfer == "colours" and loaded.built == network.built and facts == {"size": 64}
+    with torch.no_grad():
+        assert_matches(loaded(*inputs), network(*inputs), 1e-6)
+
+
+def test_hints_are_optional() -> None:
     hinted, inputs, hints = Generator(8, 2, hint_channels=3), pairs(2), torch.randn(2, 3, 64, 64)
     plain = Generator(8, 2)
     shared = {name: value for name, value in hinted.state_dict().items() if name != "manet.hints.weight"}
@@ -299,7 +366,7 @@ def test_hints_start_as_no_hints_and_are_optional() -> None:
     with torch.no_grad():
         without = hinted(*inputs)
         assert torch.equal(without, plain(*inputs))
-        assert_matches(hinted(*inputs, hints=hints), without, 1e-6)
+        assert not torch.equal(hinted(*inputs, hints=hints), without)
         nn.init.normal_(hinted.manet.hints.weight, std=0.1)
         assert torch.equal(hinted(*inputs), without)
         transfer = hinted(*inputs, hints=hints)
@@ -347,7 +414,7 @@ def test_wrong_hints_matrices_and_options_are_refused() -> None:
         Generator(8, 2, hint_channels=4)(*inputs, hints=hints)
     with pytest.raises(ValueError, match="gamma has shape"):
         Generator(8, 2).apply_makeup(inputs[0], hints, hints)
-    for options in ({"output": "paint"}, {"bound": 0.0}, {"makeup_channels": 7}):
+    for options in ({"output": "paint"}, {"bound": 0.0}, {"makeup_channels": 7}, {"transfer": "paint"}):
         with pytest.raises(ValueError, match=next(iter(options))):
             Generator(8, 2, **options)
 

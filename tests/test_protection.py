@@ -54,7 +54,7 @@ def found(monkeypatch):
 
     def detect_one(photo, size=SIZE):
         if not (crops := detect(photo, size)):
-            raise faces.FaceError("no face was found")
+            raise faces.FaceError(f"{open_photo(photo).name}: no face was found")
         return crops[0]
 
     monkeypatch.setattr(faces, "detect", detect)

@@ -9,7 +9,15 @@ from safetensors.torch import load_file, save_file
 from amtgan_lib.models import Generator, load_generator, save_generator
 
 FACTS = {"recipe": "residual", "size": 64, "seed": 3, "recognizers": ["a", "b"]}
-BUILT = {"width": 4, "bottlenecks": 2, "output": "residual", "bound": 0.3, "makeup_channels": 16, "hint_channels": 2}
+BUILT = {
+    "width": 4,
+    "bottlenecks": 2,
+    "output": "residual",
+    "bound": 0.3,
+    "transfer": "makeup",
+    "makeup_channels": 16,
+    "hint_channels": 2,
+}
 
 
 @pytest.fixture

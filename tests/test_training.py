@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from amtgan_lib import losses, recipes, recognizers
 from amtgan_lib.datasets import FaceBatch, FaceSet
+from amtgan_lib.hints import HINT_CHANNELS
+from amtgan_lib.images import LEVELS
 from amtgan_lib.losses import FeatureDistance, InputDiversity, LossWeights
 from amtgan_lib.models import load_generator
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.recognizers.staged import StagedNetwork
-from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, train
+from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, residual, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,6 +44,7 @@ TINY = TrainConfig(
     seed=3,
 )
 RESIDUAL_TINY = replace(TINY, recipe="residual")
+ANY_TINY = replace(TINY, recipe="any_target", transfer="makeup")
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
 QUIRK_TERMS = {
     "makeup_loss_as_shipped": "makeup",
@@ -97,7 +100,7 @@ def face_set(count: int, seed: int, size: int = SIZE) -> FaceSet:
     return FaceSet(manifest, images.numpy(), masks, landmarks.numpy(), points.numpy())
 
 
-SOURCES, REFERENCES, TARGETS = face_set(5, 1), face_set(3, 2), face_set(1, 3)
+SOURCES, REFERENCES, TARGETS, POOL = face_set(5, 1), face_set(3, 2), face_set(1, 3), face_set(6, 4)
 
 
 def perceptual() -> FeatureDistance:
@@ -106,7 +109,8 @@ def perceptual() -> FeatureDistance:
 
 def trainer(config: TrainConfig = TINY, **changes) -> Trainer:
     config = replace(config, **changes)
-    return Trainer(config, TARGETS.batch([0]), tiny_recognizers(), perceptual())
+    targets = POOL if recipes.recipe(config.recipe).any_target else TARGETS
+    return Trainer(config, targets.batch(), tiny_recognizers(), perceptual())
 
 
 def pair(count: int = 1) -> tuple[FaceBatch, FaceBatch]:
@@ -296,7 +300,9 @@ def test_each_update_moves_its_own_network_and_nothing_else():
         assert not torch.equal(*(torch.cat([t.flatten() for t in w[name].values()]) for w in (at_start, before)))
 
 
-@pytest.mark.parametrize(("config", "names"), [(TINY, PAPER_TERMS), (RESIDUAL_TINY, RESIDUAL_TERMS)])
+@pytest.mark.parametrize(
+    ("config", "names"), [(TINY, PAPER_TERMS), (RESIDUAL_TINY, RESIDUAL_TERMS), (ANY_TINY, RESIDUAL_TERMS)]
+)
 def test_losses_have_names_and_go_into_the_history(config, names):
     subject = trainer(config)
     terms = subject.train_step(*pair())
@@ -313,7 +319,7 @@ def test_the_total_is_the_weighted_sum_of_the_generators_terms():
     assert terms["total"] == pytest.approx(sum(getattr(weights, name) * terms[name] for name in G_TERMS), rel=1e-5)
 
 
-@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY, ANY_TINY], ids=lambda config: config.recipe)
 def test_recognisers_never_change(config):
     subject = trainer(config)
     before = copy.deepcopy([recognizer.state_dict() for recognizer in subject.recognizers])
@@ -327,7 +333,7 @@ def test_recognisers_never_change(config):
         assert all(p.grad is None and not p.requires_grad for p in recognizer.parameters())
 
 
-@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY, ANY_TINY], ids=lambda config: config.recipe)
 def test_a_batch_of_two_runs(config):
     terms = trainer(config).train_step(*pair(2))
     assert all(np.isfinite(value) for value in terms.values())
@@ -480,7 +486,7 @@ def test_dodging_leads_away_from_the_own_face(with_recipe):
     assert before > 0.3 and judged(subject, own) < before - 0.1
 
 
-@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY, ANY_TINY], ids=lambda config: config.recipe)
 def test_bf16_is_near_fp32(config):
     full, half = (trainer(config, bf16=bf16).train_step(*pair()) for bf16 in (False, True))
     for name, value in full.items():
@@ -492,7 +498,7 @@ def test_bf16_judges_with_the_updated_discriminators():
     """Autocast keeps the cast of a weight for its block: the biases must not be those from before the update."""
     subject, (x, y) = trainer(bf16=True, learning_rate=0.5), pair()
     with torch.no_grad():
-        fake, back = subject._generate(x, y), subject._generate(y, x)
+        fake, back = subject.generate(x, y), subject.generate(y, x)
     judges = [subject.networks[name] for name in ("discriminator_makeup", "discriminator_plain")]
     for name in ("discriminator_makeup", "discriminator_plain"):
         biases = [conv.bias for conv in subject.networks[name].convs]
@@ -505,6 +511,243 @@ def test_bf16_judges_with_the_updated_discriminators():
     before, found = judged(), subject.train_step(x, y)["gan"]
     assert found == pytest.approx(judged(), rel=0.05)
     assert found != pytest.approx(before, rel=0.2)
+
+
+# --- makeup alone as the start ------------------------------------------------------------------------------------
+
+
+def at_the_start(subject: Trainer) -> Trainer:
+    """The generator's own change is exactly nothing."""
+    nn.init.zeros_(subject.networks["generator"].manet.last.weight)
+    return subject
+
+
+def test_the_transfer_decides_what_the_residual_starts_from():
+    starts = {}
+    for transfer in ("colours", "makeup"):
+        subject = trainer(RESIDUAL_TINY, transfer=transfer)
+        drawn, starts[transfer] = drawn_and_start(subject)
+        assert (drawn - starts[transfer]).abs().max() < 2e-3
+    face = pair()[0]
+    skin = face.masks[:, 1:2] * (1 - F.max_pool2d(face.masks[:, [0, 2]].amax(1, keepdim=True), 9, 1, 4))
+    changes = {name: ((start - face.image).abs() * skin).max() for name, start in starts.items()}
+    assert changes["colours"] > 0.05 and changes["makeup"] == 0
+    assert (starts["makeup"] - face.image).abs().max() > 0.05
+
+
+def test_makeup_as_transferred_has_no_makeup_loss():
+    terms = {
+        name: at_the_start(trainer(RESIDUAL_TINY, transfer=name)).train_step(*pair()) for name in ("colours", "makeup")
+    }
+    assert terms["makeup"]["makeup"] == terms["makeup"]["similarity"] == 0
+    assert terms["colours"]["makeup"] > 0.1  # the histograms of the carried colours are not quite the reference's
+
+
+def test_the_makeup_loss_counts_levels_of_change_by_region(with_recipe):
+    weights = only(makeup=1.0)
+    name = with_recipe(RESIDUAL, weights=replace(weights, lip=4.0, skin=0.5, eyes=2.0))
+    subject = trainer(recipe=name, transfer="makeup", bound=0.1)
+    nn.init.normal_(subject.networks["generator"].manet.last.weight, std=0.05)
+    drawn, start = drawn_and_start(subject)
+    expected = 0.0
+    for mask, weight in zip(pair()[0].masks[0], (4.0, 0.5, 2.0), strict=True):
+        expected += weight * (drawn - start)[0].abs()[:, mask > 0].sum().item() * LEVELS / (3 * SIZE * SIZE)
+    terms = subject.train_step(*pair())
+    assert terms["makeup"] == terms["total"] == pytest.approx(expected, rel=1e-4) and expected > 0.1
+
+
+def test_an_unknown_transfer_is_refused():
+    with pytest.raises(ValueError, match="transfer is 'paint'; expected 'colours' or 'makeup'"):
+        trainer(RESIDUAL_TINY, transfer="paint")
+
+
+# --- any target ---------------------------------------------------------------------------------------------------
+
+
+def pool_trainer(pool: FaceSet, config: TrainConfig = ANY_TINY) -> Trainer:
+    return Trainer(config, pool.batch(), tiny_recognizers())
+
+
+def members(targets: list[Tensor], subject: Trainer) -> Tensor:
+    """Per recogniser and target how often each person of the pool counts in it, in quarters: (R, N, P)."""
+    found = []
+    for vectors, drawn in zip(subject.targets, targets, strict=True):
+        shares = torch.linalg.lstsq(vectors.T.double(), drawn.T.double()).solution.T
+        found.append(residual.CROWD * shares / shares.sum(1, keepdim=True))
+    return torch.stack(found)
+
+
+def test_hints_reach_the_generator():
+    subject, (x, y) = trainer(ANY_TINY), pair()
+    layer, hints = subject.networks["generator"].manet.hints, torch.rand(1, HINT_CHANNELS, SIZE, SIZE)
+    before = layer.weight.detach().clone()
+    subject.train_step(x, y)
+    assert (layer.weight.grad.abs().amax((0, 2, 3)) > 0).all()
+    assert ((layer.weight - before).abs().amax((0, 2, 3)) > 0.5 * subject.config.learning_rate).all()
+    nn.init.normal_(subject.networks["generator"].manet.last.weight, std=0.02)
+    with torch.no_grad():
+        assert (subject.generate(x, y, hints=hints) - subject.generate(x, y, hints=-hints)).abs().max() > 1e-4
+
+
+def test_only_a_generator_for_any_target_takes_hints():
+    channels = [build_generator(config).hint_channels for config in (TINY, RESIDUAL_TINY, ANY_TINY)]
+    assert channels == [0, 0, HINT_CHANNELS]
+
+
+def test_the_generator_is_told_whom_the_attack_is_for(monkeypatch):
+    """One draw of targets a step: hints towards them go in at every pass, and the attack judges the output by them."""
+    subject, (x, y), passes, judged = trainer(ANY_TINY), pair(2), [], []
+    real_hints, real_losses, real_generate = residual.gradient_hints, losses.attack_losses, subject.generate
+
+    def hints(images, points, judges, targets, own=None):
+        passes.append({"seen": images, "points": points, "targets": targets, "own": own})
+        passes[-1]["hints"] = real_hints(images, points, judges, targets, own)
+        return passes[-1]["hints"]
+
+    def generate(a, b, *, hints):
+        drawn = real_generate(a, b, hints=hints)
+        passes[-1].update({"drawn": drawn, "source": a, "reference": b, "told": hints})
+        return drawn
+
+    def attack(image, targets, *rest):
+        judged.append((image, targets))
+        return real_losses(image, targets, *rest)
+
+    monkeypatch.setattr(residual, "gradient_hints", hints)
+    monkeypatch.setattr(losses, "attack_losses", attack)
+    monkeypatch.setattr(subject, "generate", generate)
+    own, counts, aims = subject.embeddings(x), set(), []
+    for _ in range(8):
+        passes.clear()
+        subject.train_step(x, y)
+        counts.add(len(passes))
+        image, targets = judged.pop()
+        aims.append(targets[0])
+        assert image is passes[-1]["drawn"] and [tuple(each.shape) for each in targets] == [(2, 16)] * len(NAMES)
+        for each, before in zip(passes, [None, *passes]):
+            assert each["targets"] is targets and each["told"] is each["hints"] and each["hints"].any()
+            assert torch.equal(each["points"], x.points) and torch.equal(each["seen"], each["source"].image)
+            if before is None:
+                assert torch.equal(each["seen"], x.image) and each["own"] is None
+            else:
+                assert torch.equal(each["seen"], before["drawn"]) and torch.equal(each["reference"].image, each["seen"])
+                assert all(map(torch.allclose, each["own"], own))
+    assert counts == set(range(1, residual.PASSES + 1))
+    assert not torch.equal(*aims[:2])
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_last_pass_teaches_every_parameter(bf16):
+    """Autocast must not go on with the casts of the passes before, which have no gradient."""
+    for step in range(4):
+        subject, enabled = trainer(ANY_TINY, bf16=bf16), []
+        real, subject.step = subject.generate, step
+        subject.generate = lambda *sides, real=real, enabled=enabled, **hints: (
+            enabled.append(torch.is_grad_enabled()),
+            real(*sides, **hints),
+        )[1]
+        subject.train_step(*pair())
+        assert enabled == [False] * (len(enabled) - 1) + [True]
+        assert all(gradient.any() for gradient in gradients(subject.networks["generator"]))
+
+
+def test_about_half_of_the_targets_are_people_and_the_rest_lie_between_a_few():
+    subject, count = trainer(ANY_TINY), 400
+    targets = subject.run_step._draw_targets(count, torch.Generator().manual_seed(0))
+    for each in targets:
+        torch.testing.assert_close(each.norm(dim=1), torch.ones(count))
+    shares = members(targets, subject)
+    torch.testing.assert_close(shares, shares.round(), atol=0.02, rtol=0)
+    assert (shares.round() >= 0).all() and (shares.round().sum(2) == residual.CROWD).all()
+    assert torch.equal(*shares.round())  # the same people for every recogniser
+    people = (shares[0].round() == residual.CROWD).any(1)
+    assert 160 < people.sum() < 240
+    drawn = shares[0].round()
+    for group in (drawn[people], drawn[~people]):
+        assert (group.sum(0) / group.sum() > 0.1).all()  # everyone of the six has a turn
+
+
+def test_targets_depend_on_the_noise_of_the_step_alone():
+    subject = trainer(ANY_TINY)
+
+    def draw(step: int) -> list[Tensor]:
+        torch.rand(step + 1)  # whatever else draws
+        return subject.run_step._draw_targets(3, torch.Generator().manual_seed(step))
+
+    assert all(map(torch.equal, draw(1), draw(1))) and not any(map(torch.equal, draw(1), draw(2)))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"), [(ANY_TINY, [False, True, False, True]), (RESIDUAL_TINY, [False] * 4)], ids=["any", "one"]
+)
+def test_every_second_step_for_any_target_leaves_the_reference_out(config, expected):
+    bare = []
+    for step in range(4):
+        terms = []
+        for reference in (pair()[1], pair()[0]):
+            subject = trainer(config)
+            nn.init.normal_(subject.networks["generator"].manet.last.weight, std=0.02)
+            subject.step = step
+            terms.append(subject.train_step(pair()[0], reference))
+        bare.append(terms[0] == terms[1])
+    assert bare == expected
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_recipe_for_one_target_refuses_any_other_number_of_faces(config, count):
+    with pytest.raises(ValueError, match=f"the recipe '{config.recipe}' trains for one target, got {count} faces"):
+        Trainer(config, POOL.batch()[:count], tiny_recognizers())
+
+
+def test_for_any_target_somebody_must_be_in_the_pool():
+    with pytest.raises(ValueError, match="got 0 faces"):
+        Trainer(ANY_TINY, POOL.batch()[:0], tiny_recognizers())
+
+
+@pytest.mark.parametrize("count", [1, 2, 33])
+def test_the_pool_holds_one_face_or_many(count):
+    """33 are more than are embedded at once."""
+    pool = face_set(count, 8)
+    subject = pool_trainer(pool)
+    for judge, vectors in zip(tiny_recognizers(), subject.targets, strict=True):
+        faces = [pool.batch([index]) for index in range(count)]
+        expected = torch.cat([judge.embed(face.image, face.points) for face in faces])
+        torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=0)
+        assert not vectors.requires_grad
+    assert all(np.isfinite(value) for value in subject.train_step(*pair(2)).values())
+
+
+def test_a_pool_of_one_is_always_that_person():
+    subject = pool_trainer(TARGETS)
+    targets = subject.run_step._draw_targets(9, torch.Generator().manual_seed(0))
+    for each, vectors in zip(targets, subject.targets, strict=True):
+        torch.testing.assert_close(each, vectors.expand(9, -1))
+
+
+def test_any_target_transfers_makeup_only():
+    with pytest.raises(ValueError, match="transfer is 'colours'; any_target looks at its own results"):
+        replace(ANY_TINY, transfer="colours")
+
+
+def test_a_trained_generator_follows_its_hints(with_recipe):
+    """Two people who could not differ more, 20 steps: each is approached with the hints towards them alone."""
+    name = with_recipe(recipes.ANY_TARGET, weights=only(adversarial=5.0))
+    subject, face = trainer(ANY_TINY, recipe=name, learning_rate=1e-2, steps=20, batch=4), SOURCES.batch(range(4))
+    subject.targets = [F.normalize(torch.randn(1, 16)) * torch.tensor([[1.0], [-1.0]]) for _ in NAMES]
+    for _ in range(20):
+        subject.train_step(face, face)
+
+    def similarity(told: int) -> float:
+        """Mean cosine with the first of the two."""
+        person = [vectors[told] for vectors in subject.targets]
+        hints = residual.gradient_hints(face.image, face.points, subject.recognizers, person)
+        with torch.no_grad():
+            drawn = subject.generate(face, face, hints=hints)
+        seen = zip(subject.recognizers, subject.targets, strict=True)
+        return torch.stack([judge.embed(drawn, face.points) @ vectors[0] for judge, vectors in seen]).mean().item()
+
+    assert similarity(told=0) > similarity(told=1) + 0.1
 
 
 # --- data, rate, configuration ------------------------------------------------------------------------------------
@@ -596,7 +839,7 @@ def assert_same_state(one: Trainer, other: Trainer) -> None:
     assert rows[0] == rows[1] and len(rows[0]) == one.step
 
 
-@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY, ANY_TINY], ids=lambda config: config.recipe)
 def test_resuming_goes_on_as_if_nothing_had_happened(config, tmp_path):
     straight = run(config)
     checkpoint = tmp_path / "deep" / "run.pt"
@@ -634,6 +877,7 @@ def test_resuming_needs_no_networks_in_the_same_state(tmp_path):
         ({"bound": 0.5, "bf16": True}, "bound 0.25 there, 0.5 here, bf16 False there, True here"),
         ({"recognizers": ("tiny_a",)}, r"recognizers \['tiny_a', 'tiny_b'\] there, \['tiny_a'\] here"),
         ({"recipe": "corrected"}, "recipe 'residual' there, 'corrected' here"),
+        ({"transfer": "makeup"}, "transfer 'colours' there, 'makeup' here"),
     ],
 )
 def test_another_configuration_is_refused(tmp_path, change, said):
@@ -733,7 +977,7 @@ def test_a_checkpoint_holds_data_alone(tmp_path):
 # --- export -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY, ANY_TINY], ids=lambda config: config.recipe)
 def test_an_exported_generator_draws_the_same(config, tmp_path):
     subject = run(replace(config, steps=1, bound=0.3))
     path = export(subject, tmp_path / "deep" / "generator.safetensors", target="someone")
@@ -742,6 +986,7 @@ def test_an_exported_generator_draws_the_same(config, tmp_path):
     assert (facts["recipe"], facts["size"], facts["steps"], facts["target"]) == (config.recipe, SIZE, 1, "someone")
     written = TrainConfig(**facts["config"])
     assert written == subject.config
+    assert (loaded.transfer, loaded.hint_channels) == (written.transfer, subject.networks["generator"].hint_channels)
     rebuilt = build_generator(written)
     rebuilt.load_state_dict(loaded.state_dict())
     x, y = pair(2)

@@ -1,7 +1,7 @@
 """Which photo plays which part, and the prepared crops that training and evaluation read."""
 
 from amtgan_lib.datasets import drawn
-from amtgan_lib.datasets.face_set import FaceBatch, FaceSet, file_crop, file_of, files, load, prepare
+from amtgan_lib.datasets.face_set import FaceBatch, FaceSet, file_crop, file_of, files, load, parsed_crops, prepare
 from amtgan_lib.datasets.manifest import (
     MANIFEST_COLUMNS,
     SETS,
@@ -19,6 +19,7 @@ from amtgan_lib.datasets.parts import (
     examples,
     found_table,
     target_photo,
+    target_pool,
     test_pairs,
     training_parts,
     with_files,
@@ -50,8 +51,10 @@ __all__ = [
     "load",
     "manifest_of",
     "open_manifest",
+    "parsed_crops",
     "prepare",
     "target_photo",
+    "target_pool",
     "test_pairs",
     "training_parts",
     "with_files",

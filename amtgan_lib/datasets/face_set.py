@@ -187,6 +187,24 @@ def file_of(asset: str) -> Path:
     return files([asset])[asset]
 
 
+def parsed_crops(manifest: pd.DataFrame) -> Callable[[str | Path, int], faces.FaceCrop]:
+    """A function (file, size) -> crop that gives a manifest's photo the masks of its parse map, where it has one.
+
+    Other files are cropped with masks from their landmarks. FaceError where a file has no face.
+    """
+    with_map = manifest[manifest["parse_asset"] != ""]
+    found = files(with_map["asset"])
+    rows = {str(found[row["asset"]]): row for row in with_map.to_dict("records")}
+
+    def crop(file: str | Path, size: int) -> faces.FaceCrop:
+        row = rows.get(str(file))
+        return (
+            faces.detect_one(file, size) if row is None else _crop(row, files([row["asset"], row["parse_asset"]]), size)
+        )
+
+    return crop
+
+
 def file_crop(manifest: pd.DataFrame, asset: str, size: int = 256) -> faces.FaceCrop:
     """The crop of a manifest's photo, with the masks of its parse map where it has one."""
     row = manifest[manifest["asset"] == asset].to_dict("records")[0]

@@ -39,6 +39,12 @@ def training_parts(faces_at_hand: FaceSet, target: str) -> tuple[FaceBatch, Face
     return loss_photo.batch([0]), faces_at_hand.rows(np.flatnonzero(chosen)), references
 
 
+def target_pool(sources: FaceSet) -> FaceBatch:
+    """One photo of each training person: the faces from which an any-target generator draws its targets."""
+    first = sources.manifest.drop_duplicates("person").index.to_numpy()
+    return sources.rows(first).batch()
+
+
 def target_photo(faces_at_hand: FaceSet, target: str) -> FaceSet:
     """The target's photo for the metric: another one than the loss saw."""
     part = "other" if _loss_part(target) == "source" else "target_metric"

@@ -12,7 +12,6 @@ from amtgan_lib.evaluation.pictures import (
     read_probes,
     truth_error,
     whole_pictures,
-    worn_error,
 )
 from amtgan_lib.evaluation.scores import (
     FARS,
@@ -77,5 +76,4 @@ __all__ = [
     "verification_scores",
     "whole_pictures",
     "wilson",
-    "worn_error",
 ]

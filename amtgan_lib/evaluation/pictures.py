@@ -16,7 +16,6 @@ from amtgan_lib.images import LEVELS, open_photo, to_tensor
 from amtgan_lib.recognizers import Recognizer
 
 REGIONS = ("lip", "skin", "eyes")
-WORN = 16  # levels: a change of colour that anybody sees
 
 
 @dataclass(frozen=True)
@@ -94,24 +93,18 @@ def makeup_distance(picture: str | Path, at: faces.FaceCrop, reference: faces.Fa
 
 
 def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> dict[str, float]:
-    """Mean absolute difference to the true makeup transfer in lip, skin and eyes, in levels (0-255).
+    """Mean absolute difference to the true makeup transfer, in levels (0-255): lip, skin, eyes, face and makeup.
 
-    The truth is the same photo of the same face, drawn in the reference's makeup: it agrees pixel for pixel.
-    """
-    difference = (at.resample(open_photo(picture)) - at.resample(open_photo(truth))).abs().mean(0) * LEVELS
-    shares = {name: (difference * mask).sum() / mask.sum() for name, mask in zip(REGIONS, at.masks)}
-    return {name: float(value) for name, value in shares.items()}
-
-
-def worn_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> float:
-    """``truth_error`` where makeup is really worn: on the pixels of the face that it changes by more than WORN levels.
-
-    ``at`` is the clean photo's face. NaN where the makeup changes nothing as much as that.
+    The truth is the same photo of the same face, drawn in the reference's makeup: it agrees pixel for pixel. "face"
+    takes the three regions together, most of which makeup leaves alone. "makeup" weights every pixel of the face by how
+    much the true makeup changes it, so it asks where makeup is worn, with no limit to choose. ``at`` is the clean
+    photo's face. NaN for a region that is not there, and for "makeup" where none is.
     """
     true = at.resample(open_photo(truth))
-    worn = ((true - at.image).abs().mean(0) * LEVELS > WORN) & (at.masks.sum(0) > 0)
     difference = (at.resample(open_photo(picture)) - true).abs().mean(0) * LEVELS
-    return float(difference[worn].mean())
+    face = at.masks.amax(0)
+    shares = {**dict(zip(REGIONS, at.masks)), "face": face, "makeup": face * (true - at.image).abs().mean(0)}
+    return {name: float((difference * share).sum() / share.sum()) for name, share in shares.items()}
 
 
 def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:

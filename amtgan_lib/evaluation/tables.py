@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,6 @@ from amtgan_lib.evaluation.pictures import (
     read_probes,
     truth_error,
     whole_pictures,
-    worn_error,
 )
 from amtgan_lib.evaluation.scores import (
     FARS,
@@ -38,6 +39,8 @@ from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.results import Row
 
 Facts = str | int | float | None
+Crop = Callable[[str, int], faces.FaceCrop]
+SIZE = 256  # of crops on which pictures are compared
 
 
 # ---------------------------------------------------------------- recognisers
@@ -216,36 +219,50 @@ def similarities(
     return pd.DataFrame(rows)
 
 
-def picture_table(reports: Mapping[str, pd.DataFrame], progress: Callable = iter, **facts: Facts) -> pd.DataFrame:
-    """PSNR, SSIM and the colour distances to the reference before and after, per method, with bootstrap intervals."""
+def picture_table(
+    reports: Mapping[str, pd.DataFrame],
+    progress: Callable = iter,
+    crop: Crop | None = None,
+    **facts: Facts,
+) -> pd.DataFrame:
+    """PSNR, SSIM and the colour distances to the reference before and after, per method, with bootstrap intervals.
+
+    ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
+    """
     rows = []
     for method, report in reports.items():
-        values = picture_values(report[report["protected"] != ""], progress)
+        values = picture_values(report[report["protected"] != ""], progress, crop)
         rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)
     return results.frame(rows)
 
 
-def picture_values(report: pd.DataFrame, progress: Callable = iter) -> pd.DataFrame:
+def picture_values(report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None) -> pd.DataFrame:
     """Per protected photo: PSNR, SSIM, and per region the colour distance to the reference before and after.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
     the true makeup transfer is added, before and after.
     """
-    makeup = {file: faces.detect_one(file) for file in report["reference"].unique()}
+    crop = crop or faces.detect_one
+    makeup = {file: crop(file, SIZE) for file in report["reference"].unique()}
     values = []
     for row in progress(list(report.itertuples())):
-        found = faces.detect(row.clean)
         numbers = quality(row.clean, row.protected)
-        if found:  # where no face is found in a clean crop its regions cannot be placed: those cells stay empty
-            for moment, file in (("before", row.clean), ("after", row.protected)):
-                distances = makeup_distance(file, found[0], makeup[row.reference])
-                numbers |= {f"{region} {moment}": distance for region, distance in distances.items()}
-                if getattr(row, "truth", ""):
-                    errors = truth_error(file, row.truth, found[0])
-                    errors["makeup"] = worn_error(file, row.truth, found[0])
-                    numbers |= {f"{region} error {moment}": error for region, error in errors.items()}
+        # Where no face is found in a clean crop its regions cannot be placed, and those cells stay empty.
+        with contextlib.suppress(faces.FaceError):
+            numbers |= _makeup_values(row, crop(row.clean, SIZE), makeup[row.reference])
         values.append(numbers)
     return pd.DataFrame(values)
+
+
+def _makeup_values(row: Any, at: faces.FaceCrop, makeup: faces.FaceCrop) -> dict[str, float]:
+    numbers = {}
+    for moment, file in (("before", row.clean), ("after", row.protected)):
+        distances = makeup_distance(file, at, makeup)
+        numbers |= {f"{region} {moment}": distance for region, distance in distances.items()}
+        if getattr(row, "truth", ""):
+            errors = truth_error(file, row.truth, at)
+            numbers |= {f"{region} error {moment}": error for region, error in errors.items()}
+    return numbers
 
 
 def mean_rows(values: pd.DataFrame, **facts: Facts) -> list[Row]:

@@ -47,7 +47,7 @@ class InputDiversity:
             gain, shift = (self.exposure * (_uniform(generator) - 0.5) for _ in range(2))
             images = images * (1 + gain) + shift
         if self.flip_probability and _uniform(generator) < self.flip_probability:
-            images, points = _mirrored(images, points)
+            images, points = mirrored(images, points)
         if self.jitter and points is not None:
             points = points + self.jitter * images.shape[-1] * _normal_like(points, generator)
         return images, points
@@ -69,8 +69,8 @@ class InputDiversity:
         return padded, torch.stack([y, x], dim=-1)
 
 
-def _mirrored(images: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Left and right exchanged; the five points are named as seen in the picture, so they change places."""
+def mirrored(images: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Left and right exchanged; the five points (N,5,2) are named as seen in the picture, so they change places."""
     if points is None:
         return images.flip(-1), None
     moved = torch.stack([points[..., 0], images.shape[-1] - 1 - points[..., 1]], dim=-1)

@@ -3,6 +3,7 @@
 from amtgan_lib.models.discriminator import Discriminator
 from amtgan_lib.models.generator import Generator
 from amtgan_lib.models.initialization import count_parameters, initialize
+from amtgan_lib.models.makeup import makeup_transfer
 from amtgan_lib.models.published import load_published
 from amtgan_lib.models.regularizer import Regularizer
 from amtgan_lib.models.stored import load_generator, save_generator
@@ -15,5 +16,6 @@ __all__ = [
     "initialize",
     "load_generator",
     "load_published",
+    "makeup_transfer",
     "save_generator",
 ]

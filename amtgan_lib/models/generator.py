@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from amtgan_lib.models.initialization import initialize
-from amtgan_lib.models.makeup import colour_transfer
+from amtgan_lib.models.makeup import colour_transfer, makeup_transfer
 from amtgan_lib.models.morphing import STRIDE, morph
 
 LANDMARKS = 68
 REGIONS = 3  # lip, skin, eyes
+HINT_SCALE = 0.02  # of the hints' first weights: their features are then about as large as those of the picture
 MDNET_BLOCKS = 3
+TRANSFERS = {"colours": colour_transfer, "makeup": makeup_transfer}
 
 
 class ConvBlock(nn.Module):
@@ -117,10 +119,12 @@ class Generator(nn.Module):
         width: channels of the first convolution; 64 is published.
         bottlenecks: residual blocks of MANet, half of them (rounded down) before the makeup; 6 is published.
         output: "redraw" draws every pixel anew through tanh (published); "residual" adds a bounded change to
-            the source in the reference's colours (``start``), a change that is nearly zero at initialisation.
+            the source in the reference's makeup (``start``), a change that is nearly zero at initialisation.
         bound: largest change of a pixel with output="residual", in units of the [-1,1] range.
+        transfer: what output="residual" starts from: "colours" of lips, skin and eyes as the reference's picture has
+            them (``colour_transfer``), or its "makeup" alone, relative to each face's own skin (``makeup_transfer``).
         makeup_channels: channels of each makeup matrix: 1 (published, one number a position) or 4*width.
-        hint_channels: channels of the optional hints, 0 for none. Their convolution starts at zero.
+        hint_channels: channels of the optional hints, 0 for none.
     """
 
     def __init__(
@@ -130,12 +134,15 @@ class Generator(nn.Module):
         *,
         output: Literal["redraw", "residual"] = "redraw",
         bound: float = 0.5,
+        transfer: Literal["colours", "makeup"] = "colours",
         makeup_channels: int = 1,
         hint_channels: int = 0,
     ):
         super().__init__()
         if output not in ("redraw", "residual"):
             raise ValueError(f"output is {output!r}; expected 'redraw' or 'residual'")
+        if transfer not in TRANSFERS:
+            raise ValueError(f"transfer is {transfer!r}; expected 'colours' or 'makeup'")
         if makeup_channels not in (1, 4 * width):
             raise ValueError(f"makeup_channels is {makeup_channels}; expected 1 or 4*width = {4 * width}")
         if not 0 < bound <= 2:
@@ -145,18 +152,19 @@ class Generator(nn.Module):
             "bottlenecks": bottlenecks,
             "output": output,
             "bound": bound,
+            "transfer": transfer,
             "makeup_channels": makeup_channels,
             "hint_channels": hint_channels,
         }
-        self.output, self.bound, self.hint_channels = output, bound, hint_channels
+        self.output, self.bound, self.transfer, self.hint_channels = output, bound, transfer, hint_channels
         self.mdnet = MDNet(width, makeup_channels)
         self.manet = MANet(width, bottlenecks, hint_channels)
         initialize(self)
 
     def quiet_start(self) -> None:
-        """Let additions of ours begin as no addition: hints at zero, the residual output near zero."""
+        """Let the residual output begin near zero, so that the face begins as it is; hints enter as the features do."""
         if self.manet.hints is not None:
-            nn.init.zeros_(self.manet.hints.weight)
+            nn.init.normal_(self.manet.hints.weight, std=HINT_SCALE)
         if self.output == "residual":
             # Not exactly zero: the layers before it would get no gradient in the first step.
             nn.init.normal_(self.manet.last.weight, std=1e-5)
@@ -197,12 +205,12 @@ class Generator(nn.Module):
         return self._finish(start, self.manet.decode(features, gamma, beta))
 
     def start(self, source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor:
-        """What the residual output adds its change to: the source in the reference's colours, (N,3,H,W) in [-1,1].
+        """What the residual output adds its change to: the source in the reference's makeup, (N,3,H,W) in [-1,1].
 
-        Closed-form (see ``colour_transfer``), without weights; arguments as in ``forward``.
+        Closed-form (see ``transfer``), without weights; arguments as in ``forward``.
         """
         with torch.autocast(source.device.type, enabled=False):
-            return (source + colour_transfer(source, reference, *sides)).clamp(-1, 1)
+            return (source + TRANSFERS[self.transfer](source, reference, *sides)).clamp(-1, 1)
 
     def makeup_matrices(
         self,

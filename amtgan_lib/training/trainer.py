@@ -1,0 +1,252 @@
+"""A training run: its networks, optimizers, constant parts and checkpoints.
+
+Everything that decides a run stands in :class:`TrainConfig`; a checkpoint carries the whole state, and the data and
+noise of step n depend on the seed and n alone, so a resumed run goes on as if it had not been interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from amtgan_lib import losses
+from amtgan_lib.datasets import FaceBatch, FaceSet
+from amtgan_lib.losses import Perceptual
+from amtgan_lib.models import Discriminator, Regularizer, save_generator
+from amtgan_lib.recipes import recipe
+from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.training.config import TrainConfig, build_generator
+from amtgan_lib.training.paper import PaperStep
+from amtgan_lib.training.residual import ResidualStep
+
+
+@dataclass
+class History:
+    """Named losses of every step: ``rows`` of {step, seconds, term: value}."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Networks, optimizers and the constant parts of a run.
+
+    target is the face whose identity is impersonated (a batch of one), or, where the recipe takes any target, the
+    faces of many people from whom each step draws its targets; recognizers are frozen.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        target: FaceBatch,
+        recognizers: list[Recognizer],
+        perceptual: Perceptual | None = None,
+    ):
+        self.config, self.recipe = config, recipe(config.recipe)
+        if self.recipe.perceptual_to_source and perceptual is None:
+            raise ValueError(f"the recipe {config.recipe!r} has a perceptual term: hand over a perceptual distance")
+        own = self.recipe.weights
+        self.weights = replace(own, adversarial=config.attack * own.adversarial, dodging=config.attack * own.dodging)
+        self.step, self.seconds, self.history = 0, 0.0, History()
+        self.device = torch.device(config.device)
+        self.recognizers = [recognizer.to(self.device) for recognizer in recognizers]
+        self.perceptual = None if perceptual is None else perceptual.to(self.device)
+        torch.manual_seed(config.seed)
+        self.networks = nn.ModuleDict(self._build()).to(self.device, memory_format=torch.channels_last)
+        self.optimizers = {name: self._optimizer(name) for name in self.networks}
+        self.targets = self._embedded(target)
+        self.run_step = (PaperStep if self.recipe.adversaries else ResidualStep)(self)
+
+    @torch.no_grad()
+    def _embedded(self, target: FaceBatch, chunk: int = 32) -> list[Tensor]:
+        """Per recogniser the embeddings (P, D) of the P faces of ``target``."""
+        if len(target) != 1 and not (self.recipe.any_target and len(target)):
+            expected = "at least one target" if self.recipe.any_target else "one target"
+            raise ValueError(f"the recipe {self.config.recipe!r} trains for {expected}, got {len(target)} faces")
+        parts = [self.embeddings(target[at : at + chunk].to(self.device)) for at in range(0, len(target), chunk)]
+        return [torch.cat(each) for each in zip(*parts)]
+
+    @property
+    def target(self) -> list[Tensor]:
+        """Per recogniser the embedding (D,) of the one target."""
+        return [vectors[0] for vectors in self.targets]
+
+    def _build(self) -> dict[str, nn.Module]:
+        config = self.config
+        networks = {"generator": build_generator(config)}
+        if self.recipe.adversaries:
+            blocks, width = config.regularizer_blocks, config.regularizer_width
+            networks["regularizer"] = Regularizer(blocks, width, width // 2)
+            networks["discriminator_makeup"] = Discriminator(config.discriminator_width)
+            networks["discriminator_plain"] = Discriminator(config.discriminator_width)
+        return networks
+
+    def _optimizer(self, name: str) -> torch.optim.Adam:
+        rate = self.config.learning_rate
+        return torch.optim.Adam(self.networks[name].parameters(), rate, betas=(0.5, 0.999), fused=True)
+
+    # ------------------------------------------------------------ one step
+
+    def train_step(self, source: FaceBatch, reference: FaceBatch) -> dict[str, float]:
+        """One step on a batch of sources and as many references; returns the named losses."""
+        started = time.perf_counter()
+        source, reference = source.to(self.device), reference.to(self.device)
+        self._set_rate()
+        terms = self.run_step(source, reference, torch.Generator().manual_seed(self._seed("noise")))
+        self.step += 1
+        # One read-back for all terms: each .item() would wait for the device.
+        values = torch.stack([value.detach().float() for value in terms.values()]).tolist()
+        self.seconds += time.perf_counter() - started
+        named = dict(zip(terms, values))
+        self.history.rows.append({"step": self.step, "seconds": self.seconds, **named})
+        return named
+
+    def _set_rate(self) -> None:
+        total, start = self.config.steps, self.config.decay_from * self.config.steps
+        factor = 1.0 if self.step < start else max(1 - (self.step - start) / max(total - start, 1), 0.02)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * factor
+
+    def _seed(self, purpose: str) -> int:
+        return (self.config.seed * 1_000_003 + self.step) * 2 + (purpose == "data")
+
+    # ------------------------------------------------------------ what both kinds of step are made of
+
+    def autocast(self):
+        """bfloat16 where the configuration says so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
+
+    def generate(self, a: FaceBatch, b: FaceBatch, image: Tensor | None = None, hints: Tensor | None = None) -> Tensor:
+        """G(a, b), the face of ``a`` in the makeup of ``b``; ``image`` replaces a's pixels."""
+        source = a.image if image is None else image
+        sides = (a.masks, b.masks, a.landmarks, b.landmarks)
+        return self.networks["generator"](source, b.image, *sides, hints).float()
+
+    def update(self, name: str, loss: Tensor) -> None:
+        """One step of a network's optimizer."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        parameters = list(self.networks[name].parameters())
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True)):
+            parameter.grad = gradient
+        optimizer.step()
+
+    def points(self, face: FaceBatch) -> Tensor | None:
+        """What recognisers align the face by; None where the recipe shows them the whole picture."""
+        return None if self.recipe.unaligned_recognizers else face.points
+
+    def embeddings(self, face: FaceBatch) -> list[Tensor]:
+        """Per recogniser (N, D)."""
+        return [recognizer.embed(face.image, self.points(face)) for recognizer in self.recognizers]
+
+    def makeup(self, image: Tensor, own: FaceBatch, other: FaceBatch) -> Tensor:
+        """The histogram loss of ``image``, a picture of the face ``own``, against the makeup of ``other``."""
+        weights = self.recipe.weights.regions
+        if self.recipe.makeup_loss_as_shipped:
+            region_loss = losses.histogram_loss_as_shipped
+        else:
+            region_loss = partial(losses.histogram_loss, match=own.image if self.recipe.match_source else None)
+        return losses.makeup_loss(image, other.image, own.masks, other.masks, weights, region_loss)
+
+    # ------------------------------------------------------------ state
+
+    def picks(self, sources: int, references: int) -> tuple[list[int], list[int]]:
+        """The items of this step: unpaired, decided by the seed and the step alone."""
+        draw = torch.Generator().manual_seed(self._seed("data"))
+        chosen = (torch.randint(count, (self.config.batch,), generator=draw) for count in (sources, references))
+        first, second = (index.tolist() for index in chosen)
+        return first, second
+
+    def save(self, path: Path) -> None:
+        """The whole state under ``path``, moved into place when complete."""
+        state = {
+            "config": json.dumps(asdict(self.config)),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history.rows,
+            "networks": self.networks.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.partial")
+        try:
+            torch.save(state, unfinished)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of the same configuration (the number of steps and the device may differ)."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        saved, ours = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
+        different = [key for key in ours if key not in ("steps", "device") and saved.get(key) != ours[key]]
+        if different:
+            listed = ", ".join(f"{key} {saved.get(key)!r} there, {ours[key]!r} here" for key in different)
+            raise ValueError(f"{path} belongs to another run: {listed}")
+        self.step, self.seconds, self.history.rows = state["step"], state["seconds"], state["history"]
+        self.networks.load_state_dict(state["networks"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+
+def train(
+    trainer: Trainer,
+    sources: FaceSet,
+    references: FaceSet,
+    *,
+    checkpoint: Path | None = None,
+    every: int = 100,
+    resume_from: Path | None = None,
+    progress: Callable[[Iterator[int]], Iterator[int]] | None = None,
+) -> Trainer:
+    """Train until ``config.steps``; saves to ``checkpoint`` every so many steps, at the end and when interrupted.
+
+    Nothing is resumed unless ``resume_from`` names it. A step that an interrupt cut short is done again on resuming.
+    """
+    if resume_from is not None:
+        trainer.resume(resume_from)
+    bar = _progress_bar(trainer) if progress is None else progress(iter(range(trainer.step, trainer.config.steps)))
+    try:
+        for _ in bar:
+            first, second = trainer.picks(len(sources), len(references))
+            terms = trainer.train_step(sources.batch(first), references.batch(second))
+            if not all(map(_finite, terms.values())):
+                raise FloatingPointError(f"step {trainer.step}: a loss is not finite: {terms}")
+            if hasattr(bar, "set_postfix"):
+                bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()})
+            if checkpoint is not None and trainer.step % every == 0:
+                trainer.save(checkpoint)
+    except Exception:
+        checkpoint = None  # the weights may be what is wrong: the last checkpoint stays as it is
+        raise
+    finally:
+        if checkpoint is not None:
+            trainer.save(checkpoint)
+    return trainer
+
+
+def _finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")
+
+
+def _progress_bar(trainer: Trainer):
+    from tqdm.auto import tqdm
+
+    steps = range(trainer.step, trainer.config.steps)
+    return tqdm(steps, initial=trainer.step, total=trainer.config.steps, desc=trainer.config.recipe, mininterval=1)
+
+
+def export(trainer: Trainer, path: Path, **facts: str | int | float) -> Path:
+    """The generator alone, as safetensors with its configuration: what protection needs (``load_generator``)."""
+    config = trainer.config
+    known = {"recipe": config.recipe, "size": config.size, "steps": trainer.step, "config": asdict(config)}
+    known["recognizers"] = list(config.recognizers)
+    return save_generator(trainer.networks["generator"], path, {**known, **facts})
