@@ -27,13 +27,8 @@ TRANSFER = "makeup_only"
 TOWARDS_NOBODY = f"any_target_{targets.NOBODY}"
 BARE = "_bare"
 GUIDED = tuple(name + end for name in ("any_target", TOWARDS_NOBODY) for end in ("", BARE))
-NAMES = (
-    *(name for name in RECIPES if name not in GUIDED),
-    *GUIDED,
-    TRANSFER,
-    *attacks.ATTACKS,
-    *(name + SINGLE for name in attacks.ATTACKS),
-)
+GRADIENT = tuple(name + end for name in attacks.ATTACKS for end in ("", SINGLE))
+NAMES = (*(name for name in RECIPES if name not in GUIDED), *GUIDED, TRANSFER, *GRADIENT)
 
 
 def check(name: str) -> str:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from amtgan_lib import attacks, faces, methods, recognizers
+from amtgan_lib import attacks, faces, methods, recognizers, targets
 from amtgan_lib.attacks import ATTACKS
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.models import Generator, save_generator
@@ -98,7 +98,7 @@ def test_an_unknown_method_is_refused_before_anything_is_loaded(name, loaded, tm
 # --- attacks ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in methods.NAMES if name not in RECIPES])
+@pytest.mark.parametrize("name", methods.GRADIENT)
 def test_an_attack_changes_a_crop_within_its_bound_towards_the_target(name, loaded, tmp_path):
     protector = of(name, tmp_path)
     changed = protector.change(CLEAN, REFERENCE)
@@ -162,6 +162,54 @@ def test_a_recipe_is_its_runs_generator(loaded, tmp_path):
     other = protector.change(CLEAN, replace(REFERENCE, image=-REFERENCE.image))
     assert not torch.equal(other, changed)  # here the makeup plays a part
     assert not loaded  # no recogniser is needed
+
+
+def test_makeup_only_moves_lips_and_lids_and_knows_no_recogniser(loaded, tmp_path):
+    protector = of("makeup_only", tmp_path)
+    changed = protector.change(CLEAN, REFERENCE)
+    moved = (changed - CLEAN.image).abs().amax(0) * CLEAN.masks[0]
+    assert moved.max() > 0.05
+    torch.testing.assert_close(protector.change(CLEAN, CLEAN), CLEAN.image)
+    assert not loaded and protector.facts["recognizers"] == []
+
+
+@pytest.fixture
+def any_target(tmp_path, monkeypatch):
+    """A run with an any-target generator; nobody is a point of its own."""
+    torch.manual_seed(0)
+    network = Generator(8, 2, output="residual", bound=0.3, transfer="makeup", hint_channels=6)
+    torch.nn.init.normal_(network.manet.last.weight, std=0.05)
+    facts = {"recipe": "any_target", "size": SIZE, "recognizers": ["first"], "target": "any"}
+    save_generator(network, tmp_path / "train" / "any_target" / "generator.safetensors", facts)
+
+    def nobody(networks) -> targets.Target:
+        return targets.Target("nobody", {each.name: torch.linspace(-1, 1, 12) for each in networks})
+
+    monkeypatch.setattr(targets, "nobody", nobody)
+    return tmp_path
+
+
+def test_an_any_target_generator_is_told_whom_to_approach(any_target, loaded):
+    person, nobody = of("any_target", any_target), of("any_target_nobody", any_target)
+    assert (person.facts["target"], nobody.facts["target"]) == ("drawn_target/1", "nobody")
+    assert person.facts["recognizers"] == nobody.facts["recognizers"] == sorted(TRAINED_AGAINST)
+    assert not torch.equal(person.change(CLEAN, REFERENCE), nobody.change(CLEAN, REFERENCE))
+
+
+def test_bare_leaves_the_makeup_off(any_target, loaded):
+    dressed, bare = of("any_target", any_target), of("any_target_bare", any_target)
+    assert torch.equal(bare.change(CLEAN, REFERENCE), dressed.change(CLEAN, CLEAN))
+    assert not torch.equal(bare.change(CLEAN, REFERENCE), dressed.change(CLEAN, REFERENCE))
+
+
+def test_more_passes_change_more(any_target, loaded):
+    target = FaceBatch.of([TARGET])
+    once, twice = (
+        methods.protector("any_target_bare", any_target, "t", target, TRAINED_AGAINST, passes=passes)
+        for passes in (1, 2)
+    )
+    first, second = (each.change(CLEAN, REFERENCE) for each in (once, twice))
+    assert (second - CLEAN.image).abs().mean() > 1.2 * (first - CLEAN.image).abs().mean()
 
 
 @pytest.mark.parametrize("name", RECIPES)
