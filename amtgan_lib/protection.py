@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces as face_finder
-from amtgan_lib import images
+from amtgan_lib import images, paths, recognizers, targets
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.hints import HINT_CHANNELS, gradient_hints
 from amtgan_lib.images import Photo, PhotoError, open_photo
@@ -23,6 +23,9 @@ from amtgan_lib.models import Generator, load_generator
 from amtgan_lib.recipes import Recipe, recipe
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.targets import Target
+
+DEFAULT = "generator_any_target.safetensors"
+PASSES = 4  # of the default generator: success and visible change against passes are in notebook 12
 
 
 class ProtectionError(PhotoError):
@@ -92,7 +95,7 @@ class Protector:
     def protect(
         self,
         photo: str | Path | Image.Image | np.ndarray | Photo,
-        reference: str | Path | Image.Image | FaceCrop,
+        reference: str | Path | Image.Image | FaceCrop | None = None,
         *,
         strength: float = 1.0,
         faces: Literal["all", "largest"] = "all",
@@ -100,18 +103,20 @@ class Protector:
     ) -> Protected:
         """Protect a photo's faces: those ``found`` in it before, or all that are found now.
 
-        Raises ProtectionError (or PhotoError) when there is none, or one fails.
+        Without a ``reference`` each face stays in its own makeup. Raises ProtectionError (or PhotoError) where no face
+        is found, or one fails.
         """
         if faces not in ("all", "largest"):
             raise ProtectionError(f"faces is {faces!r}; expected 'all' or 'largest'")
         if not 0 <= strength <= 1:
             raise ProtectionError(f"strength is {strength}; expected a number from 0 (no change) to 1")
-        photo, makeup = open_photo(photo), self.reference(reference)
+        photo = open_photo(photo)
+        makeup = None if reference is None else self.reference(reference)
         crops = face_finder.detect(photo, self.size) if found is None else found
         if not crops:
             raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
         chosen = crops if faces == "all" else crops[:1]
-        changed = [self.change(crop, makeup, strength) for crop in chosen]
+        changed = [self.change(crop, makeup or crop, strength) for crop in chosen]
         if self.recipe.crop_output:
             return self._as_crop(photo, chosen[0], changed[0])
         return self._pasted(photo, chosen, changed)
@@ -212,27 +217,56 @@ def load(generator: str | Path, guide: Guide | None = None) -> Protector:
         raise ProtectionError(str(error)) from None
 
 
+def guide_to(
+    target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
+    *,
+    impersonate: bool = False,
+    passes: int = PASSES,
+    names: Sequence[str] = recognizers.OPEN,
+) -> Guide:
+    """What the any-target generator is told: by default to move to nobody, by the hints of the open recognisers.
+
+    target: None for nobody, a :class:`~amtgan_lib.targets.Target`, or one or more photos of a person, who is then
+    impersonated. That needs ``impersonate=True``: whoever is matched with your photo may have to answer for it.
+    Recognisers that are not at hand are fetched once. Raises ProtectionError where somebody is named without it.
+    """
+    if target is not None and not impersonate:
+        raise ProtectionError(
+            "a target makes recognisers take this face for another person, who may have to answer for it: "
+            "say impersonate=True if that person agreed, or leave the target out to be taken for nobody"
+        )
+    networks = [recognizers.load(name) for name in names]
+    if target is None:
+        return Guide(networks, targets.nobody(networks), passes=passes)
+    if not isinstance(target, Target):
+        photos = list(target) if isinstance(target, (list, tuple)) else [target]
+        target = targets.of_photos(photos, networks, f"the person of {open_photo(photos[0]).name}")
+    return Guide(networks, target, passes=passes)
+
+
 def protect(
     photo: str | Path | Image.Image | np.ndarray,
     reference: str | Path | Image.Image | None = None,
     *,
+    target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
+    impersonate: bool = False,
     generator: str | Path | Protector | None = None,
     strength: float = 1.0,
     faces: Literal["all", "largest"] = "all",
 ) -> Protected:
-    """Protect the faces of ``photo`` with the makeup of ``reference``.
+    """Protect the faces of ``photo``, in the makeup of ``reference`` or (None) in their own.
 
-    ``generator`` is a file that notebook 03 wrote (``results/runs/<id>/train/<recipe>/generator.safetensors``) or a
-    loaded :class:`Protector`; both it and the reference must be named. One that was trained on drawn faces warns: it is
-    no protection from recognisers of real people.
+    By default the any-target generator that comes with the package moves each face to nobody (see :func:`guide_to`,
+    also for ``target`` and ``impersonate``). ``generator`` names another: a file that notebook 03 wrote
+    (``results/runs/<id>/train/<recipe>/generator.safetensors``), trained for one target, or a loaded
+    :class:`Protector`. One that was trained on drawn faces warns: it is no protection from recognisers of real people.
     """
-    if generator is None or reference is None:
-        missing = "generator" if generator is None else "reference"
-        raise ProtectionError(
-            f"name a {missing}: protect(photo, reference='makeup.jpg', generator='generator.safetensors'); "
-            "`python -m amtgan_lib pipeline --preset open-small` trains a generator on photographs"
-        )
-    protector = generator if isinstance(generator, Protector) else load(generator)
+    if generator is None:
+        protector = load(paths.WEIGHTS / DEFAULT, guide_to(target, impersonate=impersonate))
+    elif target is not None:
+        raise ProtectionError("a generator of your own brings its target along: name either a generator or a target")
+    else:
+        protector = generator if isinstance(generator, Protector) else load(generator)
     if protector.facts.get("world") == "drawn":
         warnings.warn(
             "this generator was trained on drawn faces: it protects nobody from recognisers of real people",

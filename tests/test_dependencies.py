@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images"},
     "attacks": {"losses", "datasets", "recognizers", "images"},
     "targets": {"faces", "portraits", "recognizers"},
-    "protection": {"models", "faces", "images", "recipes", "hints", "recognizers", "targets"},
+    "protection": {"models", "faces", "images", "paths", "recipes", "hints", "recognizers", "targets"},
     "methods": {"attacks", "protection", "recognizers", "datasets", "faces", "recipes", "models", "targets"},
     "results": {"paths"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},

@@ -52,11 +52,11 @@ notebooks: [00_quickstart, 01_prepare_data, 02_recognizers, 03_train, 04_protect
 parameters: {prepared: test-drawn}
 notebook_parameters:
   03_train: {steps: {published: 3, residual: 300}}
-  05_black_box_success: {methods: [mi_fgsm, published, residual]}
-  06_image_quality: {methods: [mi_fgsm, published, residual]}
+  05_black_box_success: {methods: [mi_fgsm, makeup_only, published, residual]}
+  06_image_quality: {methods: [mi_fgsm, makeup_only, published, residual]}
 repeat:
   03_train: {recipe: [residual, published]}
-  04_protect: {method: [mi_fgsm, published, residual]}
+  04_protect: {method: [mi_fgsm, makeup_only, published, residual]}
 """
 
 
@@ -73,11 +73,15 @@ def test_the_default_run_fools_a_recogniser_that_took_no_part_and_carries_the_ma
     assert residual["dodging_low"] > clean["dodging_high"] and residual["dodging_low"] > attack["dodging"]
     assert residual["impersonation_low"] > clean["impersonation_high"]
     assert residual["rank-1"] < clean["rank-1"]
-    # Where makeup is worn the result is nearer to the true transfer, and its colours come nearer to the reference's.
-    for region in ("lip", "makeup"):
-        assert quality["residual"][f"{region} error after"] < 0.95 * quality["residual"][f"{region} error before"]
-    for region in ("lip", "skin", "eyes"):
-        assert quality["residual"][f"{region} after"] < 0.8 * quality["residual"][f"{region} before"]
+    # The transferred makeup is nearer to the true transfer than the unmade face is: by itself over the whole face, and
+    # together with what was changed for the recognisers where makeup is worn.
+    for region, share in (("lip", 0.7), ("makeup", 0.9), ("eyes", 1), ("face", 0.97)):
+        error = quality["makeup_only"]
+        assert error[f"{region} error after"] < share * error[f"{region} error before"]
+    for region, share in (("lip", 0.7), ("makeup", 1)):
+        error = quality["residual"]
+        assert error[f"{region} error after"] < share * error[f"{region} error before"]
+    assert success["makeup_only"]["dodging_high"] < residual["dodging_low"]  # it is not the makeup that hides
     assert quality["residual"]["ssim"] > 0.80 > quality["published"]["ssim"]
     assert quality["mi_fgsm"]["lip after"] > 0.9 * quality["mi_fgsm"]["lip before"]  # an attack wears no makeup
     quickstart = values["00_quickstart"]["similarity"]
@@ -90,7 +94,7 @@ notebooks: [01_prepare_data, 02_recognizers, 03_train, 04_protect, 05_black_box_
 parameters: {world: open, zoo: open, held_out: mobilefacenet, prepared: test-open, methods: [corrected, residual]}
 notebook_parameters:
   01_prepare_data: {people: 12, size: 256}
-  03_train: {size: 128, width: 8, regularizer_width: 8, steps: {corrected: 2, residual: 2}}
+  03_train: {transfer: colours, size: 128, width: 8, regularizer_width: 8, steps: {corrected: 2, residual: 2}}
   04_protect: {photos: 4, size: 128}
 repeat:
   03_train: {recipe: [corrected, residual]}

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageDraw
 
 import amtgan_lib
-from amtgan_lib import faces, images, protect, protection, recipes
+from amtgan_lib import faces, images, protect, protection, recipes, recognizers, targets
 from amtgan_lib.images import PhotoError, open_photo, to_tensor
 from amtgan_lib.models import Generator, save_generator
-from amtgan_lib.protection import ProtectionError, protect_pairs
+from amtgan_lib.protection import Guide, ProtectionError, protect_pairs
+from amtgan_lib.targets import Target
 
 SIZE = 64
 WIDTH, HEIGHT = 160, 120
@@ -303,12 +305,79 @@ def test_what_is_no_generator_file_is_refused_in_one_sentence(found, photo, make
         assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("given", "missing"), [({"reference": "m.jpg"}, "generator"), ({"generator": "g"}, "reference")]
-)
-def test_a_missing_generator_or_reference_is_asked_for(photo, given, missing):
-    with pytest.raises(ProtectionError, match=f"name a {missing}: protect"):
-        protect(photo, **given)
+def test_a_generator_that_takes_targets_needs_a_guide_and_no_other_takes_one(network, tmp_path):
+    file = save_generator(network, tmp_path / "g.safetensors", {"recipe": "any_target", "size": SIZE})
+    with pytest.raises(ProtectionError, match="it needs a guide, which names the target and the recognisers"):
+        protection.load(file)
+    with pytest.raises(ProtectionError, match="it takes no other target"):
+        protection.load(generator_file(network, tmp_path / "other.safetensors"), guide_by([Eye()]))
+
+
+# ---------------------------------------------------------------- any target
+
+
+class Eye:
+    """A recogniser that sees the mean colours of the four quarters of a picture."""
+
+    name = "eye"
+
+    def embed(self, images, points=None):
+        return F.normalize(F.adaptive_avg_pool2d(images, 2).flatten(1) + 0.1)
+
+
+def guide_by(networks, **options) -> Guide:
+    return Guide(networks, Target("nobody", {each.name: torch.linspace(-1, 1, 12) for each in networks}), **options)
+
+
+@pytest.fixture
+def any_target(tmp_path):
+    torch.manual_seed(1)
+    network = Generator(4, 2, output="residual", transfer="makeup", hint_channels=6)
+    torch.nn.init.normal_(network.manet.last.weight, std=0.1)
+    return save_generator(network, tmp_path / "any.safetensors", {"recipe": "any_target", "size": SIZE})
+
+
+def test_a_guided_face_follows_its_hints_and_needs_no_makeup(found, any_target, photo, makeup):
+    hinted, blind = (protection.load(any_target, guide_by([Eye()], hinted=hinted)) for hinted in (True, False))
+    results = [each.protect(photo).image for each in (hinted, blind)]
+    assert difference(results[0], photo).any() and difference(results[0], results[1]).any()
+    assert difference(hinted.protect(photo, makeup).image, results[0]).any()
+    assert hinted.facts["recognizers"] == ["eye"] and hinted.facts["target"] == "nobody"
+
+
+def test_a_weight_of_zero_takes_a_recogniser_out_of_the_ensemble(found, any_target, photo):
+    other = Eye()
+    other.name, other.embed = "other", lambda images, points=None: F.normalize(images.flatten(1)[:, :12] + 0.1)
+    one = protection.load(any_target, guide_by([Eye()])).protect(photo).image
+    both = protection.load(any_target, guide_by([Eye(), other])).protect(photo).image
+    weighted = protection.load(any_target, guide_by([Eye(), other], weights=[1, 0])).protect(photo).image
+    assert not difference(one, weighted).any() and difference(one, both).any()
+
+
+def test_no_pass_at_all_is_refused():
+    with pytest.raises(ProtectionError, match="passes is 0; expected at least 1"):
+        guide_by([Eye()], passes=0)
+
+
+def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(photo):
+    for target in ("friend.jpg", ["a.jpg", "b.jpg"], Target("t", {"eye": torch.ones(3)})):
+        with pytest.raises(ProtectionError, match="say impersonate=True if that person agreed"):
+            protect(photo, target=target)
+    with pytest.raises(ProtectionError, match="name either a generator or a target"):
+        protect(photo, target="friend.jpg", impersonate=True, generator="g.safetensors")
+
+
+def test_a_named_target_is_embedded_by_every_recogniser(monkeypatch, photo):
+    def of_photos(photos, networks, name):
+        return Target(name, {each.name: torch.full((12,), float(len(photos))) for each in networks})
+
+    monkeypatch.setattr(recognizers, "load", lambda name: Eye())
+    monkeypatch.setattr(targets, "of_photos", of_photos)
+    for photos in (photo, [photo, photo]):
+        guide = protection.guide_to(photos, impersonate=True, names=["eye"])
+        assert guide.target.name.startswith("the person of") and guide.passes == protection.PASSES
+    own = Target("mine", {"eye": torch.ones(12)})
+    assert protection.guide_to(own, impersonate=True, names=["eye"]).target is own
 
 
 # ---------------------------------------------------------------- the short way
