@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
-# Okabe & Ito's palette: one colour a method, the same in every figure.
+# Okabe & Ito's palette, then Tol's muted one: one colour a method, the same in every figure.
 COLOURS = {
     "clean": "#999999",
     "published": "#E69F00",
@@ -22,6 +22,11 @@ COLOURS = {
     "pgd": "#000000",
     "mi_fgsm": "#F0E442",
     "ti_dim": "#CC79A7",
+    "makeup_only": "#AA4499",
+    "any_target": "#332288",
+    "any_target_bare": "#88CCEE",
+    "any_target_nobody": "#882255",
+    "any_target_nobody_bare": "#CC6677",
     "genuine": "#0072B2",
     "impostor": "#D55E00",
 }

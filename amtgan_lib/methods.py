@@ -6,21 +6,24 @@ table, without it all that the generators were trained against (AMT-GAN#12 and #
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from amtgan_lib import attacks, protection, recognizers, targets
+from amtgan_lib import attacks, losses, protection, recognizers, targets
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.models import makeup_transfer
 from amtgan_lib.protection import Guide, Protector
 from amtgan_lib.recipes import RECIPES, Recipe
 from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.targets import Target
 
 SINGLE = "_single"
 TRANSFER = "makeup_only"
@@ -52,9 +55,9 @@ def protector(
     run: its folder, with ``train/<recipe>/generator.safetensors`` for a recipe; target, target_face: the person and the
     face for the loss (one); trained_against: names of the recognisers that an attack or a hint may look at; seed: of an
     attack's noise; passes: of an any-target generator, which with ``_bare`` leaves a face in its own makeup, and with
-    ``_nobody`` moves it to no person. ``makeup_only`` is the transfer that the residual recipes start
-    from, without any change for recognisers. The facts of what is returned name the ``target`` and the
-    ``recognizers`` that the method really knew.
+    ``_nobody`` moves it to no person. ``makeup_only`` is the transfer that the residual recipes start from, without any
+    change for recognisers. The facts of what is returned name the ``target`` and the ``recognizers`` that the method
+    really knew.
     """
     size = target_face.image.shape[-1]
     if check(name) == TRANSFER:
@@ -63,7 +66,9 @@ def protector(
         return _guided(name, run, target, target_face, [recognizers.load(each) for each in trained_against], passes)
     if name in RECIPES:
         return protection.load(run / "train" / name / "generator.safetensors")
-    return _attack(name, target, target_face, trained_against, seed)
+    networks = [recognizers.load(each) for each in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
+    point = targets.of_faces(target_face.image, target_face.points, networks, target)
+    return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), recipe=Recipe(name))
 
 
 def _guided(
@@ -75,9 +80,7 @@ def _guided(
         point = targets.of_faces(target_face.image, target_face.points, networks, target)
     guide = Guide(networks, point, passes=passes)
     dressed = protection.load(run / "train" / "any_target" / "generator.safetensors", guide)
-    if not name.endswith(BARE):
-        return dressed
-    return replace(dressed, method=lambda crop, reference: dressed.method(crop, crop))
+    return bare(dressed) if name.endswith(BARE) else dressed
 
 
 def _transfer(crop: FaceCrop, reference: FaceCrop) -> Tensor:
@@ -86,18 +89,76 @@ def _transfer(crop: FaceCrop, reference: FaceCrop) -> Tensor:
     return (crop.image + change[0]).clamp(-1, 1)
 
 
-def _attack(name: str, target: str, target_face: FaceBatch, trained_against: Sequence[str], seed: int) -> Protector:
-    seen = trained_against[:1] if name.endswith(SINGLE) else trained_against
-    networks = [recognizers.load(each) for each in seen]
-    with torch.no_grad():
-        embeddings = [network.embed(target_face.image, target_face.points)[0] for network in networks]
-    attack = replace(attacks.attack(name.removesuffix(SINGLE)), seed=seed)
+def gradient_attack(
+    name: str,
+    point: Target,
+    networks: Sequence[Recognizer],
+    size: int,
+    seed: int = 0,
+    steps: int | None = None,
+) -> Protector:
+    """The attack ``name`` of ``attacks`` towards a target, on crops of ``size``; ``steps`` None: its own number."""
+    how = attacks.attack(name)
+    attack = replace(how, seed=seed, steps=how.steps if steps is None else steps)
+    embeddings = point.of(networks)
 
     def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         """The attack on one crop; the makeup reference is not looked at."""
         return attacks.perturb(attack, FaceBatch.of([crop]), embeddings, networks)[0]
 
-    return Protector(change, Recipe(name), target_face.image.shape[-1], {"target": target, "recognizers": list(seen)})
+    facts = {"target": point.name, "recognizers": [each.name for each in networks]}
+    return Protector(change, Recipe(name), size, facts)
+
+
+def bare(dressed: Protector) -> Protector:
+    """The same method, but every face keeps its own makeup, whatever the reference."""
+    return replace(dressed, method=lambda crop, reference: dressed.method(crop, crop))
+
+
+def mean_ssim(method: Protector, crops: Sequence[FaceCrop]) -> float:
+    """Mean SSIM of the method's pictures with the clean crops, each face in its own makeup: how little is seen."""
+    clean = torch.stack([crop.image for crop in crops])
+    return float(losses.ssim(torch.stack([method.change(crop, crop) for crop in crops]), clean).mean())
+
+
+def weakened(strong: Protector, crops: Sequence[FaceCrop], ssim: float) -> Protector:
+    """The same method with its change scaled down until its mean SSIM on ``crops`` is ``ssim`` (to 0.001 of the scale).
+
+    One that is above it at full strength stays as it is.
+    """
+    clean = torch.stack([crop.image for crop in crops])
+    change = torch.stack([strong.method(crop, crop) for crop in crops]) - clean
+    low, high = 0.0, 2.0  # the first middle is full strength
+    for _ in range(11):
+        middle = (low + high) / 2
+        seen = float(losses.ssim((clean + middle * change).clamp(-1, 1), clean).mean())
+        if seen >= ssim and middle == 1:
+            return strong
+        low, high = (middle, high) if seen >= ssim else (low, middle)
+
+    def scaled(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        return crop.image + low * (strong.method(crop, reference) - crop.image)
+
+    return replace(strong, method=scaled, facts={**strong.facts, "strength": round(low, 3)})
+
+
+def protect_each(
+    protectors: Mapping[str, Protector],
+    pairs: pd.DataFrame,
+    folder: Path,
+    progress: Callable[[Iterable], Iterable] = iter,
+    crop: Callable[[Any, int], FaceCrop] | None = None,
+) -> tuple[dict[str, pd.DataFrame], dict[str, float]]:
+    """``protect_pairs`` by several methods, each into a folder of its name: their reports, and their seconds a photo.
+
+    The seconds are those of the whole call: face detection, protection, pasting back and writing the file.
+    """
+    reports, seconds = {}, {}
+    for name, method in protectors.items():
+        started = time.perf_counter()
+        reports[name] = signed(protection.protect_pairs(method, pairs, folder / name, progress, crop), method)
+        seconds[name] = (time.perf_counter() - started) / len(pairs)
+    return reports, seconds
 
 
 def signed(reports: pd.DataFrame, method: Protector) -> pd.DataFrame:

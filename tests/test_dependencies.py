@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": {"losses", "datasets", "recognizers", "images"},
     "targets": {"faces", "portraits", "recognizers"},
     "protection": {"models", "faces", "images", "paths", "recipes", "hints", "recognizers", "targets"},
-    "methods": {"attacks", "protection", "recognizers", "datasets", "faces", "recipes", "models", "targets"},
+    "methods": {"attacks", "protection", "recognizers", "datasets", "faces", "recipes", "models", "targets", "losses"},
     "results": {"paths"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},

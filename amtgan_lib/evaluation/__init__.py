@@ -10,6 +10,7 @@ from amtgan_lib.evaluation.pictures import (
     makeup_distance,
     quality,
     read_probes,
+    republished,
     truth_error,
     whole_pictures,
 )
@@ -36,11 +37,13 @@ from amtgan_lib.evaluation.tables import (
     pair_scores,
     picture_table,
     probes_by_method,
+    quality_table,
     read_thresholds,
     recognition_table,
     similarities,
     success_rows,
     two_photos,
+    vectors,
 )
 
 __all__ = [
@@ -63,9 +66,11 @@ __all__ = [
     "picture_table",
     "probes_by_method",
     "quality",
+    "quality_table",
     "read_probes",
     "read_thresholds",
     "recognition_table",
+    "republished",
     "retrieved",
     "similarities",
     "success_rates",
@@ -73,6 +78,7 @@ __all__ = [
     "success_scores",
     "truth_error",
     "two_photos",
+    "vectors",
     "verification_scores",
     "whole_pictures",
     "wilson",

@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, losses
-from amtgan_lib.images import LEVELS, open_photo, to_tensor
+from amtgan_lib.images import LEVELS, open_photo, save, to_tensor
 from amtgan_lib.recognizers import Recognizer
 
 REGIONS = ("lip", "skin", "eyes")
+REPUBLISHED = ("jpeg75", "half")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,23 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
     face = at.masks.amax(0)
     shares = {**dict(zip(REGIONS, at.masks)), "face": face, "makeup": face * (true - at.image).abs().mean(0)}
     return {name: float((difference * share).sum() / share.sum()) for name, share in shares.items()}
+
+
+def republished(files: Iterable[str | Path], folder: str | Path, how: str) -> list[Path]:
+    """The pictures as a site may publish them anew: "jpeg75" (quality 75), or "half" (0.5 x in both directions).
+
+    Returns the new files, of the same names; ValueError for another word.
+    """
+    if how not in REPUBLISHED:
+        raise ValueError(f"how is {how!r}; expected one of {', '.join(REPUBLISHED)}")
+    written = []
+    for file in map(Path, files):
+        picture = Image.fromarray(open_photo(file).rgb)
+        if how == "half":
+            picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
+        suffix, options = (".jpg", {"quality": 75}) if how == "jpeg75" else (".png", {})
+        written.append(save(Path(folder) / f"{file.stem}{suffix}", picture, **options))
+    return written
 
 
 def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:

@@ -55,7 +55,8 @@ def two_photos(face_set: FaceSet) -> tuple[FaceSet, FaceSet]:
     return first, second
 
 
-def _vectors(face_set: FaceSet, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:
+def vectors(face_set: FaceSet, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:
+    """Unit vectors (P, D) of a set's faces; unaligned, of the whole photos (a quirk)."""
     if not aligned:
         return embed(whole_pictures(map(datasets.file_of, face_set.manifest["asset"])), recognizer, aligned=False)
     batch = face_set.batch()
@@ -68,7 +69,7 @@ def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **fa
     for name, aligned in (*((name, True) for name in world.tests), (world.people, False)):
         pair = two_photos(face_set.where(set=name))
         for recognizer in recognizers:
-            scores = verification_scores(*(_vectors(side, recognizer, aligned) for side in pair))
+            scores = verification_scores(*(vectors(side, recognizer, aligned) for side in pair))
             dataset = name if aligned else f"{name} unaligned"
             own = {"dataset": dataset, "recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256}
             rows += recognition_rows(scores, **own, **_provenance(), **facts)
@@ -97,7 +98,7 @@ def calibration_table(face_set: FaceSet, recognizers: Sequence[Recognizer], repe
     pair, rows = two_photos(face_set), []
     people = pair[0].manifest["person"].tolist()
     for recognizer in recognizers:
-        scores = verification_scores(*(_vectors(side, recognizer) for side in pair))
+        scores = verification_scores(*(vectors(side, recognizer) for side in pair))
         impostors = impostor_scores(scores, people, people)
         resolved = [far for far in FARS if far * len(impostors) >= 1]
         for far, threshold in calibrate(impostors, resolved).items():
@@ -112,7 +113,7 @@ def pair_scores(face_set: FaceSet, recognizers: Sequence[Recognizer]) -> pd.Data
     """Cosines of same and different people (columns recogniser, kind, cosine) for a picture of the distributions."""
     pair, tables = two_photos(face_set), []
     for recognizer in recognizers:
-        scores = verification_scores(*(_vectors(side, recognizer) for side in pair))
+        scores = verification_scores(*(vectors(side, recognizer) for side in pair))
         kinds = {"genuine": np.diag(scores), "impostor": scores[~np.eye(len(scores), dtype=bool)]}
         tables += [pd.DataFrame({"recogniser": recognizer.name, "kind": k, "cosine": v}) for k, v in kinds.items()]
     return pd.concat(tables, ignore_index=True)
@@ -150,7 +151,7 @@ class Judgement:
         known = others.manifest["person"].tolist()
         target = datasets.target_photo(self.face_set, self.target)
         owner = np.array([known.index(person) for person in self.people])
-        return Gallery(_vectors(others, recognizer), owner, _vectors(target, recognizer)[0])
+        return Gallery(vectors(others, recognizer), owner, vectors(target, recognizer)[0])
 
     def table(
         self, probes: Mapping[str, Probes], recognizers: Sequence[Recognizer], **facts: Facts
@@ -217,6 +218,16 @@ def similarities(
         verdicts = {f"{name} recognised": not cosine <= threshold for name, cosine in cosines.items()}
         rows.append({"recogniser": recognizer.name, **cosines, "threshold": threshold, **verdicts})
     return pd.DataFrame(rows)
+
+
+def quality_table(reports: Mapping[str, pd.DataFrame], **facts: Facts) -> pd.DataFrame:
+    """PSNR and SSIM alone, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went."""
+    rows = []
+    for method, report in reports.items():
+        done = report[report["protected"] != ""]
+        values = pd.DataFrame([quality(*pair) for pair in zip(done["clean"], done["protected"])])
+        rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)
+    return results.frame(rows)
 
 
 def picture_table(
