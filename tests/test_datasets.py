@@ -439,6 +439,14 @@ def test_what_was_found_is_counted(example):
     assert table.loc["mt"].tolist() == [3, 0]
 
 
+def test_the_pool_of_targets_has_one_photo_of_each_training_person(example):
+    _, sources, _ = datasets.training_parts(example, datasets.default_target(example))
+    people = sources.manifest["person"].drop_duplicates()
+    pool = datasets.target_pool(sources)
+    assert len(pool) == len(people) < len(sources)
+    assert torch.equal(pool.image, sources.batch(people.index).image)
+
+
 def test_examples_are_spread_over_each_set(example):
     sets = datasets.examples(example, 2)
     assert sets == [["asset-0", "asset-2"], ["asset-4", "asset-5"], ["asset-6", "asset-7"], ["asset-9", "asset-10"]]

@@ -328,6 +328,12 @@ def test_drawn_people_are_prepared_with_the_masks_of_their_parse_maps(raw, table
         assert made.masks[index, 1].sum() > 10 * lips.sum() > 0 and made.masks[index, 2].any()
     again = datasets.load(raw / "prepared" / "drawn.npz")
     assert again.where(set="drawn").masks.shape == (3, 3, 96, 96)
+    crops = datasets.parsed_crops(chosen)
+    assert torch.equal(
+        crops(drawn.files([chosen["asset"][2]])[chosen["asset"][2]], 96).masks, again.batch([2]).masks[0]
+    )
+    stranger = drawn.files(["drawn/p0003-mbare-s0099.png"])["drawn/p0003-mbare-s0099.png"]
+    assert torch.equal(crops(stranger, 96).masks, faces.detect_one(stranger, 96).masks)  # those of the mesh
     crop = datasets.file_crop(chosen, chosen["asset"][0], 96)
     assert isinstance(crop, faces.FaceCrop) and np.array_equal(crop.masks.numpy().astype(bool), made.masks[0])
 

@@ -722,6 +722,28 @@ def test_the_makeup_error_counts_where_makeup_is_worn(noise, tmp_path):
     assert math.isnan(evaluation.truth_error(picture, clean, face)["makeup"])
 
 
+# ---------------------------------------------------------------- published anew
+
+
+def test_a_republished_picture_is_smaller_or_coarser(noise, tmp_path):
+    file = photo_of(noise, tmp_path / "p.png")
+    (half,) = evaluation.republished([file], tmp_path / "half", "half")
+    (jpeg,) = evaluation.republished([file], tmp_path / "jpeg", "jpeg75")
+    assert open_photo(half).rgb.shape == (24, 24, 3) and half.suffix == ".png"
+    assert open_photo(jpeg).rgb.shape == noise.shape and jpeg.suffix == ".jpg"
+    assert evaluation.quality(file, jpeg)["ssim"] < 1
+    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg75, half"):
+        evaluation.republished([file], tmp_path, "fax")
+
+
+def test_the_quality_table_needs_no_face(noise, tmp_path):
+    clean, protected = photo_of(noise, tmp_path / "c.png"), photo_of(noise + np.uint8(5), tmp_path / "p.png")
+    report = pd.DataFrame({"clean": str(clean), "protected": [str(protected), ""], "reference": ""})
+    table = evaluation.quality_table({"m": report}, **FACTS)
+    assert table["metric"].tolist() == ["psnr", "ssim"] and set(table["n"]) == {1}
+    assert table["value"][0] == pytest.approx(20 * math.log10(255 / 5))
+
+
 # ---------------------------------------------------------------- one photo and its owner
 
 

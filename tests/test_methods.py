@@ -220,6 +220,38 @@ def test_a_run_without_the_generator_says_so_in_one_sentence(name, loaded, tmp_p
     assert str(caught.value) == f"{file}: there is no such generator file; notebook 03_train writes one"
 
 
+# --- side by side -------------------------------------------------------------------------------------------------
+
+
+def test_a_method_is_weakened_to_the_visibility_that_is_asked_for(loaded, tmp_path):
+    strong, faces_at_hand = of("mi_fgsm", tmp_path), [CLEAN, TARGET]
+    seen = methods.mean_ssim(strong, faces_at_hand)
+    weak = methods.weakened(strong, faces_at_hand, (1 + seen) / 2)
+    assert methods.mean_ssim(weak, faces_at_hand) == pytest.approx((1 + seen) / 2, abs=2e-3)
+    assert 0 < weak.facts["strength"] < 1 and "strength" not in strong.facts
+
+
+def test_a_method_that_is_hardly_seen_stays_as_it_is(loaded, tmp_path):
+    strong = of("mi_fgsm", tmp_path)
+    assert methods.weakened(strong, [CLEAN], methods.mean_ssim(strong, [CLEAN]) - 0.01) is strong
+
+
+def test_each_method_writes_into_a_folder_of_its_name(loaded, tmp_path):
+    pairs = pd.DataFrame({"probe": ["p.png"], "source": ["clean"], "reference": ["makeup"]})
+    protectors = {name: of(name, tmp_path) for name in ("pgd", "makeup_only")}
+
+    def protect_pairs(method, pairs, folder, progress, crop):
+        return pairs.assign(protected=str(folder / "p.png"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(methods.protection, "protect_pairs", protect_pairs)
+        reports, seconds = methods.protect_each(protectors, pairs, tmp_path / "out")
+    assert [report["protected"][0] for report in reports.values()] == [
+        str(tmp_path / "out" / name / "p.png") for name in protectors
+    ]
+    assert reports["pgd"]["trained_against"][0] == " ".join(TRAINED_AGAINST) and all(s >= 0 for s in seconds.values())
+
+
 # --- who knew what ------------------------------------------------------------------------------------------------
 
 
