@@ -128,7 +128,7 @@ notebook_parameters:
 
 
 def test_one_generator_is_told_its_targets(place):
-    """Thirty steps on twelve people: nothing is hidden yet, but hints, targets, passes and rivals all play their part."""
+    """Thirty steps on twelve people hide nobody yet, but hints, targets, passes and rivals all play their part."""
     pytest.importorskip("mediapipe")
     values = run(place, ANY_TARGET)["12_any_target"]
     assert all(-1 < cosine < 0.5 for cosine in values["nearest"].values())
