@@ -49,21 +49,27 @@ def protector(
     trained_against: Sequence[str],
     seed: int = 0,
     passes: int = 1,
+    known: FaceBatch | None = None,
 ) -> Protector:
     """The method ``name`` of a run, ready for photos.
 
     run: its folder, with ``train/<recipe>/generator.safetensors`` for a recipe; target, target_face: the person and the
     face for the loss (one); trained_against: names of the recognisers that an attack or a hint may look at; seed: of an
     attack's noise; passes: of an any-target generator, which with ``_bare`` leaves a face in its own makeup, and with
-    ``_nobody`` moves it to no person. ``makeup_only`` is the transfer that the residual recipes start from, without any
-    change for recognisers. The facts of what is returned name the ``target`` and the ``recognizers`` that the method
-    really knew.
+    ``_nobody`` moves it to no person, away from the ``known`` ones. ``makeup_only`` is the transfer that the residual
+    recipes start from, without any change for recognisers. The facts of what is returned name the ``target`` and the
+    ``recognizers`` that the method really knew.
     """
     size = target_face.image.shape[-1]
     if check(name) == TRANSFER:
         return Protector(_transfer, Recipe(name), size, {"target": target, "recognizers": []})
     if name in GUIDED:
-        return _guided(name, run, target, target_face, [recognizers.load(each) for each in trained_against], passes)
+        networks = [recognizers.load(each) for each in trained_against]
+        towards_nobody = name.removesuffix(BARE) == TOWARDS_NOBODY
+        point = targets.of_faces(target_face.image, target_face.points, networks, target)
+        guide = Guide(networks, nobody_but(known, networks) if towards_nobody else point, passes=passes)
+        dressed = protection.load(run / "train" / "any_target" / "generator.safetensors", guide)
+        return bare(dressed) if name.endswith(BARE) else dressed
     if name in RECIPES:
         return protection.load(run / "train" / name / "generator.safetensors")
     networks = [recognizers.load(each) for each in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
@@ -71,16 +77,14 @@ def protector(
     return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), recipe=Recipe(name))
 
 
-def _guided(
-    name: str, run: Path, target: str, target_face: FaceBatch, networks: list[Recognizer], passes: int
-) -> Protector:
-    if name.removesuffix(BARE) == TOWARDS_NOBODY:
-        point = targets.nobody(networks)
-    else:
-        point = targets.of_faces(target_face.image, target_face.points, networks, target)
-    guide = Guide(networks, point, passes=passes)
-    dressed = protection.load(run / "train" / "any_target" / "generator.safetensors", guide)
-    return bare(dressed) if name.endswith(BARE) else dressed
+def nobody_but(known: FaceBatch | None, networks: Sequence[Recognizer]) -> Target:
+    """Nobody, away from the ``known`` faces as these recognisers see them."""
+    if known is None:
+        return targets.nobody(networks)
+    chunks = [known[start : start + 32] for start in range(0, len(known), 32)]
+    with torch.no_grad():
+        seen = {each.name: torch.cat([each.embed(part.image, part.points) for part in chunks]) for each in networks}
+    return targets.nobody(networks, seen)
 
 
 def _transfer(crop: FaceCrop, reference: FaceCrop) -> Tensor:

@@ -439,11 +439,11 @@ def test_what_was_found_is_counted(example):
     assert table.loc["mt"].tolist() == [3, 0]
 
 
-def test_the_pool_of_targets_has_one_photo_of_each_training_person(example):
-    _, sources, _ = datasets.training_parts(example, datasets.default_target(example))
+def test_nobody_of_the_targets_takes_part_in_training_for_any_target(example):
+    pool, sources, references = datasets.any_target_parts(example)
+    assert "london" not in set(sources.manifest["set"]) and len(references)
     people = sources.manifest["person"].drop_duplicates()
-    pool = datasets.target_pool(sources)
-    assert len(pool) == len(people) < len(sources)
+    assert 0 < len(pool) == len(people) <= len(sources)
     assert torch.equal(pool.image, sources.batch(people.index).image)
 
 

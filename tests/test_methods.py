@@ -182,7 +182,7 @@ def any_target(tmp_path, monkeypatch):
     facts = {"recipe": "any_target", "size": SIZE, "recognizers": ["first"], "target": "any"}
     save_generator(network, tmp_path / "train" / "any_target" / "generator.safetensors", facts)
 
-    def nobody(networks) -> targets.Target:
+    def nobody(networks, known=None) -> targets.Target:
         return targets.Target("nobody", {each.name: torch.linspace(-1, 1, 12) for each in networks})
 
     monkeypatch.setattr(targets, "nobody", nobody)

@@ -15,11 +15,11 @@ from amtgan_lib.datasets.manifest import (
     world_of,
 )
 from amtgan_lib.datasets.parts import (
+    any_target_parts,
     default_target,
     examples,
     found_table,
     target_photo,
-    target_pool,
     test_pairs,
     training_parts,
     with_files,
@@ -38,6 +38,7 @@ __all__ = [
     "FaceBatch",
     "FaceSet",
     "World",
+    "any_target_parts",
     "available_manifest",
     "default_target",
     "drawn",
@@ -54,7 +55,6 @@ __all__ = [
     "parsed_crops",
     "prepare",
     "target_photo",
-    "target_pool",
     "test_pairs",
     "training_parts",
     "with_files",

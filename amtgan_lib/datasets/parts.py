@@ -39,10 +39,19 @@ def training_parts(faces_at_hand: FaceSet, target: str) -> tuple[FaceBatch, Face
     return loss_photo.batch([0]), faces_at_hand.rows(np.flatnonzero(chosen)), references
 
 
-def target_pool(sources: FaceSet) -> FaceBatch:
-    """One photo of each training person: the faces from which an any-target generator draws its targets."""
+def any_target_parts(faces_at_hand: FaceSet) -> tuple[FaceBatch, FaceSet, FaceSet]:
+    """Pool of targets, sources and makeup references of a generator for any target.
+
+    Nobody of the world's set of targets takes part, so each of them is an unseen target later. The pool has one photo
+    of every source person.
+    """
+    world = world_of(faces_at_hand.manifest)
+    _, sources, references = training_parts(faces_at_hand, default_target(faces_at_hand))
+    sources = sources.rows(np.flatnonzero(sources.manifest["set"] != world.targets))
+    if not len(sources):
+        raise faces.FaceError(f"training for any target needs people who are not of the set {world.targets!r}")
     first = sources.manifest.drop_duplicates("person").index.to_numpy()
-    return sources.rows(first).batch()
+    return sources.rows(first).batch(), sources, references
 
 
 def target_photo(faces_at_hand: FaceSet, target: str) -> FaceSet:
