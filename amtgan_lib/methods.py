@@ -100,15 +100,23 @@ def gradient_attack(
     size: int,
     seed: int = 0,
     steps: int | None = None,
+    dodging: float = 0.0,
 ) -> Protector:
-    """The attack ``name`` of ``attacks`` towards a target, on crops of ``size``; ``steps`` None: its own number."""
+    """The attack ``name`` of ``attacks`` towards a target, on crops of ``size``.
+
+    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner, which the papers' attacks do
+    not try, against impersonation.
+    """
     how = attacks.attack(name)
     attack = replace(how, seed=seed, steps=how.steps if steps is None else steps)
     embeddings = point.of(networks)
 
     def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         """The attack on one crop; the makeup reference is not looked at."""
-        return attacks.perturb(attack, FaceBatch.of([crop]), embeddings, networks)[0]
+        face = FaceBatch.of([crop])
+        with torch.no_grad():
+            own = [each.embed(face.image, face.points) for each in networks] if dodging else None
+        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own, dodging=dodging)[0]
 
     facts = {"target": point.name, "recognizers": [each.name for each in networks]}
     return Protector(change, Recipe(name), size, facts)

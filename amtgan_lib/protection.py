@@ -145,6 +145,10 @@ def of_generator(network: Generator, how: Recipe, size: int, facts: dict[str, An
     return Protector(draw, how, size, facts)
 
 
+_ON_PURPOSE = (
+    "that person may have to answer for it; say impersonate=True if that is agreed, or leave the target and the "
+    "generator out to be taken for nobody"
+)
 _GUIDED = {True: "needs a guide, which names the target and the recognisers", False: "takes no other target"}
 
 
@@ -165,7 +169,15 @@ class Guide:
     def __post_init__(self):
         if self.passes < 1:
             raise ProtectionError(f"passes is {self.passes}; expected at least 1")
-        self.target.of(self.recognizers)  # refuses recognisers that the target does not know
+        counts = len(self.recognizers) if self.weights is None else len(self.weights)
+        if counts != len(self.recognizers) or not counts:
+            raise ProtectionError(
+                f"{len(self.recognizers)} recognisers and {counts} weights; expected a weight for each"
+            )
+        try:
+            self.target.of(self.recognizers)
+        except ValueError as error:
+            raise ProtectionError(str(error)) from None
 
     def hints(self, now: FaceCrop, clean: FaceCrop) -> Tensor:
         """(1,6,S,S) for a face as it is ``now``, after the passes so far; ``clean`` is what it was before them."""
@@ -230,18 +242,33 @@ def guide_to(
     impersonated. That needs ``impersonate=True``: whoever is matched with your photo may have to answer for it.
     Recognisers that are not at hand are fetched once. Raises ProtectionError where somebody is named without it.
     """
-    if target is not None and not impersonate:
-        raise ProtectionError(
-            "a target makes recognisers take this face for another person, who may have to answer for it: "
-            "say impersonate=True if that person agreed, or leave the target out to be taken for nobody"
-        )
+    _on_purpose(target, impersonate)
+    photos = list(target) if isinstance(target, (list, tuple)) else [target]
+    if not photos:
+        raise ProtectionError("the target is an empty list of photos")
     networks = [recognizers.load(name) for name in names]
     if target is None:
         return Guide(networks, targets.nobody(networks), passes=passes)
     if not isinstance(target, Target):
-        photos = list(target) if isinstance(target, (list, tuple)) else [target]
         target = targets.of_photos(photos, networks, f"the person of {open_photo(photos[0]).name}")
     return Guide(networks, target, passes=passes)
+
+
+def _loaded(file: Path, target: Any, impersonate: bool) -> Protector:
+    """The protector of a generator file, guided where its recipe takes any target."""
+    _on_purpose(target, impersonate)
+    try:
+        any_target = recipe(load_generator(file)[1].get("recipe", "residual")).any_target
+    except ValueError as error:
+        raise ProtectionError(str(error)) from None
+    if target is not None and not any_target:
+        raise ProtectionError(f"{file} was trained for one target: name no other")
+    return load(file, guide_to(target, impersonate=impersonate) if any_target else None)
+
+
+def _on_purpose(target: Any, impersonate: bool) -> None:
+    if target is not None and not impersonate:
+        raise ProtectionError(f"a target makes recognisers take this face for another person: {_ON_PURPOSE}")
 
 
 def protect(
@@ -257,16 +284,19 @@ def protect(
     """Protect the faces of ``photo``, in the makeup of ``reference`` or (None) in their own.
 
     By default the any-target generator that comes with the package moves each face to nobody (see :func:`guide_to`,
-    also for ``target`` and ``impersonate``). ``generator`` names another: a file that notebook 03 wrote
-    (``results/runs/<id>/train/<recipe>/generator.safetensors``), trained for one target, or a loaded
-    :class:`Protector`. One that was trained on drawn faces warns: it is no protection from recognisers of real people.
+    also for ``target``). ``generator`` names another: a file that notebook 03 wrote
+    (``results/runs/<id>/train/<recipe>/generator.safetensors``) or a loaded :class:`Protector`. One that was trained
+    for one person needs ``impersonate=True``; one that was trained on drawn faces warns: it is no protection from
+    recognisers of real people. For many photos load a protector once: each call loads what it needs anew.
     """
-    if generator is None:
-        protector = load(paths.WEIGHTS / DEFAULT, guide_to(target, impersonate=impersonate))
-    elif target is not None:
-        raise ProtectionError("a generator of your own brings its target along: name either a generator or a target")
+    photo = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
+    if isinstance(generator, Protector):
+        protector = generator
     else:
-        protector = generator if isinstance(generator, Protector) else load(generator)
+        protector = _loaded(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate)
+    aim = protector.facts.get("target", targets.NOBODY)
+    if aim != targets.NOBODY and protector.facts.get("world") != "drawn" and not impersonate:
+        raise ProtectionError(f"this generator makes recognisers take a face for {aim}: {_ON_PURPOSE}")
     if protector.facts.get("world") == "drawn":
         warnings.warn(
             "this generator was trained on drawn faces: it protects nobody from recognisers of real people",

@@ -359,12 +359,35 @@ def test_no_pass_at_all_is_refused():
         guide_by([Eye()], passes=0)
 
 
-def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(photo):
+def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(found, network, photo, makeup, tmp_path):
     for target in ("friend.jpg", ["a.jpg", "b.jpg"], Target("t", {"eye": torch.ones(3)})):
-        with pytest.raises(ProtectionError, match="say impersonate=True if that person agreed"):
+        with pytest.raises(ProtectionError, match="say impersonate=True if that is agreed"):
             protect(photo, target=target)
-    with pytest.raises(ProtectionError, match="name either a generator or a target"):
-        protect(photo, target="friend.jpg", impersonate=True, generator="g.safetensors")
+    with pytest.raises(ProtectionError, match="the target is an empty list"):
+        protection.guide_to([], impersonate=True)
+    one = generator_file(network, tmp_path / "g.safetensors", target="london/010")
+    with pytest.raises(ProtectionError, match="take a face for london/010: that person may have to answer for it"):
+        protect(photo, makeup, generator=one)
+    with pytest.raises(ProtectionError, match="was trained for one target: name no other"):
+        protect(photo, target="friend.jpg", impersonate=True, generator=one)
+    assert difference(protect(photo, makeup, generator=one, impersonate=True).image, photo).any()
+
+
+def test_an_any_target_generator_of_ones_own_is_guided(found, any_target, photo, monkeypatch):
+    monkeypatch.setattr(protection, "guide_to", lambda target, impersonate: guide_by([Eye()]))
+    assert difference(protect(photo, generator=any_target).image, photo).any()
+
+
+def test_a_photo_that_cannot_be_read_is_said_before_anything_is_loaded(monkeypatch, tmp_path):
+    monkeypatch.setattr(recognizers, "load", lambda name: pytest.fail("a recogniser was loaded"))
+    with pytest.raises(PhotoError, match=r"none\.jpg"):
+        protect(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize("weights", [[1.0, 2.0], []])
+def test_a_weight_is_needed_for_each_recogniser(weights):
+    with pytest.raises(ProtectionError, match=r"1 recognisers and [02] weights; expected a weight for each"):
+        guide_by([Eye()], weights=weights)
 
 
 def test_a_named_target_is_embedded_by_every_recogniser(monkeypatch, photo):
