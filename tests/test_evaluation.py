@@ -598,6 +598,15 @@ def test_picture_table_leaves_out_what_was_not_protected(noise, tmp_path, hand_m
 # ---------------------------------------------------------------- faces from files
 
 
+def test_a_face_too_small_to_be_aligned_counts_as_none(noise, tmp_path, monkeypatch):
+    def detect(file, size):
+        raise faces.FaceError(f"{file}: the face is too small")
+
+    monkeypatch.setattr(faces, "detect", detect)
+    probes = evaluation.read_probes([photo_of(noise, tmp_path / "p.png")], 32)
+    assert not probes.found.any() and (probes.image == -1).all()
+
+
 def test_a_photo_that_was_not_protected_is_scored_clean(monkeypatch):
     read = []
     monkeypatch.setattr(tables, "read_probes", lambda files, size: read.append((list(files), size)))

@@ -36,10 +36,13 @@ class Probes:
 
 
 def read_probes(files: Iterable[str | Path], size: int = 256) -> Probes:
-    """Find the largest face of every file."""
+    """Find the largest face of every file; one that is too small to be aligned counts as none."""
     crops, points, found = [], [], []
     for file in files:
-        faces_found = faces.detect(file, size)
+        try:
+            faces_found = faces.detect(file, size)
+        except faces.FaceError:  # a spoilt picture may show a speck of a face
+            faces_found = []
         found.append(bool(faces_found))
         crops.append(faces_found[0].image if faces_found else torch.full((3, size, size), -1.0))
         points.append(faces_found[0].points if faces_found else torch.zeros(5, 2))
