@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "protection": {"models", "faces", "images", "paths", "recipes", "hints", "recognizers", "targets"},
     "methods": {"attacks", "protection", "recognizers", "datasets", "faces", "recipes", "models", "targets", "losses"},
     "results": {"paths"},
+    "comparison": {"evaluation", "methods", "recognizers", "results", "faces", "protection"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},
     "widgets": {"protection", "evaluation", "figures"},

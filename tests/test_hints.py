@@ -222,10 +222,10 @@ def test_a_recogniser_that_sees_nothing_says_nothing():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"recognizers": [], "targets": []}, "got 0 recognisers, 0 targets and 0 weights"),
-        ({"targets": TARGETS[:2]}, "got 3 recognisers, 2 targets and 3 weights"),
-        ({"recognizers": JUDGES[:2]}, "got 2 recognisers, 3 targets and 2 weights"),
-        ({"weights": [1.0]}, "got 3 recognisers, 3 targets and 1 weights"),
+        ({"recognizers": [], "targets": []}, "got 0 recognisers, 0 targets, 0 weights"),
+        ({"targets": TARGETS[:2]}, "got 3 recognisers, 2 targets, 3 weights"),
+        ({"recognizers": JUDGES[:2]}, "got 2 recognisers, 3 targets, 2 weights"),
+        ({"weights": [1.0]}, "got 3 recognisers, 3 targets, 1 weights"),
         ({"weights": (1, -0.5, 1)}, r"weights are \[1, -0.5, 1\]; expected none below 0"),
         ({"weights": (0, 0, 0)}, r"weights are \[0, 0, 0\]; expected none below 0 and one above"),
         ({"weights": (1, float("nan"), 1)}, r"weights are \[1, nan, 1\]"),

@@ -1,0 +1,69 @@
+"""Methods side by side: the same photos, the same judges, one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amtgan_lib import evaluation, methods, recognizers, results
+from amtgan_lib.evaluation import Judgement
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.protection import Protector
+from amtgan_lib.recognizers import Recognizer
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What stays the same while methods change: photos (pairs with files), judges, and where files and tables go."""
+
+    run: Path
+    name: str
+    pairs: pd.DataFrame
+    judge: Judgement
+    judging: Sequence[Recognizer]
+    split: str
+    crop: Callable[[Any, int], FaceCrop]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[Iterable], Iterable] = iter
+
+    def table(self, protectors: Mapping[str, Protector], part: str, republish: Sequence[str] = ()) -> pd.DataFrame:
+        """Protect all photos by every method and judge them; the rows are stored under ``part``.
+
+        ``republish`` judges each method's files, and the clean ones, also as a site may publish them (see
+        ``evaluation.republished``). Returns one line a judge and method: rates in per cent with intervals, mean SSIM of
+        whole photos, seconds a photo. Raises ValueError where a method knew a judge.
+        """
+        folder = self.run / self.name / part
+        reports, seconds = methods.protect_each(protectors, self.pairs, folder, self.progress, self.crop)
+        for report in reports.values():
+            known = report["trained_against"].iloc[0].split()
+            recognizers.refuse_overlap(known, self.judge.held_out, self.split)
+        probes = evaluation.probes_by_method(reports | self._republished(reports, folder, republish), iter)
+        facts = {**self.facts, "experiment": f"{self.name} {part}"}
+        rates, _ = self.judge.table(probes, self.judging, **facts)
+        pictures = evaluation.quality_table(reports, **facts)
+        rows = pd.concat([rates, pictures], ignore_index=True)
+        results.write(rows.assign(seconds=rows["method"].map(seconds)), self.file(part))
+        ssim = pictures[pictures["metric"] == "ssim"].set_index("method")["value"]
+        wide = results.pivot(rates, ["recogniser", "method"]).reset_index()
+        return wide.assign(ssim=wide["method"].map(ssim).round(3), seconds=wide["method"].map(seconds).round(2))
+
+    def file(self, part: str) -> Path:
+        """Where the rows of a part are stored."""
+        return self.run / "tables" / f"{self.name}_{part}.csv"
+
+    def _republished(
+        self, reports: Mapping[str, pd.DataFrame], folder: Path, republish: Sequence[str]
+    ) -> dict[str, pd.DataFrame]:
+        found = {}
+        for how in republish:
+            for name, report in {"clean": self.pairs.assign(protected=""), **reports}.items():
+                # A photo that a method failed to protect counts as it would be published: clean.
+                files = report["protected"].where(report["protected"] != "", report["source"])
+                made = evaluation.republished(files, folder / f"{name} {how}", how)
+                found[f"{name} {how}"] = report.assign(protected=list(map(str, made)))
+        return found
