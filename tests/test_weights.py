@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from amtgan_lib import evaluation, paths, protection, recognizer_training, recognizers
+from amtgan_lib import datasets, evaluation, paths, protect, protection, recognizer_training, recognizers
 from amtgan_lib.models import load_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,3 +47,23 @@ def test_the_generator_says_where_it_comes_from():
     assert facts["target"].startswith("drawn_target/")
     assert protection.load(paths.WEIGHTS / "generator_drawn.safetensors").size == facts["size"]
     assert network.built["width"] == 16 and f"{facts['steps']} steps" in CARD
+
+
+def test_the_default_generator_takes_any_target_and_says_what_it_learned_from():
+    network, facts = load_generator(paths.WEIGHTS / protection.DEFAULT)
+    assert facts["recipe"] == "any_target" and network.hint_channels == 6 and facts["world"] == "open"
+    assert "research use" in facts["licence"] and facts["commit"] in CARD and f"{facts['steps']}\nsteps" in CARD
+    assert all(name in CARD for name in facts["recognizers"])
+
+
+@pytest.mark.mirror
+def test_protect_hides_a_face_by_default(mirror):
+    """The shortest use, on a real photo: every open recogniser finds the face less like itself."""
+    pytest.importorskip("mediapipe")
+    manifest = datasets.available_manifest()
+    photo = datasets.file_of(manifest.loc[manifest["set"] == "london", "asset"].iloc[0])
+    result = protect(photo)
+    assert len(result.faces) == 1
+    networks = [recognizers.load(name).with_thresholds({0.01: 0.3}) for name in recognizers.OPEN]
+    cosines = evaluation.similarities({"clean": photo, "protected": result.image}, photo, networks)
+    assert (cosines["clean"] > 0.99).all() and (cosines["protected"] < 0.6).all()
