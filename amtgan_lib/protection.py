@@ -179,12 +179,15 @@ class Guide:
         except ValueError as error:
             raise ProtectionError(str(error)) from None
 
-    def hints(self, now: FaceCrop, clean: FaceCrop) -> Tensor:
-        """(1,6,S,S) for a face as it is ``now``, after the passes so far; ``clean`` is what it was before them."""
-        image, points = now.image[None], now.points[None]
+    def embeddings(self, crop: FaceCrop) -> list[Tensor]:
+        """Per recogniser (1,D) of a face: that of the clean one is what later passes move away from."""
+        return [each.embed(crop.image[None], crop.points[None]) for each in self.recognizers]
+
+    def hints(self, crop: FaceCrop, own: Sequence[Tensor] | None = None) -> Tensor:
+        """(1,6,S,S) for a face as it is now; ``own`` as in ``gradient_hints``."""
+        image, points = crop.image[None], crop.points[None]
         if not self.hinted:
             return image.new_zeros(1, HINT_CHANNELS, *image.shape[2:])
-        own = None if now is clean else [each.embed(clean.image[None], points) for each in self.recognizers]
         return gradient_hints(image, points, self.recognizers, self.target.of(self.recognizers), own, self.weights)
 
 
@@ -193,10 +196,11 @@ def of_guided(network: Generator, how: Recipe, size: int, facts: dict[str, Any],
 
     @torch.no_grad()
     def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        image = _drawn(network, crop, reference, guide.hints(crop, crop))
+        image = _drawn(network, crop, reference, guide.hints(crop))
+        own = guide.embeddings(crop) if guide.passes > 1 else None
         for _ in range(guide.passes - 1):
             again = replace(crop, image=image[0])
-            image = _drawn(network, again, again, guide.hints(again, crop))
+            image = _drawn(network, again, again, guide.hints(again, own))
         return image[0]
 
     used = sorted({*facts.get("recognizers", ()), *(each.name for each in guide.recognizers)})
@@ -213,18 +217,23 @@ def load(generator: str | Path, guide: Guide | None = None) -> Protector:
 
     An any-target generator needs a ``guide``, and no other can be guided.
     """
+    network, facts, how = _read(generator)
+    if how.any_target != (guide is not None):
+        raise ProtectionError(f"{generator} is of the recipe {how.name}: it {_GUIDED[how.any_target]}")
+    if guide is None:
+        return of_generator(network, how, facts["size"], facts)
+    return of_guided(network, how, facts["size"], facts, guide)
+
+
+def _read(generator: str | Path) -> tuple[Generator, dict[str, Any], Recipe]:
+    """The network, the facts and the recipe of a generator file."""
     try:
         network, facts = load_generator(generator)
         if missing := {"recipe", "size"} - set(facts):
             raise ValueError(
                 f"{generator} does not say its {' and '.join(sorted(missing))}; train it by notebook 03_train"
             )
-        how = recipe(facts["recipe"])
-        if how.any_target != (guide is not None):
-            raise ValueError(f"{generator} is of the recipe {how.name}: it {_GUIDED[how.any_target]}")
-        if guide is None:
-            return of_generator(network, how, facts["size"], facts)
-        return of_guided(network, how, facts["size"], facts, guide)
+        return network, facts, recipe(facts["recipe"])
     except ValueError as error:
         raise ProtectionError(str(error)) from None
 
@@ -254,16 +263,15 @@ def guide_to(
     return Guide(networks, target, passes=passes)
 
 
-def _loaded(file: Path, target: Any, impersonate: bool) -> Protector:
+def _aimed(file: Path, target: Any, impersonate: bool) -> Protector:
     """The protector of a generator file, guided where its recipe takes any target."""
     _on_purpose(target, impersonate)
-    try:
-        any_target = recipe(load_generator(file)[1].get("recipe", "residual")).any_target
-    except ValueError as error:
-        raise ProtectionError(str(error)) from None
-    if target is not None and not any_target:
+    network, facts, how = _read(file)
+    if how.any_target:
+        return of_guided(network, how, facts["size"], facts, guide_to(target, impersonate=impersonate))
+    if target is not None:
         raise ProtectionError(f"{file} was trained for one target: name no other")
-    return load(file, guide_to(target, impersonate=impersonate) if any_target else None)
+    return of_generator(network, how, facts["size"], facts)
 
 
 def _on_purpose(target: Any, impersonate: bool) -> None:
@@ -293,7 +301,7 @@ def protect(
     if isinstance(generator, Protector):
         protector = generator
     else:
-        protector = _loaded(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate)
+        protector = _aimed(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate)
     aim = protector.facts.get("target", targets.NOBODY)
     if aim != targets.NOBODY and protector.facts.get("world") != "drawn" and not impersonate:
         raise ProtectionError(f"this generator makes recognisers take a face for {aim}: {_ON_PURPOSE}")

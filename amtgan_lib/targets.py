@@ -71,9 +71,9 @@ def nobody(recognizers: Sequence[Recognizer], known: Mapping[str, Tensor | np.nd
     that one is taken whose largest cosine to any of them is smallest. Without it the first pair is taken. A gallery may
     hold somebody near to any point: :func:`nearest` tells how near.
     """
-    vectors = _crowd(recognizers, CROWD if known else 2)
-    first, second = torch.triu_indices(len(next(iter(vectors.values()))), len(next(iter(vectors.values()))), 1)
-    points = {name: F.normalize(each[first] + each[second]) for name, each in vectors.items()}
+    people = CROWD if known else 2
+    first, second = torch.triu_indices(people, people, 1)
+    points = {name: F.normalize(each[first] + each[second]) for name, each in _crowd(recognizers, people).items()}
     if not known:
         return Target(NOBODY, {name: each[0] for name, each in points.items()})
     near = torch.stack([(each @ torch.as_tensor(known[name]).float().T).amax(1) for name, each in points.items()])

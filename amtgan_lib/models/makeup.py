@@ -50,30 +50,28 @@ def colour_transfer(
         members = inside if region == 0 else inside * source_skin
         present = (members.sum((2, 3), keepdim=True) > 0) & (other.sum((2, 3), keepdim=True) > 0)
         soft = blur(members, SOFTNESS[region] * scale) * present
+        change = change * (1 - soft)
+        if strength[region] == 0:
+            continue  # what lies beneath is covered all the same
         if BLUR[region] is None:
             others = other if region == 0 else other * reference_skin
             shift = _mean(reference, others) - _mean(source, members)
         else:
             shift = _morphed_shift(source, reference, inside, other, soft, landmarks, eye_blur * scale)
-        change = change * (1 - soft) + strength[region] * soft * shift
+        change = change + strength[region] * soft * shift
     return change
 
 
-def makeup_transfer(
-    source: Tensor,
-    reference: Tensor,
-    source_masks: Tensor,
-    reference_masks: Tensor,
-    source_landmarks: Tensor,
-    reference_landmarks: Tensor,
-) -> Tensor:
+def makeup_transfer(source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor:
     """As ``colour_transfer``, but makeup only: lips and upper lids, in colours relative to each face's own skin.
+
+    ``sides`` are the masks of source and reference and the landmarks of both, in the order of ``colour_transfer``.
 
     The skin keeps its complexion and its light. ``colour_transfer`` gives the source the reference's skin as well:
     the histogram loss of BeautyGAN asks for it, but no makeup does it.
     """
+    source_masks, reference_masks, source_landmarks, _ = sides
     reference = in_light_of(source, reference, source_masks, reference_masks)
-    sides = (source_masks, reference_masks, source_landmarks, reference_landmarks)
     lips = colour_transfer(source, reference, *sides, strength=(1, 0, 0))
     eyes = colour_transfer(source, reference, *sides, strength=(0, 0, 1), eye_blur=LID_BLUR)
     strength = eyes.norm(dim=1, keepdim=True)
