@@ -58,7 +58,7 @@ ANY_TARGET = replace(
     name="any_target",
     any_target=True,
     # Impersonation must weigh more than dodging: at 5 against 9 a trial learned a pattern that dodges, and by step 90
-    # nothing of the hints (its impersonation loss was 0.95; at 8 against 6 it was 0.5 by then; single steps, one run each).
+    # nothing of the hints (impersonation loss 0.95; at 8 against 6 it was 0.5 by then; single steps, one run each).
     weights=replace(RESIDUAL.weights, adversarial=8, dodging=6),
 )
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL, ANY_TARGET)}
