@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},
     "widgets": {"protection", "evaluation", "figures"},
+    "video": {"protection", "faces", "images"},
     "pipeline": {"paths", "results"},
     # `from amtgan_lib import protect`, loaded on first use.
     "__init__": {"protection"},
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
 FREE = {"__main__"}
 
 # `import torchvision` alone costs seconds; the others bring it, or something as slow, along.
-SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage"}
+SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage", "av"}
 # Module -> slow packages that it cannot do without at import time, each with its reason.
 UNAVOIDABLE: dict[str, set[str]] = {}
 
