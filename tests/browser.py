@@ -259,6 +259,14 @@ class Page:
         """The text that a widget shows."""
         return self.find(f".{widget}").text
 
+    def until(self, widget: str, words: str) -> None:
+        """Wait until a widget's text holds ``words``."""
+        self.wait(lambda: words in self.text(widget) or None, f".{widget} does not say {words!r}")
+
+    def click(self, widget: str) -> None:
+        """Click a button."""
+        self.find(f"button.{widget}").click()
+
     def read(self, widget: str) -> float:
         """A slider's number."""
         return float(self.find(f".{widget} .noUi-handle").get_attribute("aria-valuenow"))
@@ -355,7 +363,7 @@ class Voila(Page):
 
 # ---------------------------------------------------------------- what runs in the page
 
-# Runs before anything else of a page, and listens to all that its kernel says.
+# Runs before anything else of a page, and listens to all that its kernel says: errors, and tracebacks that it logs.
 _KEEP_KERNEL_ERRORS = r"""
 window.kernelErrors = [];
 const Socket = window.WebSocket;
@@ -364,7 +372,7 @@ window.WebSocket = class extends Socket {
     super(...options);
     this.addEventListener('message', ({data}) => {
       const text = data instanceof ArrayBuffer ? new TextDecoder().decode(data) : String(data);
-      if (!/"msg_type":\s*"error"/.test(text)) return;
+      if (!/"msg_type":\s*"error"|Traceback \(most recent call last\)/.test(text)) return;
       const lines = /"traceback":\s*(\[(?:"(?:[^"\\]|\\.)*"(?:,\s*)?)*\])/.exec(text);
       window.kernelErrors.push(lines ? JSON.parse(lines[1]).join('\n') : text);
     });

@@ -26,6 +26,12 @@ class VideoError(ProtectionError):
     """A video that could not be protected; nothing was written. One sentence for its owner."""
 
 
+def _exact() -> Any:
+    """How colours are converted both ways: rounded. Without it each conversion darkens the picture by a level."""
+    flags = _av().video.reformatter.Interpolation
+    return flags.BICUBIC | flags.ACCURATE_RND | flags.FULL_CHR_H_INT | flags.FULL_CHR_H_INP
+
+
 def _av() -> Any:
     try:
         import av
@@ -119,7 +125,8 @@ class Frames:
         pts = decoded.dts if decoded.pts is None else decoded.pts
         if pts is None:
             raise VideoError(f"{where} has no time: write the file anew with a video tool, then protect it")
-        rgb = np.ascontiguousarray(np.rot90(decoded.to_ndarray(format="rgb24"), decoded.rotation // 90))
+        pixels = decoded.to_ndarray(format="rgb24", interpolation=_exact())
+        rgb = np.ascontiguousarray(np.rot90(pixels, decoded.rotation // 90))
         if last is not None and pts <= last.pts:
             raise VideoError(f"{where} is not later than the frame before it: the file is damaged")
         if last is not None and rgb.shape != last.rgb.shape:
@@ -230,7 +237,7 @@ class Writer:
         context = self._video.codec_context
         colours = {"dst_colorspace": context.colorspace, "dst_color_range": context.color_range}
         picture = _av().VideoFrame.from_ndarray(rgb, format="rgb24")
-        picture = picture.reformat(format=context.pix_fmt, **_given(colours))
+        picture = picture.reformat(format=context.pix_fmt, interpolation=_exact(), **_given(colours))
         picture.pts, picture.duration, picture.time_base = frame.pts, frame.duration, frame.base
         picture.colorspace, picture.color_range = context.colorspace, context.color_range
         picture.pict_type = INTRA if alone else 0

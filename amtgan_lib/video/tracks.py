@@ -75,10 +75,10 @@ def track(glances: Sequence[Glance]) -> list[Track]:
 
 def shots(glances: Sequence[Glance]) -> list[range]:
     """The frames between cuts. A picture that comes back at once, as after a flash, is no cut."""
-    starts = [0]
+    starts, last = [0], len(glances) - 1
     for number in range(1, len(glances)):
-        before, later = glances[number - 1], glances[min(number + 2, len(glances) - 1)]
-        if min(_difference(before, glances[number]), _difference(before, later)) > CUT:
+        pairs = ((number - 1, number), (number - 1, min(number + 2, last)), (max(number - 3, 0), number))
+        if min(_difference(glances[one], glances[other]) for one, other in pairs) > CUT:
             starts.append(number)
     return [range(start, stop) for start, stop in zip(starts, [*starts[1:], len(glances)])]
 
