@@ -243,18 +243,23 @@ def guide_to(
     *,
     impersonate: bool = False,
     passes: int = PASSES,
-    names: Sequence[str] = recognizers.OPEN,
+    names: Sequence[str] | None = None,
 ) -> Guide:
-    """What the any-target generator is told: by default to move to nobody, by the hints of the open recognisers.
+    """What the any-target generator is told: by default to move to nobody, by the hints of all recognisers at hand.
+
+    names: whose hints to take. None: our own recogniser, which comes with the package, and those open ones that lie on
+    this machine (``python -m amtgan_lib assets fetch --group weights`` brings them); nothing is fetched.
 
     target: None for nobody, a :class:`~amtgan_lib.targets.Target`, or one or more photos of a person, who is then
     impersonated. That needs ``impersonate=True``: whoever is matched with your photo may have to answer for it.
-    Recognisers that are not at hand are fetched once. Raises ProtectionError where somebody is named without it.
+    Raises ProtectionError where somebody is named without it.
     """
     _on_purpose(target, impersonate)
     photos = list(target) if isinstance(target, (list, tuple)) else [target]
     if not photos:
         raise ProtectionError("the target is an empty list of photos")
+    if names is None:
+        names = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
     networks = [recognizers.load(name) for name in names]
     if target is None:
         return Guide(networks, targets.nobody(networks), passes=passes)

@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets": {"faces", "portraits", "assets", "images", "paths"},
     "recipes": {"losses"},
     "hints": {"losses", "recognizers"},
+    "distillation": {"hints", "recognizer_training", "recognizers"},
     "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images"},
     "attacks": {"losses", "datasets", "recognizers", "images"},
     "targets": {"faces", "portraits", "recognizers"},

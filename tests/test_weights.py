@@ -19,7 +19,7 @@ def strangers():
 
 @pytest.mark.parametrize("name", recognizers.DRAWN)
 def test_the_card_repeats_the_header(name):
-    row, network, facts = recognizers.read_drawn(paths.WEIGHTS / f"{name}.safetensors")
+    row, network, facts = recognizers.read_shipped(paths.WEIGHTS / f"{name}.safetensors")
     (cells,) = re.findall(rf"^\| `{name}` \| (.*) \|$", CARD, re.M)
     _, size, parameters, eer, thresholds = (cell.strip() for cell in cells.split("|"))
     assert size == f"{row.input_size} px"

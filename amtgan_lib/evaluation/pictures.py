@@ -13,10 +13,11 @@ from torch import Tensor
 
 from amtgan_lib import faces, losses
 from amtgan_lib.images import LEVELS, open_photo, save, to_tensor
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Recognizer, embed_many
 
 REGIONS = ("lip", "skin", "eyes")
 REPUBLISHED = ("jpeg75", "half")
+VIEWED = 512  # pixels that an eye can tell apart across 6 degrees, and more
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,12 @@ def read_probes(files: Iterable[str | Path], size: int = 256) -> Probes:
     return Probes(torch.stack(crops), torch.stack(points), np.array(found))
 
 
-@torch.no_grad()
-def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True, batch: int = 32) -> np.ndarray:
+def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:
     """Unit vectors (N, D); NaN rows where no face was found. ``aligned=False`` shows the whole crop (a quirk)."""
-    out = []
-    for start in range(0, len(probes), batch):
-        index = slice(start, start + batch)
-        # A missing face keeps its row: any valid points will do, the row is overwritten below.
-        points = torch.where(
-            torch.from_numpy(probes.found[index])[:, None, None],
-            probes.points[index],
-            torch.as_tensor(faces.CROP_TEMPLATE[:, ::-1].copy() * probes.image.shape[-1], dtype=torch.float32),
-        )
-        out.append(recognizer.embed(probes.image[index], points if aligned else None).cpu().numpy())
-    vectors = np.concatenate(out)
+    # A missing face keeps its row: any valid points will do, the row is overwritten below.
+    anywhere = torch.as_tensor(faces.CROP_TEMPLATE[:, ::-1].copy() * probes.image.shape[-1], dtype=torch.float32)
+    points = torch.where(torch.from_numpy(probes.found)[:, None, None], probes.points, anywhere)
+    vectors = embed_many(recognizer, probes.image, points if aligned else None).cpu().numpy()
     vectors[~probes.found] = np.nan
     return vectors
 
@@ -71,7 +64,11 @@ def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True, batch: i
 
 
 def quality(clean: str | Path, protected: str | Path) -> dict[str, float]:
-    """PSNR (dB) and SSIM of two picture files of one size, as the paper measures them (scikit-image, 8 bit)."""
+    """PSNR (dB) and SSIM of two picture files of one size as the paper takes them (scikit-image, 8 bit), and visible.
+
+    visible is the mean colour difference (S-CIELAB, see ``losses.colour_difference``) of the pictures seen 6 degrees
+    wide, shrunk to at most 512 pixels.
+    """
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     first, second = open_photo(clean).rgb, open_photo(protected).rgb
@@ -80,7 +77,15 @@ def quality(clean: str | Path, protected: str | Path) -> dict[str, float]:
     return {
         "psnr": float(peak_signal_noise_ratio(first, second, data_range=255)) if (first != second).any() else np.inf,
         "ssim": float(structural_similarity(first, second, channel_axis=2, data_range=255)),
+        "visible": float(losses.colour_difference(_seen(first), _seen(second)).mean()),
     }
+
+
+def _seen(picture: np.ndarray) -> Tensor:
+    """A picture (H, W, 3) uint8 as (1, 3, h, w) in [-1, 1], at most VIEWED pixels high and wide."""
+    image = Image.fromarray(picture)
+    image.thumbnail((VIEWED, VIEWED), Image.Resampling.BOX)
+    return to_tensor(np.asarray(image)[None])
 
 
 def makeup_distance(picture: str | Path, at: faces.FaceCrop, reference: faces.FaceCrop) -> dict[str, float]:

@@ -221,7 +221,7 @@ def similarities(
 
 
 def quality_table(reports: Mapping[str, pd.DataFrame], **facts: Facts) -> pd.DataFrame:
-    """PSNR and SSIM alone, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went."""
+    """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went."""
     rows = []
     for method, report in reports.items():
         done = report[report["protected"] != ""]
@@ -236,7 +236,7 @@ def picture_table(
     crop: Crop | None = None,
     **facts: Facts,
 ) -> pd.DataFrame:
-    """PSNR, SSIM and the colour distances to the reference before and after, per method, with bootstrap intervals.
+    """``quality`` and the colour distances to the reference before and after, per method, with bootstrap intervals.
 
     ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
@@ -248,7 +248,7 @@ def picture_table(
 
 
 def picture_values(report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None) -> pd.DataFrame:
-    """Per protected photo: PSNR, SSIM, and per region the colour distance to the reference before and after.
+    """Per protected photo: ``quality``, and per region the colour distance to the reference before and after.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
     the true makeup transfer is added, before and after.

@@ -22,7 +22,7 @@ from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.models import Discriminator, Regularizer, save_generator
 from amtgan_lib.recipes import recipe
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Recognizer, embed_many
 from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
@@ -64,14 +64,13 @@ class Trainer:
         self.targets = self._embedded(target)
         self.run_step = (PaperStep if self.recipe.adversaries else ResidualStep)(self)
 
-    @torch.no_grad()
-    def _embedded(self, target: FaceBatch, chunk: int = 32) -> list[Tensor]:
+    def _embedded(self, target: FaceBatch) -> list[Tensor]:
         """Per recogniser the embeddings (P, D) of the P faces of ``target``."""
         if len(target) != 1 and not (self.recipe.any_target and len(target)):
             expected = "at least one target" if self.recipe.any_target else "one target"
             raise ValueError(f"the recipe {self.config.recipe!r} trains for {expected}, got {len(target)} faces")
-        parts = [self.embeddings(target[at : at + chunk].to(self.device)) for at in range(0, len(target), chunk)]
-        return [torch.cat(each) for each in zip(*parts)]
+        target = target.to(self.device)
+        return [embed_many(each, target.image, self.points(target)) for each in self.recognizers]
 
     @property
     def target(self) -> list[Tensor]:
