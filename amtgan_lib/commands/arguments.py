@@ -32,6 +32,12 @@ class NotDone(Exception):
     """A command that cannot do anything; one sentence."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C: what is done stays, nothing is half written; one sentence."""
+
+    exit_status = 130
+
+
 @dataclass(frozen=True)
 class Protect:
     """What `protect` takes.

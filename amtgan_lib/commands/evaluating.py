@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -12,17 +13,16 @@ from tqdm import tqdm
 
 from amtgan_lib import evaluation
 from amtgan_lib.commands import asking, folders, outcomes
-from amtgan_lib.commands.arguments import Evaluate, WrongArguments
+from amtgan_lib.commands.arguments import Evaluate, Interrupted, WrongArguments
 from amtgan_lib.commands.outcomes import plural
 from amtgan_lib.evaluation import NOT_PROTECTED, Answer
 from amtgan_lib.recognizers import Recognizer
 
 NOT_KNOWN = "not recognised before either"
-FAILED, INTERRUPTED = 1, 130
 
 
 def run(options: Evaluate) -> int:
-    """Compare what the options name; returns the exit status."""
+    """Compare what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
     names = asking.names(options.ask)
     pairs = _pairs(options)
     judges = asking.judges(names, options.far, options.thresholds)
@@ -35,13 +35,13 @@ def run(options: Evaluate) -> int:
         interrupted = True
     people = sys.stderr if options.json else sys.stdout
     print("\n".join(_text(done, judges, options.far)), file=people, flush=True)
-    status = 0 if all(each.good for each in done) else FAILED
-    if interrupted:
-        status = INTERRUPTED
-        print(f"interrupted: {len(done)} of {plural(len(pairs), 'photo')} compared.", file=sys.stderr)
+    status = 0 if all(each.good for each in done) else 1
     if options.json:
-        facts = {"exit_status": status, "interrupted": interrupted, "far": options.far}
-        print(json.dumps({**facts, "photos": [each.as_json() for each in done]}, indent=2, ensure_ascii=False))
+        facts = {"exit_status": Interrupted.exit_status if interrupted else status, "interrupted": interrupted}
+        facts |= {"far": options.far, "photos": [each.as_json() for each in done]}
+        print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
+    if interrupted:
+        raise Interrupted(f"interrupted: {len(done)} of {plural(len(pairs), 'photo')} compared.")
     return status
 
 
@@ -120,10 +120,16 @@ def _compared(pair: Pair, judges: Sequence[Recognizer], far: float) -> Compariso
         return Comparison(pair, problem=f"there is no {missing} photo of this name")
     photos = {"clean": pair.clean, "protected": pair.protected}
     try:
-        table = evaluation.similarities(photos, pair.known, judges, far)
+        table = evaluation.similarities(photos, _known(pair.known), judges, far)
     except (ValueError, OSError, MemoryError) as error:
         return Comparison(pair, problem=str(error) or "there is not enough memory")
     return Comparison(pair, tuple(evaluation.compared(table, judges, far)))
+
+
+@functools.lru_cache(maxsize=1)
+def _known(photo: Path) -> evaluation.Probes:
+    """The known face, read once where all photos are compared with one."""
+    return evaluation.read_probes([photo])
 
 
 # ---------------------------------------------------------------- in words

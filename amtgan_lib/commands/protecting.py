@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from amtgan_lib import evaluation, faces, protection, recognizers, targets
 from amtgan_lib.commands import asking, folders, outcomes
-from amtgan_lib.commands.arguments import NotDone, Protect, WrongArguments, face_numbers
+from amtgan_lib.commands.arguments import Interrupted, NotDone, Protect, WrongArguments, face_numbers
 from amtgan_lib.commands.folders import Job
 from amtgan_lib.commands.outcomes import Face, Outcome, plural
 from amtgan_lib.faces import FaceCrop
@@ -25,12 +25,11 @@ from amtgan_lib.protection import Protector
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.targets import Target
 
-FAILED, INTERRUPTED = 1, 130
 PLACE_NOTE = "the file says where the photo was taken (GPS); --strip-metadata leaves it out"
 
 
 def run(options: Protect) -> int:
-    """Protect what the options name; returns the exit status."""
+    """Protect what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
     asked = asking.names(options.ask) if options.ask else []
     output = folders.destination(options)
     found = folders.look(options.photo, output)
@@ -40,9 +39,10 @@ def run(options: Protect) -> int:
     desk = _desk(options, asked) if any(not job.problem and not job.done for job in jobs) else None
     for note in desk.notes if desk else ():
         print(f"mind: {note}", file=people, flush=True)
-    session = Session(options, desk, found.others, people)
+    session = Session(options, desk, found.others, people, len(jobs) + len(found.problems))
+    for problem in found.problems:
+        session.add(Outcome(options.photo, problem=problem))
     session.work(jobs)
-    session.done += [Outcome(options.photo, problem=problem) for problem in found.problems]
     return session.conclude()
 
 
@@ -168,7 +168,7 @@ class Session:
     desk: Desk | None
     others: Sequence[Path]
     people: TextIO
-    total: int = 0
+    total: int
     interrupted: bool = False
 
     def __post_init__(self):
@@ -181,12 +181,10 @@ class Session:
 
     def work(self, jobs: Sequence[Job]) -> None:
         """Do one job after the other; one that fails does not stop the others, Ctrl-C does."""
-        self.total = len(jobs)
         quiet = len(jobs) == 1 or self.options.picking or not sys.stderr.isatty()
         try:
             for job in tqdm(jobs, unit="photo", disable=quiet, leave=False):
-                self.done.append(self._outcome(job))
-                self._say(self.done[-1])
+                self.add(self._outcome(job))
         except KeyboardInterrupt:
             self.interrupted = True
 
@@ -199,9 +197,12 @@ class Session:
             return self.desk.outcome(job, self.people)
         # Of the photo, the disk or the memory (torch: RuntimeError). A bug that is none of these is to be seen.
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
-            return Outcome(job.photo, problem=str(error) or "there is not enough memory")
+            reason = str(error) or "there is not enough memory"
+            return Outcome(job.photo, problem=reason.removeprefix(f"{job.photo.name}: "))
 
-    def _say(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome and say it."""
+        self.done.append(outcome)
         lines = [f"[{len(self.done)}/{self.total}] {outcomes.line(outcome)}"]
         lines += outcomes.report(outcome, self.took_part) if self.options.report else []
         lines += [f"  mind: {note}" for note in outcome.notes]
@@ -210,19 +211,25 @@ class Session:
         self.people.flush()
 
     def conclude(self) -> int:
-        """Say what to know at the end; returns the exit status."""
+        """Say what to know at the end; returns the exit status, or raises Interrupted."""
         judges = [each.name for each in self.desk.judges] if self.desk else []
         lines = outcomes.summary(self.done, judges, self.took_part, self.options.far)
+        if self.options.report and judges:
+            lines.append("Similarity is that to the clean face itself: 1 is the same face, 0 nothing in common.")
+        if any(outcome.chosen and not outcome.output for outcome in self.done):
+            more = "more --passes or more --strength change" if self.desk.protector.guide else "more --strength changes"
+            lines.append(f"For faces still recognised: {more} more; --keep-recognised writes such photos, too.")
         if self.others:
             lines.append(f"{plural(len(self.others), 'other file')} skipped: {', '.join(map(str, self.others))}")
-        print("\n".join(lines), file=self.people, flush=True)
-        status = 0 if all(outcome.good for outcome in self.done) else FAILED
-        if self.interrupted:
-            status = INTERRUPTED
-            again = "; the same command with --skip-existing goes on from there" if self.total > 1 else ""
-            print(f"interrupted: {len(self.done)} of {plural(self.total, 'photo')} done{again}.", file=sys.stderr)
+        for line in lines:
+            print(line, file=self.people, flush=True)
+        status = 0 if all(outcome.good for outcome in self.done) else 1
         if self.options.json:
-            print(json.dumps(self._facts(judges, status), indent=2, ensure_ascii=False))
+            facts = self._facts(judges, Interrupted.exit_status if self.interrupted else status)
+            print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
+        if self.interrupted:
+            again = "; the same command with --skip-existing goes on from there" if self.total > 1 else ""
+            raise Interrupted(f"interrupted: {len(self.done)} of {plural(self.total, 'photo')} done{again}.")
         return status
 
     def _facts(self, judges: Sequence[str], status: int) -> dict:
