@@ -1,5 +1,6 @@
 """`protect` and `evaluate`: which files are written, what is said, and that no status 0 hides an unprotected face."""
 
+import io
 import json
 import math
 import os
@@ -30,8 +31,9 @@ from amtgan_lib.pipeline import commands as pipeline_commands
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = str(paths.WEIGHTS / "generator_drawn.safetensors")
-# Drawn people, by what the drawn recognisers say of them after the drawn generator.
-PROTECTED, WEAK, RECOGNISED = 0, 3, 11
+# Drawn people, by what the drawn recognisers say of them after the drawn generator: each is 0.1 or more from another
+# verdict, as PNG and as JPEG.
+PROTECTED, WEAK, RECOGNISED = 33, 8, 14
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +178,8 @@ def test_the_report_names_recognisers_similarities_thresholds_and_who_took_part(
 
 
 def test_recognisers_are_asked_by_name(put, capsys):
-    put("me.png", RECOGNISED)
-    assert protect("me.png", "--ask", "drawn_ir,drawn_irse") == 0  # these two do not know the face any more
+    put("me.png")
+    assert protect("me.png", "--ask", "drawn_ir,drawn_irse") == 0
     said = capsys.readouterr().out
     assert "the 2 recognisers asked (drawn_ir, drawn_irse)" in said
     assert "All of them took part in making it" in said
@@ -359,9 +361,8 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(put, capsys):
     there = Path("out/a.png").read_bytes()
     assert protect("in", "-o", "out") == 1
     assert Path("out/a.png").read_bytes() == there and tree("out") == ["a.png", "b.png"]
-    assert (
-        "out/a.png is there already: --overwrite replaces it, --skip-existing passes over it" in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "out/a.png is there already: --overwrite replaces it, --skip-existing passes over it" in said
     assert protect("in", "-o", "out", "--overwrite") == 0
     assert Path("out/a.png").read_bytes() != there
 
@@ -399,22 +400,23 @@ def test_the_photos_themselves_are_never_written_over(put, here, capsys):
     photo = put("in/me.png")
     before = photo.read_bytes()
     (here / "link.png").symlink_to(photo)
-    assert protect("in/me.png", "-o", "in/me.png", "--overwrite") == 1
-    assert protect("in/me.png", "-o", "link.png", "--overwrite") == 1
-    assert protect("in/me.png", "-o", "in", "--overwrite") == 1
+    for out in ("in/me.png", "link.png", "in", "./in/../in/me.png"):
+        assert protect("in/me.png", "-o", out, "--overwrite") == 1
     assert protect("in", "-o", "in", "--overwrite") == 2
     assert protect("in", "-o", "./in/../in", "--overwrite") == 2
-    put("in/in/me.png")
-    assert protect("in/in", "-o", "in", "--overwrite") == 0  # another photo than those that were named
-    put("a/a/me.png"), put("a/me.png")
-    kept = Path("a/me.png").read_bytes()
-    (here / "out").mkdir()
-    (here / "out" / "me.png").symlink_to(here / "a" / "a" / "me.png")
-    assert protect("a", "-o", "out", "--overwrite") == 1
-    assert Path("a/me.png").read_bytes() == kept
     said = capsys.readouterr()
     assert said.out.count("is one of the photos themselves, which are never written over") == 4
     assert "in holds the photos themselves: name another folder" in said.err
+    assert photo.read_bytes() == before and tree() == ["in/me.png", "link.png"]
+
+
+def test_nor_through_a_link_in_the_output_folder_or_from_a_folder_below(put, here):
+    photos = put("in/me.png"), put("in/in/me.png", WEAK)
+    before = [photo.read_bytes() for photo in photos]
+    (here / "out").mkdir()
+    (here / "out" / "me.png").symlink_to(photos[1])
+    assert protect("in", "-o", "out", "--overwrite") == 1
+    assert [photo.read_bytes() for photo in photos] == before and tree("out") == ["in/me.png", "me.png"]
 
 
 def test_two_photos_that_would_become_one_file_are_both_refused(put, capsys):
@@ -454,7 +456,7 @@ def test_faces_are_picked_by_number(group, capsys):
 
 
 def test_faces_are_listed_where_nobody_can_be_asked(group, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", open(os.devnull))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert protect("group.png", "--faces", "pick") == 1
     said = capsys.readouterr().out
     assert "  face 1, " in said and "  face 2, " in said and " px at (" in said
@@ -521,9 +523,8 @@ def test_wrong_arguments_leave_stdout_empty_with_json_too(put, capsys):
     put("me.png")
     assert protect("me.png", "--json", "--far", 0.5) == 2
     captured = capsys.readouterr()
-    assert (
-        captured.out == "" and "drawn_ir has no threshold at a false accept rate of 0.5: there are 0.1" in captured.err
-    )
+    assert captured.out == ""
+    assert "drawn_ir has no threshold at a false accept rate of 0.5: there are 0.1, 0.01, 0.001" in captured.err
 
 
 # ---------------------------------------------------------------- Ctrl-C
@@ -553,10 +554,8 @@ def test_ctrl_c_leaves_whole_files_only_and_says_how_many(put, monkeypatch, caps
     assert tree("out") == ["a.png"]
     told = json.loads(captured.out)
     assert (told["interrupted"], told["exit_status"], len(told["photos"])) == (True, 130, 1)
-    last = captured.err.splitlines()[-1]
-    assert last == (
-        "python -m amtgan_lib: interrupted: 1 of 3 photos done; the same command with --skip-existing goes on from there."
-    )
+    said = "interrupted: 1 of 3 photos done; the same command with --skip-existing goes on from there."
+    assert captured.err.splitlines()[-1] == f"python -m amtgan_lib: {said}"
     assert protect("in", "-o", "out", "--skip-existing") == 0
     assert tree("out") == ["a.png", "b.png", "c.png"]
 
@@ -574,7 +573,7 @@ def test_a_real_interrupt_ends_the_process_with_130(put, here):
             while not list(here.glob("out/[0-9]*.png")) and process.poll() is None and time.monotonic() < limit:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=200)
+            _, err = process.communicate(timeout=200)
         finally:
             process.kill()
     assert process.returncode == 130, err
@@ -615,7 +614,7 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
         ("me.png --target me.png --impersonate", 1, "was trained for one target: name no other"),
         ("me.png --ask edgeface", 2, "no recogniser 'edgeface'; did you mean edgeface_xs"),
         ("me.png --faces some", 2, "invalid choice 'some' for argument '--faces'"),
-        ("me.png -o out.gif", 2, "out.gif is no kind of file that can be written: take one of .bmp"),
+        ("me.png -o out.gif", 2, "out.gif is no file that can be written: take .bmp"),
         ("me.png -o out.png --format jpg", 2, "OUT out.png says what kind of file it is: leave --format out."),
         ("in -o out.png", 2, "in is a folder, so OUT must be one, too, and out.png is a file."),
         ("in -o me.png", 2, "in is a folder, so OUT must be one, too, and me.png is a file."),
@@ -746,9 +745,7 @@ def test_thresholds_come_from_the_recogniser_or_else_from_the_table(here):
     pd.DataFrame(rows, columns=["recogniser", "far", "threshold"]).to_csv(table, index=False)
     one, other = evaluation.with_thresholds([own, bare], table, 0.01)
     assert one is own and other.thresholds == {0.01: 0.25, 0.1: 0.125}
-    with pytest.raises(
-        ValueError, match=r"drawn_irse has no threshold at a false accept rate of 0.001: there are 0.01, 0.1"
-    ):
+    with pytest.raises(ValueError, match=r"no threshold at a false accept rate of 0.001: there are 0.01, 0.1"):
         evaluation.with_thresholds([bare], table, 0.001)
     with pytest.raises(ValueError, match=r"drawn_irse has no threshold at .* 0.01: it is not in none.csv"):
         evaluation.with_thresholds([bare], Path("none.csv"), 0.01)

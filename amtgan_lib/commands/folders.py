@@ -72,9 +72,7 @@ def destination(options: Protect) -> Path:
     if output.is_dir() or not output.suffix:
         return output / f"{photo.stem}{_suffix(photo, form)}"
     if output.suffix.lower() not in PHOTO_SUFFIXES:
-        raise WrongArguments(
-            f"{output} is no kind of file that can be written: take one of {FORMATS}, or a folder that exists."
-        )
+        raise WrongArguments(f"{output} is no file that can be written: take {FORMATS}, or a folder that exists.")
     if form:
         raise WrongArguments(f"OUT {output} says what kind of file it is: leave --format out.")
     return output
