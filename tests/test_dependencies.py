@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"results"},
     "widgets": {"protection", "evaluation", "figures"},
     "pipeline": {"paths", "results"},
+    "commands": {"protection", "evaluation", "recognizers", "targets", "faces", "images", "paths"},
     # `from amtgan_lib import protect`, loaded on first use.
     "__init__": {"protection"},
 }

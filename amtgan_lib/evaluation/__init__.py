@@ -45,9 +45,25 @@ from amtgan_lib.evaluation.tables import (
     two_photos,
     vectors,
 )
+from amtgan_lib.evaluation.verdicts import (
+    NOT_PROTECTED,
+    PROTECTED,
+    VERDICTS,
+    WEAK,
+    Answer,
+    compared,
+    same_face,
+    with_thresholds,
+    worst,
+)
 
 __all__ = [
     "FARS",
+    "NOT_PROTECTED",
+    "PROTECTED",
+    "VERDICTS",
+    "WEAK",
+    "Answer",
     "Gallery",
     "Judgement",
     "Probes",
@@ -55,6 +71,7 @@ __all__ = [
     "calibrate",
     "calibration_interval",
     "calibration_table",
+    "compared",
     "embed",
     "equal_error_rate",
     "hidden",
@@ -72,6 +89,7 @@ __all__ = [
     "recognition_table",
     "republished",
     "retrieved",
+    "same_face",
     "similarities",
     "success_rates",
     "success_rows",
@@ -82,4 +100,6 @@ __all__ = [
     "verification_scores",
     "whole_pictures",
     "wilson",
+    "with_thresholds",
+    "worst",
 ]

@@ -58,6 +58,15 @@ class FaceCrop:
         """The same frame of another picture of the photo's size, such as the protected photo: (3, S, S)."""
         return _cut(self._right_size(photo), self.matrix, self.size)
 
+    def view(self, photo: Photo | Image.Image | np.ndarray, size: int) -> tuple[Tensor, Tensor]:
+        """The face in the same frame of a picture of the photo's size, cut at ``size``: (3, s, s), and points (5, 2).
+
+        As :func:`~amtgan_lib.faces.detect` would cut it, without looking for it again.
+        """
+        factor = (self.size - 1) / (size - 1)
+        matrix = self.matrix * np.array([factor, factor, 1.0])
+        return _cut(self._right_size(photo), matrix, size), self.points / factor
+
     def change(self, photo: Photo, image: Tensor) -> Change:
         """What pasting ``image`` (3, S, S) in [-1, 1] changes in the photo, in 8-bit units.
 
