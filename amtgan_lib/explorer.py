@@ -233,7 +233,6 @@ class Panel:
         self.question = _named(
             widgets.ToggleButtons(options=list(QUESTIONS.items()), style={"button_width": "auto"}),
             "question",
-            "question",
         )
         self.threshold = _named(
             widgets.FloatSlider(min=GRID[0], max=GRID[-1], step=0.001, readout_format=".3f", layout={"width": "560px"}),
