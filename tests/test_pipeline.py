@@ -388,7 +388,10 @@ def test_a_run_a_failure_and_its_repair(capfd):
     assert "[3/3] 02_b-c: done in 0:" in said.out
     assert f"table     {run_dir}/b.md  (Table 1)" in said.out
     assert f"notebook  {run_dir}/notebooks/02_b-b.ipynb" in said.out
-    assert said.out.endswith("\n\n| table of c |\n")
+    assert said.out.endswith(f"\n\n| table of c |\nreport: {run_dir}/report.html\n")
+    page = (run_dir / "report.html").read_text()
+    assert 'href="notebooks/02_b-c.ipynb"' in page and '<span class="chip done">done</span></h1>' in page
+    assert state["plan"] == ["01_a", "02_b-b", "02_b-c"] and "cores" in state["machine"]
     assert said.err == ""
 
     # A step that has changed fails: what is before it is kept, what it and those after it left is gone.
@@ -398,7 +401,11 @@ def test_a_run_a_failure_and_its_repair(capfd):
         command_line.main(["pipeline", "--preset", "small", "--run-id", "latest", "--resume", "-p", '01_a.word=a"\\'])
         == 1
     )
-    [line] = capfd.readouterr().err.splitlines()
+    said = capfd.readouterr()
+    [line] = said.err.splitlines()
+    assert said.out.splitlines()[-1] == f"report: {run_dir}/report.html" and "Done in" not in said.out
+    page = (run_dir / "report.html").read_text()
+    assert "ValueError: two lines" in page and 'href="notebooks/02_b-b.failed.ipynb"' in page and "not run" in page
     failed = run_dir / "notebooks" / "02_b-b.failed.ipynb"
     assert line.startswith(
         "python -m amtgan_lib: 02_b-b failed in In [3] line 2 `raise ValueError('two\\nlines ' + 'x' * 500)`: "

@@ -28,6 +28,7 @@ from amtgan_lib.evaluation.scores import (
     calibrate,
     calibration_interval,
     equal_error_rate,
+    false_accepts,
     impostor_scores,
     mean_interval,
     success_rates,
@@ -116,6 +117,19 @@ def pair_scores(face_set: FaceSet, recognizers: Sequence[Recognizer]) -> pd.Data
         scores = verification_scores(*(vectors(side, recognizer) for side in pair))
         kinds = {"genuine": np.diag(scores), "impostor": scores[~np.eye(len(scores), dtype=bool)]}
         tables += [pd.DataFrame({"recogniser": recognizer.name, "kind": k, "cosine": v}) for k, v in kinds.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def false_accept_table(scores: pd.DataFrame, step: float = 0.005) -> pd.DataFrame:
+    """The FAR of every threshold from -1 to 1, exact at each step: columns recogniser, threshold, far, impostor_pairs.
+
+    scores: of ``pair_scores``, of the people whom the thresholds are calibrated on.
+    """
+    thresholds, tables = np.linspace(-1, 1, round(2 / step) + 1).round(6), []
+    for name, part in scores[scores["kind"] == "impostor"].groupby("recogniser", sort=False):
+        far = false_accepts(part["cosine"].to_numpy(), thresholds)
+        columns = {"recogniser": name, "threshold": thresholds, "far": far, "impostor_pairs": len(part)}
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
 
 

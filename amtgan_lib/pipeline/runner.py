@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from amtgan_lib.pipeline import presets, runs
+from amtgan_lib.pipeline import presets, report, runs
 from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.pipeline.presets import Step
 
@@ -34,6 +34,8 @@ def run(
 ) -> Path:
     """Check everything, run the notebooks, print what to open, and return the run folder.
 
+    However the run ends, report.html in its folder says so.
+
     With `resume` a step of this run is kept that is done from the same cells with the same parameters at the same
     commit, unless a step before it has run again since. Changes that are not committed are not seen.
     """
@@ -42,6 +44,8 @@ def run(
     steps = presets.select(plan, only, start)
     run_dir = runs.folder(run_id or runs.default_id(chosen.name))
     kept = _open(run_dir, chosen, overrides or {}, steps, _done(run_dir, plan, steps) if resume else set())
+    with runs.edit(run_dir) as state:
+        state["plan"] = [step.name for step in plan]
     print(f"{chosen.name}: {len(steps)} notebooks into {_shown(run_dir)}", flush=True)
     begin, status = time.monotonic(), "failed"
     try:
@@ -55,7 +59,10 @@ def run(
     finally:
         with runs.edit(run_dir) as state:
             state |= {"status": status, "finished": runs.now(), "seconds": round(time.monotonic() - begin, 1)}
-    print(_summary(run_dir, time.monotonic() - begin))
+        page = report.write(run_dir)
+        if status == "done":
+            print(_summary(run_dir, time.monotonic() - begin))
+        print(f"report: {_shown(page)}", flush=True)
     return run_dir
 
 
@@ -86,7 +93,8 @@ def _open(
         if state.get("preset", preset.name) != preset.name:
             raise runs.RunError(f"The run {run_dir.name} was made with the preset {state['preset']}: take another id.")
         state |= {"run_id": run_dir.name, "preset": preset.name, "parameters": preset.parameters, "overrides": given}
-        state |= {"commit": runs.commit(), "versions": runs.versions(), "status": "running", "started": runs.now()}
+        state |= {"commit": runs.commit(), "versions": runs.versions(), "machine": runs.machine()}
+        state |= {"status": "running", "started": runs.now()}
         for key, empty in (("notebooks", {}), ("outputs", []), ("values", {})):
             state.setdefault(key, empty)
         for step in steps:

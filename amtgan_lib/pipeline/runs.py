@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from amtgan_lib import paths
+from amtgan_lib import paths, results
 
 KINDS = ("table", "figure", "file")
 TABLE_SUFFIXES = (".md", ".txt", ".csv")
@@ -48,6 +48,16 @@ def versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             installed[name] = None
     return {"python": platform.python_version(), **installed}
+
+
+def machine() -> str:
+    """The processor, and the GPUs where their driver's tool names any."""
+    call = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(call, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        found = []
+    return ", ".join([results.device_name(), *found])
 
 
 def default_id(preset: str) -> str:
