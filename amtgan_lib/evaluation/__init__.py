@@ -5,11 +5,13 @@ anew in the file that is scored, as a real system would; raw scores are kept and
 """
 
 from amtgan_lib.evaluation.pictures import (
+    REPUBLISHED,
     Probes,
     embed,
     makeup_distance,
     quality,
     read_probes,
+    republish,
     republished,
     truth_error,
     whole_pictures,
@@ -48,6 +50,7 @@ from amtgan_lib.evaluation.tables import (
 
 __all__ = [
     "FARS",
+    "REPUBLISHED",
     "Gallery",
     "Judgement",
     "Probes",
@@ -70,6 +73,7 @@ __all__ = [
     "read_probes",
     "read_thresholds",
     "recognition_table",
+    "republish",
     "republished",
     "retrieved",
     "similarities",
