@@ -33,7 +33,11 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"evaluation", "methods", "recognizers", "results", "faces", "protection"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},
-    "widgets": {"protection", "evaluation", "figures"},
+    "studio": {
+        *("assets", "datasets", "evaluation", "faces", "images", "losses", "models", "paths", "protection", "recipes"),
+        *("recognizers", "targets"),
+    },
+    "widgets": {"studio", "figures", "faces", "images"},
     "pipeline": {"paths", "results"},
     "commands": {"protection", "evaluation", "recognizers", "targets", "faces", "images", "paths"},
     # `from amtgan_lib import protect`, loaded on first use.

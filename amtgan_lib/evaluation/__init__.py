@@ -5,11 +5,13 @@ anew in the file that is scored, as a real system would; raw scores are kept and
 """
 
 from amtgan_lib.evaluation.pictures import (
+    REPUBLISHED,
     Probes,
     embed,
     makeup_distance,
     quality,
     read_probes,
+    republish,
     republished,
     truth_error,
     whole_pictures,
@@ -63,6 +65,7 @@ __all__ = [
     "FARS",
     "NOT_PROTECTED",
     "PROTECTED",
+    "REPUBLISHED",
     "VERDICTS",
     "WEAK",
     "Answer",
@@ -91,6 +94,7 @@ __all__ = [
     "read_probes",
     "read_thresholds",
     "recognition_table",
+    "republish",
     "republished",
     "retrieved",
     "same_face",

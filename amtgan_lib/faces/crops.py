@@ -87,6 +87,13 @@ class FaceCrop:
         photo = open_photo(onto)
         return photo.with_change(self.change(photo, image))
 
+    def within(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> FaceCrop:
+        """The same face in a cut-out ``box`` (x0, y0, x1, y1) of its photo, resized to ``size`` (width, height)."""
+        factor = np.array(size) / (box[2] - box[0], box[3] - box[1])
+        corners = (np.reshape(self.box, (2, 2)) - box[:2]) * factor
+        matrix = warps.resized(self.matrix, factor, box[:2])
+        return replace(self, matrix=matrix, box=tuple(corners.ravel().tolist()), photo_size=size)
+
     def with_parse(self, parse_map: np.ndarray, photo_size: tuple[int, int], order: str) -> FaceCrop:
         """The same face with masks from a parse map of the photo (any resolution) in a known class order."""
         factor = np.array([parse_map.shape[1] / photo_size[0], parse_map.shape[0] / photo_size[1]])
