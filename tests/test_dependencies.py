@@ -38,6 +38,8 @@ ALLOWED: dict[str, set[str]] = {
         *("recognizers", "targets"),
     },
     "widgets": {"studio", "figures", "faces", "images"},
+    "widgets": {"protection", "evaluation", "figures"},
+    "video": {"protection", "faces", "images"},
     "pipeline": {"paths", "results"},
     "commands": {"protection", "evaluation", "recognizers", "targets", "faces", "images", "paths"},
     # `from amtgan_lib import protect`, loaded on first use.
@@ -46,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
 FREE = {"__main__"}
 
 # `import torchvision` alone costs seconds; the others bring it, or something as slow, along.
-SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage"}
+SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage", "av"}
 # Module -> slow packages that it cannot do without at import time, each with its reason.
 UNAVOIDABLE: dict[str, set[str]] = {}
 
