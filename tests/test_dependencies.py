@@ -33,12 +33,12 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"evaluation", "methods", "recognizers", "results", "faces", "protection"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},
+    "explorer": {"evaluation", "figures", "paths", "results"},
     "studio": {
         *("assets", "datasets", "evaluation", "faces", "images", "losses", "models", "paths", "protection", "recipes"),
         *("recognizers", "targets"),
     },
     "widgets": {"studio", "figures", "faces", "images"},
-    "widgets": {"protection", "evaluation", "figures"},
     "video": {"protection", "faces", "images"},
     "pipeline": {"paths", "results"},
     "commands": {"protection", "evaluation", "recognizers", "targets", "faces", "images", "paths"},
