@@ -32,7 +32,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "assets": Command("amtgan_lib.assets.commands:COMMANDS", "photographs and weights: list, fetch, verify, import"),
     "pipeline": Command("amtgan_lib.pipeline.commands:pipeline", "run the notebooks of a preset in order"),
-    "sweep": Command("amtgan_lib.pipeline.commands:sweep", "run a preset for each value of a parameter, on all cores"),
+    "sweep": Command("amtgan_lib.pipeline.commands:sweep", "run a preset for each value of a parameter, side by side"),
 }
 
 

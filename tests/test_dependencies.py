@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets": {"faces", "portraits", "assets", "images", "paths"},
     "recipes": {"losses"},
     "hints": {"losses", "recognizers"},
-    "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images"},
+    "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images", "paths", "pipeline"},
     "attacks": {"losses", "datasets", "recognizers", "images"},
     "targets": {"faces", "portraits", "recognizers"},
     "protection": {"models", "faces", "images", "paths", "recipes", "hints", "recognizers", "targets"},

@@ -44,9 +44,10 @@ class ResidualStep:
         else:
             with trainer.autocast():
                 image = trainer.generate(source, reference)
+        diversity = replace(ALIGNED, part=trainer.share)
         with trainer.autocast():
             attack, dodge = losses.attack_losses(
-                image, targets, own, trainer.recognizers, trainer.config.views, ALIGNED, points, noise
+                image, targets, own, trainer.recognizers, trainer.config.views, diversity, points, noise
             )
         similarity = (image - start).abs().mean() + 1 - losses.ssim(image, start).mean()
         makeup = self._makeup(image, start, source, reference)
@@ -76,13 +77,14 @@ class ResidualStep:
 
     def _draw_targets(self, count: int, noise: torch.Generator) -> list[Tensor]:
         """Per recogniser (count, D): a person of the pool, or the point between a few, which is nobody."""
-        people = torch.randint(len(self.trainer.targets[0]), (count, CROWD), generator=noise)
-        alone = torch.rand(count, generator=noise) < 0.5
-        share = torch.full((count, CROWD), 1.0)
-        share[alone, 1:] = 0
+        share = self.trainer.share
+        people = share.of(torch.randint(len(self.trainer.targets[0]), (count * share.size, CROWD), generator=noise))
+        alone = share.of(torch.rand(count * share.size, generator=noise)) < 0.5
+        weights = torch.full((count, CROWD), 1.0)
+        weights[alone, 1:] = 0
         found = []
         for vectors in self.trainer.targets:
-            chosen = vectors[people.to(vectors.device)] * share[..., None].to(vectors.device)
+            chosen = vectors[people.to(vectors.device)] * weights[..., None].to(vectors.device)
             found.append(F.normalize(chosen.sum(1)))
         return found
 
