@@ -56,6 +56,11 @@ class Member:
         """Such as `held_out=a, target=b`."""
         return ", ".join(f"{name}={value}" for name, value in self.chosen.items())
 
+    @property
+    def first(self) -> str:
+        """Name of the notebook that prepares."""
+        return self.preparing[0].notebook.name
+
     def to_run(self, *, prepare: bool = False) -> str:
         """Why the run's own notebooks, or those that prepare, have to run; "" where all are finished."""
         steps = self.preparing if prepare else self.own
@@ -104,9 +109,8 @@ def _members(sweep: Sweep) -> list[Member]:
     if not found[0].own:
         raise PresetError(f"The preset {preset.name} has one notebook only: run it by `pipeline`, value by value.")
     if any(member.preparing != found[0].preparing for member in found):
-        first = found[0].preparing[0].notebook
-        names = " and ".join(name for name in sweep.over if name in first.defaults)
-        raise PresetError(f"{names} is a parameter of {first.name}, which all runs of a sweep share.")
+        names = " and ".join(name for name in sweep.over if name in found[0].preparing[0].parameters)
+        raise PresetError(f"{names} is a parameter of {found[0].first}, which all runs of a sweep share.")
     return found
 
 
@@ -144,10 +148,10 @@ class Running:
         return waiting
 
     def _prepare(self, where: Local | Cluster) -> Outcome:
-        first = self.members[0]
-        job = replace(self._job(first, where.threads(1)), name=PREPARE, log=self._log(PREPARE), start="")
-        [outcome] = where.run([replace(job, only=first.preparing[0].notebook.name)])
-        self.say(f"{job.only}: {outcome.state} in {runner.clock(outcome.seconds)}")
+        first, log = self.members[0], self._log(PREPARE)
+        job = replace(self._job(first, where.threads(1)), name=PREPARE, log=log, start="", only=first.first)
+        [outcome] = where.run([job])
+        self.say(f"{first.first}: {outcome.state} in {runner.clock(outcome.seconds)}")
         return outcome
 
     def _all(self, waiting: Sequence[Member], where: Local | Cluster) -> dict[str, Outcome]:
