@@ -81,7 +81,7 @@ COMMANDS = {
     ),
     "sweep": Command(
         "amtgan_lib.pipeline.commands:sweep",
-        "run a preset for each value of a parameter, on all cores",
+        "run a preset for each value of a parameter, side by side",
         (("--over seed=0,1,2 -p held_out=mobilefacenet", "three runs, one table"),),
     ),
     "assets": Command(

@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipes": {"losses"},
     "hints": {"losses", "recognizers"},
     "distillation": {"hints", "recognizer_training", "recognizers"},
-    "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images"},
+    "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images", "paths", "pipeline"},
     "attacks": {"losses", "datasets", "recognizers", "images"},
     "targets": {"faces", "portraits", "recognizers"},
     "protection": {"models", "faces", "images", "paths", "recipes", "hints", "recognizers", "targets"},

@@ -16,6 +16,7 @@ RunId = Annotated[str | None, tyro.conf.arg(metavar="ID")]
 Recipe = Literal["published", "corrected", "residual", "any_target"]
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 Parameters = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
+Over = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=V1,V2"), tyro.conf.UseAppendAction]
 
 
 def pipeline(
@@ -85,32 +86,41 @@ def train(
 
 
 def sweep(
-    over: Annotated[str, tyro.conf.arg(metavar="NAME=V1,V2")],
+    over: Over = (),
     preset: str = "procedural",
     parameter: Parameters = (),
     workers: int = 0,
+    scheduler: Annotated[str, tyro.conf.arg(metavar="tcp://HOST:8786")] = "",
     sweep_id: Annotated[str, tyro.conf.arg(metavar="ID")] = "sweep",
 ) -> None:
-    """Run a preset once for each value of a parameter, on all cores, and gather the tables into results/runs/ID.
+    """Run a preset once for each value of a parameter, or for each combination of values of several, side by side.
 
-    What is finished is not run again, and one failed run does not stop the others.
+    The tables are gathered into results/runs/ID. What is finished is not run again, and one failed run does not stop
+    the others: the same command goes on from there.
 
     Args:
-        over: the parameter and its values, such as held_out=drawn_ir,drawn_irse.
+        over: a parameter and its values, such as held_out=drawn_ir,drawn_irse; may be given again and again.
         preset: a name in presets/, or the path of a YAML file.
         parameter: a parameter of every run, NAME=VALUE; may be given again and again.
-        workers: runs side by side; 0 is one a core.
+        workers: runs side by side; 0 is one a core, or all that the cluster can.
+        scheduler: address of a Dask cluster; its workers must see this checkout. Without it: this machine.
         sweep_id: name of the folder of the tables, and the beginning of the names of the run folders.
     """
-    _overrides(parameter)
-    name, equals, values = over.partition("=")
-    if not equals:
-        raise PresetError(f"--over {over!r} is not NAME=VALUE,VALUE.")
-    chosen = Sweep(preset, name.strip(), tuple(value.strip() for value in values.split(",")), parameter, sweep_id)
-    folder = run_sweep(chosen, workers)
+    fixed = {name: value.text for name, value in _overrides(parameter).items()}
+    folder = run_sweep(Sweep(preset, _values(over), fixed, sweep_id), workers, scheduler)
     if (folder / "tables" / "05_black_box_success.csv").is_file():
         print(summary(folder))
     print(f"tables in {folder / 'tables'}")
+
+
+def _values(over: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for words in over:
+        name, equals, values = words.partition("=")
+        if not equals or name.strip() in found:
+            raise PresetError(f"--over {words!r} is not NAME=VALUE,VALUE with a NAME of its own.")
+        found[name.strip()] = tuple(value.strip() for value in values.split(","))
+    return found
 
 
 def _overrides(assignments: tuple[str, ...]) -> dict[str, Text]:

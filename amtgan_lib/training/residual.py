@@ -48,9 +48,10 @@ class ResidualStep:
         else:
             with trainer.autocast():
                 image = trainer.generate(source, reference)
+        diversity = replace(ALIGNED, part=trainer.share)
         with trainer.autocast():
             attack, dodge = losses.attack_losses(
-                image, targets, own, trainer.recognizers, trainer.config.views, ALIGNED, points, noise
+                image, targets, own, trainer.recognizers, trainer.config.views, diversity, points, noise
             )
         similarity = (image - start).abs().mean() + 1 - losses.ssim(image, start).mean()
         terms = {
@@ -93,14 +94,15 @@ class ResidualStep:
 
     def _draw_targets(self, own: Sequence[Tensor], noise: torch.Generator) -> list[Tensor]:
         """Per recogniser (N, D): a person of the pool, but not the own, or the point between a few, who is nobody."""
-        pool, count = self.trainer.targets, len(own[0])
-        people = torch.randint(len(pool[0]), (count, CROWD), generator=noise).to(own[0].device)
+        pool, share = self.trainer.targets, self.trainer.share
+        count = len(own[0]) * share.size
+        people = share.of(torch.randint(len(pool[0]), (count, CROWD), generator=noise)).to(own[0].device)
         oneself = (pool[0][people] * own[0][:, None]).sum(-1) > ONESELF
         people = torch.where(oneself, (people + 1) % len(pool[0]), people)
-        share = torch.ones(count, CROWD)
-        share[torch.rand(count, generator=noise) < 0.5, 1:] = 0
-        share = share[..., None].to(people.device)
-        return [F.normalize((vectors[people] * share).sum(1)) for vectors in pool]
+        weights = torch.ones(len(people), CROWD)
+        weights[share.of(torch.rand(count, generator=noise)) < 0.5, 1:] = 0
+        weights = weights[..., None].to(people.device)
+        return [F.normalize((vectors[people] * weights).sum(1)) for vectors in pool]
 
     def _start(self, source: FaceBatch, reference: FaceBatch) -> Tensor:
         sides = (source.masks, reference.masks, source.landmarks, reference.landmarks)
