@@ -46,6 +46,14 @@ COMMANDS = {
             ("holiday -o safer --json > report.json", "everything as JSON"),
         ),
     ),
+    "video": Command(
+        "amtgan_lib.video.commands:video",
+        "protect the faces of a video",
+        (
+            ("clip.mp4", "writes clip_protected.mp4; frames in which a face was lost are black"),
+            ("clip.mp4 -o safer.mp4 --lost refuse", "or nothing is written when a face was lost"),
+        ),
+    ),
     "evaluate": Command(
         "amtgan_lib.commands.arguments:evaluate",
         "ask recognisers about clean and protected photos",
