@@ -109,7 +109,7 @@ def test_one_photo_is_written_beside_itself_and_named(put, capsys):
     assert said[0] == "1 photo -> me_protected.png"
     assert said[1].startswith("mind: this generator was trained on drawn faces: it protects nobody")
     assert said[2] == "[1/1] me.jpg: 1 face protected -> me_protected.png"
-    assert said[3].startswith("1 of 1 photo protected, as far as the 4 recognisers asked (drawn_ir, drawn_irse,")
+    assert said[3].startswith("1 of 1 photo protected in the eyes of the 4 recognisers asked (drawn_ir, drawn_irse,")
     assert not any("safe" in line for line in said)
 
 
@@ -240,6 +240,12 @@ def test_a_format_that_cannot_hold_the_photo_fails_and_leaves_nothing(put, here,
     assert protect("me.png", "-o", "out.jpg") == 1
     assert tree() == ["me.png"]
     assert "[1/1] me.png: cannot write mode RGBA as JPEG; nothing was written" in capsys.readouterr().out
+
+
+def test_an_output_that_cannot_be_written_is_said(put, capsys):
+    put("me.png")
+    assert protect("me.png", "-o", "me.png/out.png") == 1
+    assert "Not a directory" in capsys.readouterr().out and tree() == ["me.png"]
 
 
 # ---------------------------------------------------------------- folders
@@ -749,8 +755,23 @@ def test_thresholds_come_from_the_recogniser_or_else_from_the_table(here):
         evaluation.with_thresholds([bare], table, 0.001)
     with pytest.raises(ValueError, match=r"drawn_irse has no threshold at .* 0.01: it is not in none.csv"):
         evaluation.with_thresholds([bare], Path("none.csv"), 0.01)
+    (here / "odd.csv").write_text("name,far\na,1\n")
+    with pytest.raises(ValueError, match=r"odd.csv has no column recogniser"):
+        evaluation.with_thresholds([bare], here / "odd.csv", 0.01)
     with pytest.raises(WrongArguments, match="or --thresholds CSV as notebook 02_recognizers writes it"):
-        asking.judges(["drawn_irse"], 0.01, here / "none.csv", {"drawn_irse": bare})
+        asking.panel(["drawn_irse"], 0.01, here / "none.csv", {"drawn_irse": bare})
+
+
+def test_where_thresholds_are_from_is_said(here):
+    bare = recognizers.load("drawn_ir").with_thresholds({})
+    table = here / "t.csv"
+    table.write_text("recogniser,far,threshold\ndrawn_ir,0.01,0.5\n")
+    assert asking.panel(["drawn_ir"], 0.01, table, {"drawn_ir": bare}).source == str(table)
+    assert asking.panel(["drawn_ir"], 0.01, table).source == "the recognisers' own"
+    table.write_text("recogniser,far,threshold,people,impostor_pairs\ndrawn_ir,0.01,0.5,7,42\nother,0.01,0.5,8,56\n")
+    panel = asking.panel(["drawn_ir"], 0.01, table, {"drawn_ir": bare})
+    assert panel.source == f"{table}, from 42 pairs of 7 other people"
+    assert panel.as_json() == {"recognisers": ["drawn_ir"], "far": 0.01, "thresholds": panel.source}
 
 
 def test_the_stored_thresholds_know_every_open_recogniser():
@@ -812,7 +833,8 @@ def test_two_photos_are_compared_with_the_clean_one(pair, capsys):
     assert said[0] == "me.png -> me_protected.png: protected"
     assert [line.split(":")[0].strip() for line in said[1:5]] == list(recognizers.DRAWN)
     assert "similarity 1.00 before, " in said[1]
-    assert said[-1].startswith("1 of 1 photo protected, at a false accept rate of 0.01, from drawn_ir, drawn_irse,")
+    assert said[-2].startswith("1 of 1 photo protected in the eyes of the 4 recognisers asked (drawn_ir, drawn_irse,")
+    assert said[-1] == "Thresholds: the recognisers' own."
     assert evaluate(pair[0], pair[0]) == 1
     assert "me.png -> me.png: not protected" in capsys.readouterr().out
 

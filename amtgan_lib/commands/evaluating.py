@@ -14,9 +14,9 @@ from tqdm import tqdm
 from amtgan_lib import evaluation
 from amtgan_lib.commands import asking, folders, outcomes
 from amtgan_lib.commands.arguments import Evaluate, Interrupted, WrongArguments
-from amtgan_lib.commands.outcomes import plural
+from amtgan_lib.commands.asking import Panel
+from amtgan_lib.commands.outcomes import eyes_of, plural
 from amtgan_lib.evaluation import NOT_PROTECTED, Answer
-from amtgan_lib.recognizers import Recognizer
 
 NOT_KNOWN = "not recognised before either"
 
@@ -25,20 +25,20 @@ def run(options: Evaluate) -> int:
     """Compare what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
     names = asking.names(options.ask)
     pairs = _pairs(options)
-    judges = asking.judges(names, options.far, options.thresholds)
+    panel = asking.panel(names, options.far, options.thresholds)
     done: list[Comparison] = []
     interrupted = False
     try:
         for pair in tqdm(pairs, unit="photo", disable=len(pairs) == 1 or not sys.stderr.isatty(), leave=False):
-            done.append(_compared(pair, judges, options.far))
+            done.append(_compared(pair, panel))
     except KeyboardInterrupt:
         interrupted = True
     people = sys.stderr if options.json else sys.stdout
-    print("\n".join(_text(done, judges, options.far)), file=people, flush=True)
+    print("\n".join(_text(done, panel)), file=people, flush=True)
     status = 0 if all(each.good for each in done) else 1
     if options.json:
         facts = {"exit_status": Interrupted.exit_status if interrupted else status, "interrupted": interrupted}
-        facts |= {"far": options.far, "photos": [each.as_json() for each in done]}
+        facts |= {"asked": panel.as_json(), "photos": [each.as_json() for each in done]}
         print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
     if interrupted:
         raise Interrupted(f"interrupted: {len(done)} of {plural(len(pairs), 'photo')} compared.")
@@ -114,16 +114,16 @@ def _by_name(folder: Path) -> dict[Path, Path]:
     return found
 
 
-def _compared(pair: Pair, judges: Sequence[Recognizer], far: float) -> Comparison:
+def _compared(pair: Pair, panel: Panel) -> Comparison:
     missing = "protected" if pair.protected is None else "known" if pair.known is None else ""
     if missing:
         return Comparison(pair, problem=f"there is no {missing} photo of this name")
     photos = {"clean": pair.clean, "protected": pair.protected}
     try:
-        table = evaluation.similarities(photos, _known(pair.known), judges, far)
+        table = evaluation.similarities(photos, _known(pair.known), panel.judges, panel.far)
     except (ValueError, OSError, MemoryError) as error:
         return Comparison(pair, problem=str(error) or "there is not enough memory")
-    return Comparison(pair, tuple(evaluation.compared(table, judges, far)))
+    return Comparison(pair, tuple(evaluation.compared(table, panel.judges, panel.far)))
 
 
 @functools.lru_cache(maxsize=1)
@@ -135,18 +135,17 @@ def _known(photo: Path) -> evaluation.Probes:
 # ---------------------------------------------------------------- in words
 
 
-def _text(done: Sequence[Comparison], judges: Sequence[Recognizer], far: float) -> list[str]:
+def _text(done: Sequence[Comparison], panel: Panel) -> list[str]:
     lines = []
     for each in done:
         lines.append(f"{each.pair.clean} -> {each.pair.protected}: {each.problem or each.verdict}")
         lines += [f"  {outcomes.sentence(answer)}" for answer in each.answers]
     asked = [each for each in done if each.answers]
-    for at, judge in enumerate(judges) if len(done) > 1 else ():
+    for at, judge in enumerate(panel.names) if len(done) > 1 else ():
         answers = [each.answers[at] for each in asked]
         knew, knows = sum(a.knew for a in answers), sum(a.knew and a.verdict == NOT_PROTECTED for a in answers)
         clean = plural(len(asked), "clean photo")
-        lines.append(f"{judge.name} knew the owner on {knew} of {clean}, and still knows {knows}.")
-    names = ", ".join(judge.name for judge in judges)
+        lines.append(f"{judge} knew the owner on {knew} of {clean}, and still knows {knows}.")
     good = sum(each.good for each in done)
-    lines.append(f"{good} of {plural(len(done), 'photo')} protected, at a false accept rate of {far:g}, from {names}.")
-    return lines
+    lines.append(f"{good} of {plural(len(done), 'photo')} protected {eyes_of(panel)}.")
+    return [*lines, f"Thresholds: {panel.source}."]

@@ -133,8 +133,8 @@ def draft(output: Path) -> Iterator[Path]:
     """
     made = [folder for folder in (output.parent, *output.parent.parents) if not folder.exists()]
     path = output.with_name(f".{output.stem}.{os.getpid()}.draft{output.suffix}")
+    output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         yield path
     finally:
         path.unlink(missing_ok=True)

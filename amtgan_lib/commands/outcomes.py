@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from amtgan_lib import evaluation
+from amtgan_lib.commands.asking import Panel
 from amtgan_lib.evaluation import NOT_PROTECTED, WEAK, Answer
 
 KEPT = "there already"
@@ -111,15 +112,20 @@ def sentence(answer: Answer, took_part: bool = False) -> str:
     return f"{who}: {scores}{near}: {answer.verdict if answer.knew else 'not recognised before either'}"
 
 
-def summary(outcomes: Sequence[Outcome], judges: Sequence[str], took_part: Sequence[str], far: float) -> list[str]:
-    """What to know at the end, a line each."""
+def eyes_of(panel: Panel) -> str:
+    """Who was asked, for the end of a sentence."""
+    asked = f"the {plural(len(panel.judges), 'recogniser')} asked ({', '.join(panel.names)})"
+    return f"in the eyes of {asked}, at a false accept rate of {panel.far:g}"
+
+
+def summary(outcomes: Sequence[Outcome], panel: Panel | None, took_part: Sequence[str]) -> list[str]:
+    """What to know at the end, a line each; ``panel`` is None where nothing was to be done."""
     tried = [outcome for outcome in outcomes if not outcome.kept]
     good = [outcome for outcome in tried if outcome.good]
     lines = []
-    if judges:
-        asked = f"{plural(len(judges), 'recogniser')} asked ({', '.join(judges)}) at a false accept rate of {far:g}"
-        lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected, as far as the {asked} can tell.")
-        if set(judges) <= set(took_part):
+    if panel:
+        lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected {eyes_of(panel)}.")
+        if set(panel.names) <= set(took_part):
             lines.append("All of them took part in making it: a recogniser that did not may still know a face.")
     if weak := sum(face.verdict == WEAK for outcome in good for face in outcome.chosen):
         lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold one of them says the same person.")

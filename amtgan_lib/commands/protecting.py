@@ -17,12 +17,12 @@ from tqdm import tqdm
 from amtgan_lib import evaluation, faces, protection, recognizers, targets
 from amtgan_lib.commands import asking, folders, outcomes
 from amtgan_lib.commands.arguments import Interrupted, NotDone, Protect, WrongArguments, face_numbers
+from amtgan_lib.commands.asking import Panel
 from amtgan_lib.commands.folders import Job
 from amtgan_lib.commands.outcomes import Face, Outcome, plural
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo, PhotoError, open_photo
 from amtgan_lib.protection import Protector
-from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.targets import Target
 
 PLACE_NOTE = "the file says where the photo was taken (GPS); --strip-metadata leaves it out"
@@ -56,7 +56,7 @@ class Desk:
     options: Protect
     protector: Protector
     reference: FaceCrop | None
-    judges: Sequence[Recognizer]
+    panel: Panel
     target: Target | None
     notes: tuple[str, ...] = ()
 
@@ -88,7 +88,7 @@ class Desk:
 
     def _answers(self, crop: FaceCrop, clean: Photo, written: Photo) -> tuple[evaluation.Answer, ...]:
         near = self.target.embeddings if self.target else None
-        return tuple(evaluation.same_face(crop, clean, written, self.judges, self.options.far, near))
+        return tuple(evaluation.same_face(crop, clean, written, self.panel.judges, self.panel.far, near))
 
 
 def _desk(options: Protect, asked: list[str]) -> Desk:
@@ -108,10 +108,10 @@ def _desk(options: Protect, asked: list[str]) -> Desk:
     hinting = {each.name: each for each in protector.guide.recognizers} if protector.guide else {}
     drawn = protector.facts.get("world") == "drawn"
     wanted = asked or list(hinting) or recognizers.zoo("drawn" if drawn else "open")
-    judges = asking.judges(wanted, options.far, options.thresholds, hinting)
-    person = targets.of_photos(target, judges, "target") if target else None
+    panel = asking.panel(wanted, options.far, options.thresholds, hinting)
+    person = targets.of_photos(target, panel.judges, "target") if target else None
     notes = tuple(str(each.message) for each in caught if issubclass(each.category, protection.ProtectionWarning))
-    return Desk(options, protector, reference, judges, person, notes)
+    return Desk(options, protector, reference, panel, person, notes)
 
 
 def _move(draft: Path, output: Path, overwrite: bool) -> None:
@@ -212,10 +212,11 @@ class Session:
 
     def conclude(self) -> int:
         """Say what to know at the end; returns the exit status, or raises Interrupted."""
-        judges = [each.name for each in self.desk.judges] if self.desk else []
-        lines = outcomes.summary(self.done, judges, self.took_part, self.options.far)
-        if self.options.report and judges:
+        panel = self.desk.panel if self.desk else None
+        lines = outcomes.summary(self.done, panel, self.took_part)
+        if self.options.report and panel:
             lines.append("Similarity is that to the clean face itself: 1 is the same face, 0 nothing in common.")
+            lines.append(f"Thresholds: {panel.source}.")
         if any(outcome.chosen and not outcome.output for outcome in self.done):
             more = "more --passes or more --strength change" if self.desk.protector.guide else "more --strength changes"
             lines.append(f"For faces still recognised: {more} more; --keep-recognised writes such photos, too.")
@@ -225,22 +226,21 @@ class Session:
             print(line, file=self.people, flush=True)
         status = 0 if all(outcome.good for outcome in self.done) else 1
         if self.options.json:
-            facts = self._facts(judges, Interrupted.exit_status if self.interrupted else status)
+            facts = self._facts(Interrupted.exit_status if self.interrupted else status)
             print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
         if self.interrupted:
             again = "; the same command with --skip-existing goes on from there" if self.total > 1 else ""
             raise Interrupted(f"interrupted: {len(self.done)} of {plural(self.total, 'photo')} done{again}.")
         return status
 
-    def _facts(self, judges: Sequence[str], status: int) -> dict:
+    def _facts(self, status: int) -> dict:
         counts = {word: sum(outcome.status == word for outcome in self.done) for word in outcomes.STATUSES}
-        asked = {"recognisers": list(judges), "far": self.options.far, "took_part": list(self.took_part)}
         return {
             "exit_status": status,
             "interrupted": self.interrupted,
             "counts": {"photos": self.total, **counts},
-            "asked": asked,
-            "notes": list(self.desk.notes) if self.desk else [],
+            "asked": {**self.desk.panel.as_json(), "took_part": self.took_part} if self.desk else None,
+            "notes": self.desk.notes if self.desk else (),
             "skipped_files": [str(other) for other in self.others],
             "photos": [outcomes.as_json(outcome, self.took_part) for outcome in self.done],
         }

@@ -60,8 +60,10 @@ def with_thresholds(recognizers: Sequence[Recognizer], table: Path, far: float) 
     table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
     recogniser has no threshold at ``far``.
     """
-    rows = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=["recogniser", "far", "threshold"])
-    found = []
+    columns, found = ["recogniser", "far", "threshold"], []
+    rows = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=columns)
+    if missing := sorted({*columns} - {*rows.columns}):
+        raise ValueError(f"{table} has no column {missing[0]}")
     for each in recognizers:
         own = rows[rows["recogniser"] == each.name]
         known = each.thresholds or dict(zip(own["far"].tolist(), own["threshold"].tolist()))
