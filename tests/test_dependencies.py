@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},
     "widgets": {"protection", "evaluation", "figures"},
+    "explorer": {"figures", "results", "evaluation", "paths"},
     "pipeline": {"paths", "results"},
     # `from amtgan_lib import protect`, loaded on first use.
     "__init__": {"protection"},
