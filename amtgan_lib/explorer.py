@@ -143,11 +143,13 @@ def _complete(folder: Path) -> bool:
 
 
 def read(name: str = "") -> Stored:
-    """The scores of a run in results/runs, "" for the newest; where no run is at hand, those of ``results/measured``.
+    """The scores of a run, by its name in results/runs or the path of its folder; "" is the newest, or those measured.
 
-    Raises NoScores for a name that is not at hand.
+    Raises NoScores where a run that was named has none.
     """
     known = at_hand()
+    if name not in known and _complete(Path(name)):
+        known = {name: Path(name), **known}
     name = name or next(iter(known))
     if name not in known:
         raise NoScores(f"The run {name!r} holds no scores (notebooks 2 to 5 write them): there are {', '.join(known)}.")
@@ -228,7 +230,7 @@ class Panel:
     def __init__(self, run: str = "", photos: int = 4):
         self.stored, self.photos, self._quiet = read(run), photos, False
         self._figure: tuple[tuple, Figure] | None = None
-        self.run = _picker("run", list(at_hand()), self.stored.name)
+        self.run = _picker("run", list(dict.fromkeys([*at_hand(), self.stored.name])), self.stored.name)
         self.recogniser, self.method = _picker("recogniser", []), _picker("method", [])
         self.question = _named(
             widgets.ToggleButtons(options=list(QUESTIONS.items()), style={"button_width": "auto"}),

@@ -421,6 +421,27 @@ def test_calibration_table_keeps_its_rates_on_the_people_it_saw():
     assert pairs[pairs["kind"] == "genuine"]["cosine"].min() > 0.99
 
 
+def test_the_false_accept_rate_is_the_share_of_impostors_above_a_threshold():
+    impostors = np.array([0.1, 0.2, 0.2, 0.9])
+    shares = evaluation.false_accepts(impostors, np.array([-1, 0.1, 0.15, 0.2, 0.5, 0.9, 1]))
+    assert shares.tolist() == [1, 0.75, 0.75, 0.25, 0.25, 0, 0]  # a cosine at the threshold is not accepted
+    with pytest.raises(ValueError, match="leave pairs without a face out"):
+        evaluation.false_accepts(np.array([0.1, np.nan]), np.array([0.0]))
+
+
+def test_the_false_accept_table_agrees_with_the_calibration():
+    world = crowd()
+    pairs = evaluation.pair_scores(world, [ColourRecognizer()])
+    table = evaluation.false_accept_table(pairs)
+    assert list(table.columns) == ["recogniser", "threshold", "far", "impostor_pairs"]
+    assert (table["threshold"].iloc[0], table["threshold"].iloc[-1], len(table)) == (-1, 1, 401)
+    assert (table["far"].iloc[0], table["far"].iloc[-1]) == (1, 0) and (table["far"].diff().dropna() <= 0).all()
+    assert set(table["impostor_pairs"]) == {36 * 35}
+    for row in evaluation.calibration_table(world, [ColourRecognizer()], repeats=5).itertuples():
+        strict, lax = (table[side(table["threshold"], row.threshold)]["far"] for side in (np.greater_equal, np.less))
+        assert strict.max() <= row.far <= lax.min()
+
+
 def test_recognition_table_judges_files_unaligned(world, tmp_path, monkeypatch):
     for asset, picture in zip(world.manifest["asset"], world.images):
         Image.fromarray(255 - picture).save(tmp_path / asset)  # other colours than the prepared crops

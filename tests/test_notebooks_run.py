@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from amtgan_lib import paths, pipeline
+from amtgan_lib import paths, pipeline, results
 
 PRESETS = sorted(path.stem for path in paths.PRESETS.glob("*.yaml"))
 
@@ -87,6 +87,16 @@ def test_the_default_run_fools_a_recogniser_that_took_no_part_and_carries_the_ma
     quickstart = values["00_quickstart"]["similarity"]
     assert all(row["before"] > row["threshold"] for row in quickstart.values())
     assert all(row["after"] < row["threshold"] for row in quickstart.values()), "the held-out one, too"
+
+
+def test_stored_scores_are_explored_without_a_run(place):
+    """The demo's own default threshold gives the table of the README: no model, no download, seconds."""
+    values = run(place, "notebooks: [demo_results]\nparameters: {run: results/measured}")["demo_results"]
+    table = results.read(paths.MEASURED / "procedural.csv")
+    held_out = table[(table["note"] == "held out") & (table["metric"] == "dodging")].set_index("method")["value"]
+    assert 0.42 < values["threshold"] < 0.43
+    for method, value in held_out.items():
+        assert values["rates"][f"{method} dodging"] == pytest.approx(value, abs=1e-6)
 
 
 OPEN = """
