@@ -776,6 +776,25 @@ def test_a_republished_picture_is_smaller_or_coarser(noise, tmp_path):
         evaluation.republished([file], tmp_path, "fax")
 
 
+@pytest.mark.parametrize("how", evaluation.REPUBLISHED)
+def test_a_picture_is_republished_in_memory_as_in_a_file(noise, tmp_path, how):
+    picture = Image.fromarray(noise)
+    made = evaluation.republish(picture, how)
+    (file,) = evaluation.republished([photo_of(noise, tmp_path / "p.png")], tmp_path / how, how)
+    assert made.mode == "RGB" and np.array_equal(np.asarray(made), open_photo(file).rgb)
+    assert made.size == ((24, 24) if how == "half" else picture.size)
+    assert np.array_equal(np.asarray(picture), noise)  # the picture itself stays
+    if how != "half":
+        assert np.abs(np.asarray(made).astype(int) - noise).mean() > 1
+    if how in ("blur", "purified"):
+        assert np.asarray(made).std() < 0.9 * noise.std()
+
+
+def test_a_picture_cannot_be_republished_by_fax(noise):
+    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg75, jpeg50, half, blur, purified"):
+        evaluation.republish(Image.fromarray(noise), "fax")
+
+
 def test_the_quality_table_needs_no_face(noise, tmp_path):
     clean, protected = photo_of(noise, tmp_path / "c.png"), photo_of(noise + np.uint8(5), tmp_path / "p.png")
     report = pd.DataFrame({"clean": str(clean), "protected": [str(protected), ""], "reference": ""})

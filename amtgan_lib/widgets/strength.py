@@ -37,7 +37,7 @@ class MakeupStrength(Desk):
         self.sliders = {name: self._slider(name, about) for name, about in SLIDERS.items()}
         self.curve, self.card = W.Image(format="png"), W.HTML()
         self.curve.add_class("amtgan-curve")
-        self.card.add_class("amtgan-card-of-this-photo")
+        self.card.add_class("amtgan-report")
         self._curve: tuple[Any, pd.DataFrame] | None = None
         super().__init__(begin)
 

@@ -76,11 +76,11 @@ SHEET = """
 .amtgan-slider .widget-label { color: inherit; }
 .amtgan-slider .widget-readout { min-width: 46px; color: inherit; text-align: right; border: none; }
 .amtgan-stale { opacity: 0.4; }
-.amtgan-report { border-collapse: collapse; width: 100%; font-size: 12px; }
-.amtgan-report th { text-align: left; font-weight: 600; padding: 3px 6px;
+.amtgan-table { border-collapse: collapse; width: 100%; font-size: 12px; }
+.amtgan-table th { text-align: left; font-weight: 600; padding: 3px 6px;
   border-bottom: 1px solid var(--jp-border-color2, #ddd); }
-.amtgan-report td { padding: 4px 6px; border-bottom: 1px solid var(--jp-border-color3, #eee); vertical-align: top; }
-.amtgan-report td b { font-variant-numeric: tabular-nums; }
+.amtgan-table td { padding: 4px 6px; border-bottom: 1px solid var(--jp-border-color3, #eee); vertical-align: top; }
+.amtgan-table td b { font-variant-numeric: tabular-nums; }
 .amtgan-curve { width: 100%; height: auto; border-radius: 8px; margin: 0; }
 .amtgan .amtgan-save { width: auto; height: 32px; padding: 0 16px; margin: 0; border-radius: 8px;
   background: #0072B2; color: #fff; }

@@ -100,7 +100,7 @@ def report(tables: Sequence[pd.DataFrame]) -> str:
     overall = studio.worst(word for table in tables for word in table["verdict"])
     return (
         f'<div class="amtgan-verdict">{chip(overall)}<span>{_overall(overall, len(names))}</span></div>'
-        f'<table class="amtgan-report"><tr><th>this photo</th>{head}<th>in all</th></tr>{"".join(lines)}</table>'
+        f'<table class="amtgan-table"><tr><th>this photo</th>{head}<th>in all</th></tr>{"".join(lines)}</table>'
         '<div class="quiet">Similarity, and in brackets its distance to the threshold (below 0: refused).</div>'
     )
 
