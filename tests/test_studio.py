@@ -325,8 +325,7 @@ def test_a_drawn_generator_for_any_target_is_told_its_way_by_those_that_trained_
 def test_recognisers_at_hand_are_those_that_need_no_download(monkeypatch):
     there = {"edgeface_xs"}
     monkeypatch.setattr(assets, "local", lambda asset: asset.name in there or None)
-    own = tuple(name for name in kits.OWN if name in recognizers.NAMES)
-    assert studio.at_hand() == (*own, "edgeface_xs")
+    assert studio.at_hand() == ("distilled", "edgeface_xs")
     monkeypatch.setattr(kits, "at_hand", lambda: ())
     with pytest.raises(StudioError, match=r"no recogniser of real faces is at hand: fetch .* assets fetch mobilef"):
         studio.kit(paths.WEIGHTS / protection.DEFAULT)
