@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,31 +14,59 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
-# Okabe & Ito's palette, then Tol's muted one: one colour a method, the same in every figure.
+# One colour a method, the same in every figure. After Okabe & Ito, Tol and IBM; those that stand side by side were
+# chosen to stay apart for readers without one of the three kinds of cones, too (tests/test_figures.py measures it).
 COLOURS = {
-    "clean": "#999999",
+    "clean": "#B0B0B0",
     "published": "#E69F00",
     "corrected": "#56B4E9",
     "residual": "#009E73",
     "pgd": "#000000",
-    "mi_fgsm": "#F0E442",
-    "ti_dim": "#CC79A7",
+    "mi_fgsm": "#994F00",
+    "ti_dim": "#785EF0",
     "makeup_only": "#AA4499",
     "any_target": "#332288",
-    "any_target_bare": "#88CCEE",
-    "any_target_nobody": "#882255",
-    "any_target_nobody_bare": "#CC6677",
+    "any_target_bare": "#648FFF",
+    "any_target_nobody": "#661100",
+    "any_target_nobody_bare": "#D41159",
     "genuine": "#0072B2",
     "impostor": "#D55E00",
 }
-OTHER_COLOUR = "#8C6D4F"
+OTHER_COLOUR = "#6F6F6F"
+# Of lines that are no method, such as recognisers: Okabe & Ito's again, each with a marker of its own.
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_MARKERS = "osD^vPX"
 HATCH = "///"  # a recogniser that took part in training
+MARKERS = dict(zip(COLOURS, "osD^vPX*<>hp"))
+"""A shape besides the colour, where methods are points."""
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "figure.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+}
+THRESHOLD = "threshold"  # what the lines are called that can be moved
 METRIC_TITLES = {
     "impersonation": "accepted as the target",
     "dodging": "refused as their owner",
     "rank-1": "owner found at rank 1",
     "rank-5": "owner found among 5",
 }
+
+
+def _in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @functools.wraps(draw)
+    def styled(*positional: object, **named: object) -> Figure:
+        with plt.rc_context(STYLE):
+            return draw(*positional, **named)
+
+    return styled
 
 
 def grid(
@@ -59,44 +88,57 @@ def grid(
     return figure
 
 
+@_in_style
 def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: int = 20) -> Figure:
     """Every named loss against the step, smoothed by a running mean; one small panel each, since units differ."""
     table = pd.DataFrame(history).set_index("step").drop(columns="seconds")
     columns = min(4, len(table.columns))
     lines = -(-len(table.columns) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 1.9 * lines), squeeze=False)
+    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 1.8 * lines), squeeze=False)
     for axis in axes.flat[len(table.columns) :]:
         axis.axis("off")
     for axis, (name, values) in zip(axes.flat, table.items()):
         axis.plot(values.rolling(smooth, min_periods=1).mean(), color=COLOURS["genuine"], lw=1.2)
-        axis.set_title(name, fontsize=9)
-        axis.tick_params(labelsize=7)
-    figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
+        axis.set_title(name)
+    figure.suptitle(title)
     return figure
 
 
+@_in_style
+def curves(table: pd.DataFrame, label: str, title: str = "", smooth: int = 25) -> Figure:
+    """Several runs of one quantity in one panel: a line a column against the index, smoothed by a running mean."""
+    figure, axis = plt.subplots(figsize=(5.5, 2.8))
+    styles = ((colour, dash) for dash in ("-", "--", ":") for colour in list(COLOURS.values())[1:5])
+    for (name, values), (colour, dash) in zip(table.items(), styles):
+        axis.plot(values.rolling(smooth, min_periods=1).mean(), color=colour, ls=dash, lw=1.2, label=name)
+    axis.set(xlabel=table.index.name, ylabel=label, title=title)
+    axis.legend()
+    return figure
+
+
+@_in_style
 def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> Figure:
     """Same-person and different-people cosines of each recogniser, with its threshold.
 
     scores: columns recogniser, kind (genuine | impostor), cosine.
     """
     names = list(dict.fromkeys(scores["recogniser"]))
-    figure, axes = plt.subplots(1, len(names), figsize=(3 * len(names), 2.3), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(names), figsize=(3 * len(names), 2.2), sharey=True, squeeze=False)
     bins = np.linspace(-0.4, 1, 57)
     for axis, name in zip(axes.flat, names):
         for kind, part in scores[scores["recogniser"] == name].groupby("kind"):
             # What lies beyond the drawn range counts in its outermost bars: nothing is left out.
             inside = part["cosine"].clip(bins[0], bins[-1])
-            axis.hist(inside, bins, density=True, alpha=0.6, color=COLOURS[kind], label=kind)
+            axis.hist(inside, bins, density=True, alpha=0.7, color=COLOURS[kind], label=kind)
         axis.axvline(thresholds[name], color="black", lw=1, ls="--")
-        axis.set_title(name, fontsize=9)
-        axis.set_xlabel("cosine", fontsize=8)
-    axes[0, 0].legend(fontsize=7, frameon=False)
-    figure.tight_layout()
+        axis.set_title(name)
+        axis.set_xlabel("cosine")
+    axes[0, 0].set_ylabel("density of pairs")
+    axes[0, 0].legend()
     return figure
 
 
+@_in_style
 def success_bars(
     table: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodging", "rank-1"), title: str = ""
 ) -> Figure:
@@ -113,16 +155,15 @@ def success_bars(
             part = table[(table["metric"] == metric) & (table["method"] == method)].set_index("recogniser").loc[names]
             places = np.arange(len(names)) + (offset - (len(methods) - 1) / 2) * width
             _bars(axis, part, places, width, COLOURS.get(method, OTHER_COLOUR))
-        axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=7)
-        axis.set_title(METRIC_TITLES.get(metric, metric), fontsize=9)
+        axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
+        axis.set_title(METRIC_TITLES.get(metric, metric))
         axis.set_ylim(0, 105)
-    axes[0, 0].set_ylabel("% of photos", fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    figure.tight_layout()
+    axes[0, 0].set_ylabel("% of photos")
+    figure.suptitle(title)
     keys = [Patch(color=COLOURS.get(method, OTHER_COLOUR), label=method) for method in methods]
     keys.append(Patch(facecolor="grey", edgecolor="white", hatch=HATCH, label="recogniser took part in training"))
     # Below the panels: inside them it would hide bars.
-    figure.legend(handles=keys, fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0), ncol=len(keys))
+    figure.legend(handles=keys, loc="outside lower center", ncol=len(keys))
     return figure
 
 
@@ -136,6 +177,7 @@ def _bars(axis: Axes, part: pd.DataFrame, places: np.ndarray, width: float, colo
             bar.set_edgecolor("white")
 
 
+@_in_style
 def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> Figure:
     """Impersonation and dodging against SSIM, one point a method: the mean of the given recognisers.
 
@@ -144,41 +186,70 @@ def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> F
     """
     similar = pictures[pictures["metric"] == "ssim"].set_index("method")["value"].to_dict() | {"clean": 1.0}
     metrics = ("impersonation", "dodging")
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True, squeeze=False)
     for axis, metric in zip(axes.flat, metrics):
         ends = {"value": "mean", "ci_low": "min", "ci_high": "max"}
         means = rates[rates["metric"] == metric].groupby("method", sort=False).agg(ends) * 100
         for method, row in means.iterrows():
             spread = [[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]
-            colour = COLOURS.get(method, OTHER_COLOUR)
-            axis.errorbar(similar[method], row["value"], spread, fmt="o", color=colour, label=method, capsize=2, lw=1)
-        axis.set_title(METRIC_TITLES[metric], fontsize=9)
-        axis.set_xlabel("SSIM to the clean photo", fontsize=8)
+            looks = {"fmt": MARKERS.get(method, "x"), "color": COLOURS.get(method, OTHER_COLOUR), "label": method}
+            axis.errorbar(similar[method], row["value"], spread, ms=7, capsize=2, lw=1, **looks)
+        axis.set_title(METRIC_TITLES[metric])
+        axis.set_xlabel("SSIM to the clean photo")
         axis.set_ylim(-5, 105)
-    axes[0, 0].set_ylabel("% of photos", fontsize=8)
-    axes[0, 1].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.suptitle(title, fontsize=9)
-    figure.tight_layout()
+    axes[0, 0].set_ylabel("% of photos")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    figure.suptitle(title)
     return figure
 
 
+@_in_style
+def beside_paper(published: pd.DataFrame, measured: pd.DataFrame, title: str = "") -> Figure:
+    """Two panels on one scale, never one: impersonation as published, and as measured here with 95 % intervals.
+
+    Result rows of one metric each. Points are recognisers; published ones are hollow, and grey.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 2.7), sharex=True)
+    for axis, rows in zip(axes, (published, measured)):
+        methods, names = (list(dict.fromkeys(rows[column])) for column in ("method", "recogniser"))
+        methods.sort(key=lambda method: method != "clean")
+        for name, marker in zip(names, "osD^vPX*"):
+            part = rows[rows["recogniser"] == name]
+            for row in part.itertuples():
+                place, colour = methods.index(row.method), COLOURS.get(row.method, OTHER_COLOUR)
+                hollow = {"mfc": "none", "color": OTHER_COLOUR} if axis is axes[0] else {"color": colour}
+                ends = [row.ci_low, row.ci_high] if pd.notna(row.ci_low) else [row.value] * 2
+                spread = np.abs(np.array(ends)[:, None] - row.value) * 100
+                axis.errorbar(100 * row.value, place, xerr=spread, fmt=marker, ms=6, lw=1, **hollow)
+            axis.plot([], [], marker, color=OTHER_COLOUR, label=name, mfc="none" if axis is axes[0] else OTHER_COLOUR)
+        axis.set_yticks(range(len(methods)), methods)
+        axis.invert_yaxis()
+        axis.set(xlim=(-3, 103), xlabel="% accepted as the target")
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=4)
+    axes[0].set_title("published: real photographs, second hand")
+    axes[1].set_title(title)
+    return figure
+
+
+@_in_style
 def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
     """Colour distance to the reference's makeup, before (grey) and after (the method's colour), region by region."""
     regions, methods = ("lip", "skin", "eyes"), list(dict.fromkeys(pictures["method"]))
     values = pictures.set_index(["method", "metric"])["value"]
-    figure, axes = plt.subplots(1, 3, figsize=(9, 2.4), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.5), sharey=True)
     for axis, region in zip(axes, regions):
         for place, method in enumerate(methods):
             axis.bar(place - 0.2, values[method, f"{region} before"], 0.4, color=COLOURS["clean"])
             axis.bar(place + 0.2, values[method, f"{region} after"], 0.4, color=COLOURS.get(method, OTHER_COLOUR))
-        axis.set_xticks(range(len(methods)), methods, fontsize=7, rotation=20)
-        axis.set_title(region, fontsize=9)
-    axes[0].set_ylabel("distance (levels)", fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    figure.tight_layout()
+        axis.set_xticks(range(len(methods)), methods, rotation=35, ha="right", rotation_mode="anchor")
+        axis.set_title(region)
+    axes[0].set_ylabel("distance (levels)")
+    figure.suptitle(title)
     return figure
 
 
+@_in_style
 def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", after: str = "after") -> Figure:
     """Bars of each recogniser's similarity before and after, with its threshold as a black line.
 
@@ -190,13 +261,81 @@ def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", af
         axis.barh(place + 0.18, row[after], 0.36, color=COLOURS["residual"], label=after if place == 0 else None)
         axis.plot([row["threshold"]] * 2, [place - 0.42, place + 0.42], color="black", lw=1.5)
     notes = [f"\n({note})" for note in similarity["note"]] if "note" in similarity else [""] * len(similarity)
-    axis.set_yticks(range(len(similarity)), similarity["recogniser"] + notes, fontsize=8)
+    axis.set_yticks(range(len(similarity)), similarity["recogniser"] + notes)
     axis.invert_yaxis()
     axis.set_xlim(-0.4, 1)
-    axis.set_xlabel("cosine to the known photo", fontsize=8)
-    axis.set_title(title, fontsize=9)
-    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.tight_layout()
+    axis.set_xlabel("cosine to the known photo")
+    axis.set_title(title)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+@_in_style
+def threshold_curves(
+    rates: pd.DataFrame, false_accepts: pd.DataFrame, threshold: float, chosen: str, marks: dict[float, float]
+) -> Figure:
+    """What each threshold would do, on one recogniser: impersonation and dodging of every method, and false accepts.
+
+    rates: columns method, threshold, impersonation, dodging (shares). false_accepts: columns threshold, far.
+    ``threshold`` is drawn black, ``chosen`` is the method drawn boldly; ``marks`` {far: threshold} are dotted.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True)
+    for axis, metric in zip(axes, ("impersonation", "dodging")):
+        for method, part in rates.groupby("method", sort=False):
+            bold = {"lw": 3, "zorder": 3} if method == chosen else {"lw": 1.2, "alpha": 0.75}
+            colour = COLOURS.get(method, OTHER_COLOUR)
+            axis.plot(part["threshold"], 100 * part[metric], color=colour, label=method, **bold)
+        axis.set(title=METRIC_TITLES[metric], ylim=(-3, 103), ylabel="% of photos")
+    axes[2].plot(false_accepts["threshold"], 100 * false_accepts["far"].where(false_accepts["far"] > 0), color="black")
+    axes[2].set(title="two different people taken for one", ylabel="% of pairs", yscale="log")
+    axes[2].yaxis.set_major_formatter("{x:g}")
+    for axis in axes:
+        axis.axvline(threshold, color="black", lw=1.5, gid=THRESHOLD)
+        axis.set(xlabel="threshold (cosine)", xlim=(rates["threshold"].min(), rates["threshold"].max()))
+        dotted = [axis.axvline(place, color=OTHER_COLOUR, lw=0.9, ls=":") for place in marks.values()]
+    handles, labels = axes[0].get_legend_handles_labels()
+    labels.append(f"FAR {', '.join(f'{100 * far:g}' for far in marks)} %")
+    figure.legend([*handles, dotted[0]], labels, loc="outside lower center", ncol=len(labels))
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once: it takes most of the time, and only the line will move
+    return figure
+
+
+def move_threshold(figure: Figure, threshold: float) -> None:
+    """Move the black line of ``threshold_curves``, and leave everything else where it is."""
+    for line in figure.findobj(lambda artist: artist.get_gid() == THRESHOLD):
+        line.set_xdata([threshold, threshold])
+
+
+def strength_curve(curve: pd.DataFrame, now: pd.DataFrame) -> Figure:
+    """Each recogniser's similarity, as its distance to the threshold, against visible change; ``now`` is marked on it.
+
+    curve: columns recogniser, similarity, threshold and visible (1 - SSIM), a few rows a recogniser; now: one row each.
+    The figure is not pyplot's, so that drawing it again and again keeps nothing.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for (name, line), colour, marker in zip(curve.groupby("recogniser", sort=False), LINE_COLOURS, LINE_MARKERS):
+        line = line.sort_values("visible")
+        above = line["similarity"] - line["threshold"]
+        axis.plot(100 * line["visible"], above, color=colour, marker=marker, ms=4, lw=1.8, label=name)
+        here = now[now["recogniser"] == name]
+        style = {"color": colour, "marker": marker, "ms": 11, "mec": "black", "mew": 1.4, "ls": "none", "zorder": 4}
+        axis.plot(100 * here["visible"], here["similarity"] - here["threshold"], **style)
+    low, high = axis.get_ylim()
+    low, high = min(low, -0.15), max(high, 0.15)
+    axis.axhspan(0, high, color=COLOURS["impostor"], alpha=0.08, lw=0)
+    axis.axhspan(low, 0, color=COLOURS["genuine"], alpha=0.08, lw=0)
+    axis.axhline(0, color="black", lw=1.2)
+    axis.axvline(100 * float(now["visible"].iloc[0]), color="black", lw=1, ls=":")
+    # Where the lines are not: they begin high on the left and end low on the right.
+    axis.text(0.98, 0.95, "recognised", ha="right", va="top", transform=axis.transAxes)
+    axis.text(0.02, 0.05, "not recognised", va="bottom", transform=axis.transAxes)
+    axis.set_ylim(low, high)
+    axis.set_xlabel("visible change (1 - SSIM, %)")
+    axis.set_ylabel("similarity above threshold")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 

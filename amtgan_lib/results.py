@@ -7,9 +7,10 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -101,14 +102,17 @@ def percent(value: float, low: float | None = None, high: float | None = None) -
     return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def _text(row: Any, is_rate: bool) -> str:
+    if row.source == "published":  # as it was printed, no digit more
+        return f"{100 * row.value if is_rate else row.value:.4g}"
+    return percent(row.value, row.ci_low, row.ci_high) if is_rate else f"{row.value:.3f}"
+
+
 def pivot(table: pd.DataFrame, index: list[str], columns: str = "metric") -> pd.DataFrame:
     """The table for reading: one line per ``index``, one column per metric, rates in per cent with intervals."""
     rates = ("clean", "impersonation", "dodging", "rank")
     shown = table.copy()
-    shown["text"] = [
-        percent(row.value, row.ci_low, row.ci_high) if row.metric.startswith(rates) else f"{row.value:.3f}"
-        for row in table.itertuples()
-    ]
+    shown["text"] = [_text(row, row.metric.startswith(rates)) for row in table.itertuples()]
     wide = shown.pivot_table(index=index, columns=columns, values="text", aggfunc="first", sort=False)
     return wide[[name for name in dict.fromkeys(table[columns]) if name in wide]]
 
@@ -145,6 +149,43 @@ def picture_means(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     for row in table.itertuples():
         found.setdefault(row.method, {})[row.metric] = float(row.value) if math.isfinite(row.value) else None
     return found
+
+
+# ---------------------------------------------------------------- beside the paper
+
+
+def published(metrics: Iterable[str], dataset: str = "") -> pd.DataFrame:
+    """Result rows of the literature for some metrics, on one data set or on all; the note names each one's source."""
+    rows = read(paths.PUBLISHED / "amtgan.csv")
+    return rows[rows["metric"].isin(list(metrics)) & (not dataset or rows["dataset"] == dataset)]
+
+
+def beside_published(literature: pd.DataFrame, measured: pd.DataFrame, columns: str = "recogniser") -> pd.DataFrame:
+    """Published numbers above measured ones, told apart by the first level: whose they are, the second: from where.
+
+    Both are result rows, with a metric of one kind where ``columns`` is not the metric. Cells that one side lacks are
+    empty: nothing is filled in.
+    """
+    here = [f"{row.preset}, {row.dataset}, n = {row.n}" for row in measured.itertuples()]
+    sides = [
+        rows.assign(numbers=whose, **{"from": origin})
+        for rows, whose, origin in ((literature, "literature", literature["note"]), (measured, "measured here", here))
+    ]
+    together = pd.concat(sides, ignore_index=True)
+    return pivot(together, ["numbers", "from", "method"], columns).fillna("").rename_axis(columns=None)
+
+
+def setup_beside(notebook: str, here: Mapping[str, object]) -> pd.DataFrame:
+    """AMT-GAN's set-up, with the source of each number, beside what a notebook does here; empty where it does nothing
+    of the kind.
+
+    Raises ValueError for a name that results/published/setup.csv does not have for the notebook.
+    """
+    table = pd.read_csv(paths.PUBLISHED / "setup.csv", dtype=str)
+    mine = table[table["notebook"] == notebook].set_index("what").drop(columns="notebook")
+    if unknown := set(here) - set(mine.index):
+        raise ValueError(f"setup.csv has no {sorted(unknown)[0]!r} for {notebook}; it has {', '.join(mine.index)}")
+    return mine.assign(here=[str(here.get(name, "")) for name in mine.index])[["AMT-GAN", "here", "source"]]
 
 
 def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:

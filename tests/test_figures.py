@@ -1,5 +1,7 @@
 """Figures: how many panels and bars, what is drawn in them, and the file."""
 
+import itertools
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -8,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -199,7 +201,49 @@ def test_bars_without_an_interval_are_drawn(tmp_path):
 
 
 def test_colours_mean_one_thing_each():
-    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS)
+    assert len({*figures.COLOURS.values(), figures.OTHER_COLOUR}) == len(figures.COLOURS) + 1
+    assert len(set(figures.MARKERS.values())) == len(figures.MARKERS) >= len(figures.COLOURS) - 2
+
+
+# ---------------------------------------------------------------- readers without one kind of cones
+
+# Machado, Oliveira, Fernandes, IEEE TVCG 2009: linear RGB as people without long, middle or short cones see it.
+SEEN_BY = {
+    "all cones": np.eye(3),
+    "no long cones": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "no middle cones": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "no short cones": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+SIDE_BY_SIDE = {
+    "the default run": ["clean", "pgd", "mi_fgsm", "ti_dim", "makeup_only", "published", "corrected", "residual"],
+    "any target": ["clean", "mi_fgsm", "makeup_only", *(name for name in figures.COLOURS if "any_target" in name)],
+    "pairs": ["genuine", "impostor"],
+}
+
+
+def linear(colour):
+    return np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)])
+
+
+def lab(colour, eye):
+    xyz = XYZ @ np.clip(np.array(eye) @ linear(colour), 0, 1) / XYZ.sum(axis=1)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eye", SEEN_BY)
+@pytest.mark.parametrize("names", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
+def test_methods_side_by_side_stay_apart_for_every_reader(names, eye):
+    seen = {name: lab(figures.COLOURS[name], SEEN_BY[eye]) for name in names}
+    distances = {pair: np.linalg.norm(seen[pair[0]] - seen[pair[1]]) for pair in itertools.combinations(names, 2)}
+    nearest = min(distances, key=distances.get)
+    assert distances[nearest] > 15, f"{nearest} look alike with {eye}"
+
+
+def test_colours_stand_out_from_white():
+    for name, colour in figures.COLOURS.items():
+        assert 1.05 / (XYZ[1] @ linear(colour) + 0.05) > 2, name
 
 
 # ---------------------------------------------------------------- trade-off, makeup, meters
@@ -257,4 +301,86 @@ def test_meters_draw_both_bars_and_the_threshold_of_each_recogniser(tmp_path):
     assert [patch.get_width() for patch in axis.patches] == [0.8, 0.1, 0.7, -0.2]
     assert [line.get_xdata()[0] for line in axis.lines] == [0.4, 0.5]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    assert written(figure, tmp_path).size
+
+
+# ---------------------------------------------------------------- beside the paper, thresholds, curves
+
+
+def impersonation(rows, **more):
+    columns = {"metric": "impersonation", "ci_low": np.nan, "ci_high": np.nan, **more}
+    return pd.DataFrame([{**columns, "method": m, "recogniser": r, "value": v} for m, r, v in rows])
+
+
+def points(axis):
+    return [tuple(float(number) for number in container[0].get_xydata()[0]) for container in axis.containers]
+
+
+def test_published_and_measured_points_never_share_a_panel(tmp_path):
+    theirs = impersonation([("AMT-GAN", "ir152", 0.35), ("AMT-GAN", "facenet", 0.17), ("clean", "ir152", 0.04)])
+    ours = impersonation([("clean", "judge", 0.0), ("residual", "judge", 0.2)], ci_low=0.0, ci_high=0.3)
+    figure = figures.beside_paper(theirs, ours, "measured here: procedural")
+    left, right = figure.axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["clean", "AMT-GAN"]
+    assert [text.get_text() for text in right.get_yticklabels()] == ["clean", "residual"]
+    assert sorted(points(left)) == [(4, 0), (17, 1), (35, 1)] and points(right) == [(0, 0), (20, 1)]
+    assert "published" in left.get_title() and right.get_title() == "measured here: procedural"
+    hollow = [[line[0].get_markerfacecolor() == "none" for line in axis.containers] for axis in (left, right)]
+    assert all(hollow[0]) and not any(hollow[1])
+    ends = right.containers[1][2][0].get_segments()[0][:, 0]
+    assert ends.tolist() == [0, 30]
+    assert written(figure, tmp_path).std() > 0
+
+
+def test_threshold_curves_mark_the_threshold_and_the_chosen_method(tmp_path):
+    grid = np.linspace(-0.4, 1, 5)
+    shares = pd.DataFrame({"threshold": grid, "impersonation": [1, 0.8, 0.5, 0.1, 0], "dodging": [0, 0.2, 0.5, 0.9, 1]})
+    both = pd.concat([shares.assign(method="clean"), shares.assign(method="residual")])
+    accepts = pd.DataFrame({"threshold": grid, "far": [1, 0.5, 0.01, 0.001, 0]})
+    figure = figures.threshold_curves(both, accepts, 0.3, "residual", {0.1: 0.2, 0.01: 0.4})
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["accepted as the target", "refused as their owner"]
+    clean, residual = figure.axes[0].lines[:2]
+    assert residual.get_linewidth() > clean.get_linewidth() and to_hex(residual.get_color()) == "#009e73"
+    np.testing.assert_allclose(residual.get_ydata(), [100, 80, 50, 10, 0])
+    assert figure.axes[2].get_yscale() == "log" and np.isnan(figure.axes[2].lines[0].get_ydata()[-1])
+    assert threshold_lines(figure) == [0.3] * 3
+    before = written(figure, tmp_path)
+    figures.move_threshold(figure, 0.7)
+    assert threshold_lines(figure) == [0.7] * 3
+    assert (written(figure, tmp_path) != before).any()
+    assert "FAR 10, 1 %" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def threshold_lines(figure):
+    return [line.get_xdata()[0] for axis in figure.axes for line in axis.lines if line.get_gid() == figures.THRESHOLD]
+
+
+def test_curves_have_a_line_a_column(tmp_path):
+    table = pd.DataFrame({"a": np.ones(9), "b": np.arange(9.0)}).rename_axis("step")
+    (axis,) = figures.curves(table, "loss", smooth=1).axes
+    assert [line.get_label() for line in axis.lines] == ["a", "b"] and axis.get_xlabel() == "step"
+    assert axis.lines[1].get_ydata().tolist() == list(range(9))
+    assert len({line.get_color() for line in axis.lines}) == 2
+
+
+def test_figures_leave_the_style_of_the_notebook_alone():
+    before = dict(plt.rcParams)
+    figures.loss_curves(history(["total"]))
+    assert dict(plt.rcParams) == before
+
+
+def test_the_strength_curve_marks_the_picture_shown_on_it(tmp_path):
+    rows = [("a", 0.0, 0.9), ("b", 0.0, 0.8), ("a", 0.02, 0.5), ("b", 0.02, 0.6), ("a", 0.04, 0.1), ("b", 0.04, 0.3)]
+    curve = pd.DataFrame(rows, columns=["recogniser", "visible", "similarity"]).assign(threshold=0.4)
+    now = pd.DataFrame({"recogniser": ["a", "b"], "visible": 0.02, "similarity": [0.5, 0.6], "threshold": 0.4})
+    figure = figures.strength_curve(curve.sample(frac=1, random_state=0).sort_values("recogniser"), now)
+    (axis,) = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in axis.lines}
+    np.testing.assert_allclose(lines["a"], [(0, 0.5), (2, 0.1), (4, -0.3)], atol=1e-9)
+    np.testing.assert_allclose(lines["b"], [(0, 0.4), (2, 0.2), (4, -0.1)], atol=1e-9)
+    marks = [line.get_xydata()[0].tolist() for line in axis.lines if line.get_linestyle() == "None"]
+    np.testing.assert_allclose(marks, [(2, 0.1), (2, 0.2)], atol=1e-9)
+    assert [text.get_text() for text in axis.texts] == ["recognised", "not recognised"]
+    assert len({(line.get_color(), line.get_marker()) for line in axis.lines if line.get_label() in "ab"}) == 2
+    assert not plt.get_fignums()  # nothing stays behind when it is drawn at every slider's move
     assert written(figure, tmp_path).size

@@ -227,3 +227,48 @@ def test_picture_means_have_none_where_there_is_no_finite_number():
     )
     assert found["balanced"]["psnr"] is None
     assert found["pretty"] == pytest.approx({"psnr": 30.0, "ssim": 0.9})
+
+
+# ---------------------------------------------------------------- beside the paper
+
+
+@pytest.fixture
+def literature():
+    return results.published(["impersonation"], dataset="CelebA-HQ 1000")
+
+
+def test_published_rows_name_their_source(literature):
+    assert set(literature["source"]) == {"published"} and literature["note"].str.len().min() > 0
+    assert set(literature["recogniser"]) == {"irse50", "ir152", "facenet", "mobile_face"}
+    assert set(results.published(["fid"])["metric"]) == {"fid"} and len(results.published(["fid"])) >= 3
+
+
+def test_published_and_measured_numbers_share_no_column_and_no_line(literature):
+    here = whole_table()
+    here = here[(here["metric"] == "impersonation") & here["recogniser"].isin(JUDGES)]
+    table = results.beside_published(literature, here)
+    published, measured = table.loc["literature"], table.loc["measured here"]
+    assert list(dict.fromkeys(table.index.get_level_values(0))) == ["literature", "measured here"]
+    assert (published[list(JUDGES)] == "").all(axis=None)
+    assert (measured[["irse50", "ir152", "facenet", "mobile_face"]] == "").all(axis=None)
+    assert table.loc[("literature", "second hand: a later paper's table", "AMT-GAN"), "irse50"] == "76.96"
+    mine = ("measured here", "open-small, celeba_hq, n = 40", "pretty")
+    assert table.loc[mine, "edgeface_xs"] == "90.0 [45.0, 95.0]"
+
+
+def test_pictures_stand_beside_the_published_fid_and_nothing_is_filled_in():
+    here = whole_table().query("metric in ['psnr', 'ssim']")
+    table = results.beside_published(results.published(["fid", "psnr", "ssim"]), here, columns="metric")
+    assert list(table.columns) == ["fid", "psnr", "ssim"]
+    assert (table.loc["measured here"]["fid"] == "").all()
+    assert table.loc["literature"].xs("AMT-GAN", level="method")["fid"].tolist() == ["34"]
+    assert table.loc["measured here"].xs("pretty", level="method").to_numpy().tolist() == [["", "31.000", "0.950"]]
+
+
+def test_the_set_up_stands_beside_ours_with_its_source():
+    table = results.setup_beside("03_train", {"steps": 80, "photos a step": 2})
+    assert list(table.columns) == ["AMT-GAN", "here", "source"]
+    assert table.loc["steps"].tolist() == ["13595 (5 epochs of 2719)", "80", "released code"]
+    assert table.loc["learning rate", "here"] == "" and table["source"].str.len().min() > 0
+    with pytest.raises(ValueError, match="no 'stepps' for 03_train; it has "):
+        results.setup_beside("03_train", {"stepps": 80})

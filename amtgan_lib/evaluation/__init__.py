@@ -5,11 +5,13 @@ anew in the file that is scored, as a real system would; raw scores are kept and
 """
 
 from amtgan_lib.evaluation.pictures import (
+    REPUBLISHED,
     Probes,
     embed,
     makeup_distance,
     quality,
     read_probes,
+    republish,
     republished,
     truth_error,
     whole_pictures,
@@ -21,6 +23,7 @@ from amtgan_lib.evaluation.scores import (
     calibrate,
     calibration_interval,
     equal_error_rate,
+    false_accepts,
     hidden,
     impostor_scores,
     mean_interval,
@@ -33,6 +36,7 @@ from amtgan_lib.evaluation.scores import (
 from amtgan_lib.evaluation.tables import (
     Judgement,
     calibration_table,
+    false_accept_table,
     mean_rows,
     pair_scores,
     picture_table,
@@ -45,9 +49,26 @@ from amtgan_lib.evaluation.tables import (
     two_photos,
     vectors,
 )
+from amtgan_lib.evaluation.verdicts import (
+    NOT_PROTECTED,
+    PROTECTED,
+    VERDICTS,
+    WEAK,
+    Answer,
+    compared,
+    same_face,
+    with_thresholds,
+    worst,
+)
 
 __all__ = [
     "FARS",
+    "NOT_PROTECTED",
+    "PROTECTED",
+    "REPUBLISHED",
+    "VERDICTS",
+    "WEAK",
+    "Answer",
     "Gallery",
     "Judgement",
     "Probes",
@@ -55,8 +76,11 @@ __all__ = [
     "calibrate",
     "calibration_interval",
     "calibration_table",
+    "compared",
     "embed",
     "equal_error_rate",
+    "false_accept_table",
+    "false_accepts",
     "hidden",
     "impostor_scores",
     "makeup_distance",
@@ -70,8 +94,10 @@ __all__ = [
     "read_probes",
     "read_thresholds",
     "recognition_table",
+    "republish",
     "republished",
     "retrieved",
+    "same_face",
     "similarities",
     "success_rates",
     "success_rows",
@@ -82,4 +108,6 @@ __all__ = [
     "verification_scores",
     "whole_pictures",
     "wilson",
+    "with_thresholds",
+    "worst",
 ]

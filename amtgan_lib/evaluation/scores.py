@@ -35,6 +35,13 @@ def calibrate(impostors: np.ndarray, fars: Sequence[float] = FARS) -> dict[float
     return {far: float(ordered[int(np.floor(far * len(ordered)))]) for far in fars}
 
 
+def false_accepts(impostors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """The share of impostor pairs that exceed each threshold: the FAR that it would have."""
+    if np.isnan(impostors).any():
+        raise ValueError("impostor scores hold NaN; leave pairs without a face out (impostor_scores does)")
+    return 1 - np.searchsorted(np.sort(impostors), thresholds, "right") / len(impostors)
+
+
 def calibration_interval(
     scores: np.ndarray, far: float, repeats: int = 200, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
