@@ -6,6 +6,7 @@ import base64
 import contextlib
 import functools
 import io
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -229,6 +230,8 @@ class Panel:
 
     def __init__(self, run: str = "", photos: int = 4):
         self.stored, self.photos, self._quiet = read(run), photos, False
+        # JupyterLab may hand a slider and a button to different threads of the kernel, and they share one figure.
+        self._one_at_a_time = threading.RLock()
         self._figure: tuple[tuple, Figure] | None = None
         self.run = _picker("run", list(dict.fromkeys([*at_hand(), self.stored.name])), self.stored.name)
         self.recogniser, self.method = _picker("recogniser", []), _picker("method", [])
@@ -260,8 +263,9 @@ class Panel:
         ).add_class("results-explorer")
 
     def _another_run(self, change: dict) -> None:
-        self.stored = read(change["new"])
-        self._open()
+        with self._one_at_a_time:
+            self.stored = read(change["new"])
+            self._open()
 
     def _open(self) -> None:
         stored = self.stored
@@ -281,14 +285,15 @@ class Panel:
         self._quiet = False
 
     def _another_recogniser(self, _: dict | None = None) -> None:
-        if self._quiet:
-            return
-        marks = self.stored.marks(self.recogniser.value)
-        self._curves = self.stored.curves(self.recogniser.value)
-        self.strictness.children = [self._jump(far, threshold) for far, threshold in marks.items()]
-        with self._quietly():
-            self.threshold.value = marks[self.stored.far]
-        self._show()
+        with self._one_at_a_time:
+            if self._quiet:
+                return
+            marks = self.stored.marks(self.recogniser.value)
+            self._curves = self.stored.curves(self.recogniser.value)
+            self.strictness.children = [self._jump(far, threshold) for far, threshold in marks.items()]
+            with self._quietly():
+                self.threshold.value = marks[self.stored.far]
+            self._show()
 
     def _jump(self, far: float, threshold: float) -> widgets.Button:
         button = widgets.Button(description=f"FAR {100 * far:g} %", layout={"width": "auto"})
@@ -296,8 +301,11 @@ class Panel:
         return _named(button, f"far-{100 * far:g}".replace(".", "-"))
 
     def _show(self, _: dict | None = None) -> None:
-        if self._quiet:
-            return
+        with self._one_at_a_time:
+            if not self._quiet:
+                self._show_all()
+
+    def _show_all(self) -> None:
         stored, recogniser, method, at = self.stored, self.recogniser.value, self.method.value, self.threshold.value
         curve = stored.false_accepts[stored.false_accepts["recogniser"] == recogniser]
         pairs = int(curve["impostor_pairs"].iloc[0])

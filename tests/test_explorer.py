@@ -2,6 +2,8 @@
 
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -202,6 +204,24 @@ def test_a_threshold_moves_everything(panel):
     after = (panel.curves.value, panel.rates.value, panel.far.value, panel.shown.value)
     assert all(one != other for one, other in zip(before, after))
     assert "<b>10 %</b>" in panel.far.value and "1 of 4 are refused as their owner" in panel.shown.value
+
+
+def test_two_threads_draw_one_after_the_other(panel, monkeypatch):
+    """JupyterLab may hand a slider and a button to two threads of the kernel; drawn by both at once a figure is blank."""
+    drawing, most, draw = [], [], panel._drawn
+
+    def slowly(curve, at):
+        drawing.append(at)
+        most.append(len(drawing))
+        time.sleep(0.1)
+        drawing.remove(at)
+        return draw(curve, at)
+
+    monkeypatch.setattr(panel, "_drawn", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        for result in [threads.submit(setattr, panel.threshold, "value", at) for at in (0.1, 0.3)]:
+            result.result()
+    assert most == [1, 1]
 
 
 def test_buttons_jump_to_the_calibrated_thresholds(panel):

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import io
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
@@ -352,6 +354,23 @@ def test_a_newer_event_leaves_older_work_undone():
     assert done == ["0a", "1a", "1b", "1c"]
     pace.ask()  # without an event loop all at once
     assert done[4:] == ["2a", "2b", "2c"]
+
+
+def test_two_threads_share_the_steps():
+    """JupyterLab may have cells run in one thread of the kernel and widgets in another."""
+    done, pace = [], Newest(lambda: iter(()))
+
+    def steps():
+        for part in range(4):
+            time.sleep(0.02)
+            done.append(part)
+            yield
+
+    pace._steps = steps()
+    with ThreadPoolExecutor(2) as threads:
+        for result in [threads.submit(pace.finish) for _ in range(2)]:
+            result.result()
+    assert done == [0, 1, 2, 3]
 
 
 def test_a_photo_that_was_asked_for_is_not_forgotten_when_a_slider_moves(no_curve, at_rest):

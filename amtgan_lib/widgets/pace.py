@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 
 PAUSE = 0.015  # seconds between steps, in which the kernel hears of newer events
@@ -13,11 +14,12 @@ class Newest:
 
     Steps should end where something can be shown: first the picture, then the meters, then what may wait. Inside a
     notebook they run between the kernel's messages; where no event loop runs (a script, a test) all run at once.
+    Each step is one thread's: JupyterLab may have cells run in one thread of the kernel and widgets in another.
     """
 
     def __init__(self, steps: Callable[[], Iterator[None]]):
         self._make, self._steps = steps, iter(())
-        self._scheduled = False
+        self._scheduled, self._lock = False, threading.RLock()
 
     def ask(self) -> None:
         """Something has changed."""
@@ -31,8 +33,13 @@ class Newest:
 
     def finish(self) -> None:
         """Do all that is left, now."""
-        while next(self._steps, self) is not self:
+        while self._step():
             pass
+
+    def _step(self) -> bool:
+        """Do one step; whether there was one."""
+        with self._lock:
+            return next(self._steps, self) is not self
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._scheduled:
@@ -41,5 +48,5 @@ class Newest:
 
     def _go(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
-        if next(self._steps, self) is not self:
+        if self._step():
             self._schedule(loop)
