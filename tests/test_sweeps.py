@@ -85,6 +85,7 @@ class Checkout:
         command = [sys.executable, "-m", "amtgan_lib", "sweep", "--preset", "small", "--sweep-id", sweep_id, *arguments]
         how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": self.environment}
         with subprocess.Popen(command, cwd=self.root, **how) as process:
+            self.started = process
             try:
                 yield process
             finally:
@@ -105,7 +106,8 @@ class Checkout:
                     found[run_id] = [int(number) for number in path.read_text().split()]
             return all(run_id in found and found[run_id] != (since or {}).get(run_id) for run_id in run_ids)
 
-        wait_until(all_there)
+        wait_until(lambda: all_there() or self.started.poll() is not None)
+        assert self.started.poll() is None, f"the sweep has ended: {self.started.communicate()}"
         return found
 
     def let_go(self, *run_ids: str) -> None:
@@ -298,7 +300,9 @@ def cluster(checkout) -> Iterator[str]:
     """Address of a cluster of two workers with their nannies, which start a killed one anew."""
     pytest.importorskip("distributed")
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen([sys.executable, "-c", CLUSTER], env=checkout.environment, **how) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], cwd=checkout.root, env=checkout.environment, **how
+    ) as process:
         try:
             yield process.stdout.readline().strip()
             process.communicate("\n", timeout=60)

@@ -106,7 +106,7 @@ def test_it_begins_with_a_portrait_in_makeup_and_what_recognisers_say(desk):
         assert judge.name in desk.meters.value
     assert desk.meters.value.count("took part in training") == 3 and desk.meters.value.count("held out") == 1
     assert "recognisers of real people they say nothing" in desk.meaning.value
-    assert "Recognised by none of these 4" in desk.verdict.value
+    assert "Recognised by none of 4 (1 nearly)" in desk.verdict.value
 
 
 def test_stable_classes_name_what_a_browser_looks_for(strength):
@@ -270,6 +270,12 @@ def test_each_slider_changes_the_picture_and_the_meters(no_curve, at_rest, name,
     shown_now = at_rest.studio.picture(at_rest.settings, *at_rest.chosen)
     assert np.array_equal(after(at_rest), np.asarray(shown_now))
     assert at_rest.table.equals(at_rest.studio.judge(shown_now))
+
+
+def test_a_browser_that_rounds_a_slider_s_value_starts_no_work(no_curve, at_rest, monkeypatch):
+    monkeypatch.setattr(at_rest.pace, "ask", lambda: pytest.fail("asked"))
+    at_rest.sliders["protection"].value = 0.9999999999999999
+    assert at_rest.settings == Settings()
 
 
 def test_at_strength_zero_the_photo_is_back_and_everybody_recognises_it(no_curve, at_rest):

@@ -116,6 +116,8 @@ def _checked(job: Job, options: Protect, inputs: set, twice: bool) -> Job:
         reason = f"{job.output} is one of the photos themselves, which are never written over: name another OUT"
     elif job.output.is_dir():
         reason = f"{job.output} is a folder"
+    elif between := [folder for folder in job.output.parents if folder.is_file()]:
+        reason = f"{between[0]} is a file, so nothing can be written in it"
     elif os.path.lexists(job.output) and options.skip_existing:
         return replace(job, done=True)
     elif os.path.lexists(job.output) and not options.overwrite:

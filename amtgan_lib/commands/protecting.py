@@ -107,7 +107,9 @@ def _desk(options: Protect, asked: list[str]) -> Desk:
     reference = None if options.reference is None else protector.reference(options.reference)
     hinting = {each.name: each for each in protector.guide.recognizers} if protector.guide else {}
     drawn = protector.facts.get("world") == "drawn"
-    wanted = asked or list(hinting) or recognizers.zoo("drawn" if drawn else "open")
+    # Our own recogniser tells strangers apart poorly: it judges only where no better one is at hand.
+    better = [name for name in hinting if name not in recognizers.OWN]
+    wanted = asked or better or list(hinting) or recognizers.zoo("drawn" if drawn else "open")
     panel = asking.panel(wanted, options.far, options.thresholds, hinting)
     person = targets.of_photos(target, panel.judges, "target") if target else None
     notes = tuple(str(each.message) for each in caught if issubclass(each.category, protection.ProtectionWarning))

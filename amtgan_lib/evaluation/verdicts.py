@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 from amtgan_lib.faces import FaceCrop
@@ -88,9 +89,10 @@ def same_face(
     found, so a face that a detector loses in the protected photo is never to its credit. ``target`` has the unit vector
     (D,) of another person per recogniser.
     """
-    answers = []
+    images, points = zip(*(crop.view(picture, SIZE) for picture in (clean, protected)))
+    both, answers = (torch.stack(images), torch.stack(points)), []
     for each in recognizers:
-        before, after = (_vector(crop, picture, each) for picture in (clean, protected))
+        before, after = each.embed(*both).cpu().numpy()
         near = None if target is None else float(after @ np.asarray(target[each.name]))
         answers.append(_answer(each, far, float(before @ before), float(before @ after), near))
     return answers
@@ -100,11 +102,6 @@ def compared(similarity: pd.DataFrame, recognizers: Sequence[Recognizer], far: f
     """The answers in a table that ``similarities`` made, at ``far``, of the photos "clean" and "protected"."""
     by_name = {each.name: each for each in recognizers}
     return [_answer(by_name[row.recogniser], far, row.clean, row.protected) for row in similarity.itertuples()]
-
-
-def _vector(crop: FaceCrop, picture: Photo | Image.Image, recognizer: Recognizer) -> np.ndarray:
-    image, points = crop.view(picture, SIZE)
-    return recognizer.embed(image[None], points[None])[0].cpu().numpy()
 
 
 def _answer(recognizer: Recognizer, far: float, before: float, after: float, target: float | None = None) -> Answer:

@@ -94,7 +94,7 @@ class Cluster:
 
         left = iter(jobs)
         running = {self._submit(job): job for job in islice(left, self.workers or len(jobs))}
-        completed = as_completed(running)
+        completed = as_completed(running, loop=self.client.loop)
         for future in completed:
             yield _outcome(future, running.pop(future))
             for job in islice(left, 1):

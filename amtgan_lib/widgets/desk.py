@@ -50,7 +50,7 @@ class Desk:
     ``message``, and everything else stays as it was.
     """
 
-    makeup_shelves = (("makeup", "A makeup: of one of these, or of a photo"),)
+    makeup_shelves = (("makeup", "Makeup"),)
 
     def __init__(self, begin: Begin | None = None):
         begin = begin or Begin()
@@ -58,7 +58,8 @@ class Desk:
         self.people = studio.people(dict.fromkeys((begin.person, *studio.PEOPLE)))
         self.makeups = studio.makeups()
         self.studio: Studio | None = None
-        self.picture: Image.Image | None = None
+        self.shown: Settings | None = None
+        self.picture: Image.Image | None = None  # what it looks like with the settings shown
         self.table: pd.DataFrame | None = None  # what the recognisers say to the picture
         self.styles: dict[str, FaceCrop | None] = {}
         self._makeups: dict[str, Photo | None] = {}
@@ -72,7 +73,7 @@ class Desk:
     def _make_widgets(self) -> None:
         self.message, self.comparison = parts.Message(), parts.Comparison()
         choices = [(sample.name, sample) for sample in self.people]
-        heading = texts.heading(1, "A portrait, or a photo of yours")
+        heading = texts.heading(1, "Portrait or photo")
         self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
         self.shelves = {
             key: self._shelf(key, texts.heading(number, heading))
@@ -140,7 +141,8 @@ class Desk:
         if not self.studio.faces[0].tried(self.settings.mix, *self.chosen):
             self.message.say("Trying it on …", "working")
             yield
-        self.picture = self.studio.picture(self.settings, *self.chosen)
+        self.shown = self.settings
+        self.picture = self.studio.picture(self.shown, *self.chosen)
         self.comparison.show(self.studio.clean, self.picture)
         if problems or self.message.kind == "working":
             self.message.say(" ".join(problems), "problem")

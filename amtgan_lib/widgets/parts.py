@@ -63,8 +63,8 @@ class Shelf:
         self.upload = upload(on_choice, f"amtgan-{kind}-upload")
         shelf = W.Box([*self.buttons.values(), self.upload])
         shelf.add_class("amtgan-shelf")
-        pictures = W.HTML(_pictures(kind, choices))
-        self.box = W.VBox([W.HTML(heading), shelf, pictures])
+        self.box = W.Box([W.HTML(heading + _pictures(kind, choices)), shelf])
+        self.box.add_class("amtgan-row")
 
     def mark(self, name: str | None) -> None:
         """Show which is chosen; None where it is an uploaded one."""
@@ -143,13 +143,15 @@ class Message:
 
 def card(*children: W.Widget) -> W.VBox:
     """Widgets in a frame."""
-    box = W.VBox(list(children))
-    box.add_class("amtgan-card")
-    return box
+    return _named(W.VBox(list(children)), "amtgan-card")
 
 
-def columns(*children: W.Widget) -> W.Box:
-    """Cards side by side, one below the other where there is no room."""
-    box = W.Box(list(children))
-    box.add_class("amtgan-columns")
+def columns(narrow: W.Widget, *wide: W.Widget) -> W.Box:
+    """A card, and beside it others one below the other; all below each other where there is no room."""
+    sides = [_named(narrow, "amtgan-narrow"), _named(W.VBox(list(wide)), "amtgan-wide")]
+    return _named(W.Box(sides), "amtgan-columns")
+
+
+def _named(box: W.Box, name: str) -> W.Box:
+    box.add_class(name)
     return box

@@ -26,6 +26,7 @@ class Quickstart(Desk):
 
     def layout(self) -> W.Widget:
         """What to choose above; below the picture, and beside it who recognises it."""
-        choice = parts.columns(parts.card(self.photos.box), parts.card(self.shelves["makeup"].box))
-        asked = parts.card(self.verdict, self.meters, self.meaning, self.known, W.HBox([self.save, self.link]))
-        return W.VBox([W.HTML(SHEET), choice, self.message.box, parts.columns(parts.card(self.comparison.box), asked)])
+        choice = parts.card(self.photos.box, self.shelves["makeup"].box, self.message.box)
+        asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
+        picture = parts.card(self.comparison.box, self.save, self.link)
+        return W.VBox([W.HTML(SHEET), choice, parts.columns(picture, asked)])

@@ -31,7 +31,7 @@ STALE = "amtgan-stale"
 class MakeupStrength(Desk):
     """The widget of ``demo_makeup_strength``."""
 
-    makeup_shelves = (("makeup", "A makeup"), ("second", "Another one, to mix in"))
+    makeup_shelves = (("makeup", "Makeup"), ("second", "Makeup to mix in"))
 
     def __init__(self, begin: Begin | None = None):
         self.sliders = {name: self._slider(name, about) for name, about in SLIDERS.items()}
@@ -54,13 +54,17 @@ class MakeupStrength(Desk):
         )
         slider.add_class("amtgan-slider")
         slider.add_class(f"amtgan-{name}")
-        slider.observe(lambda _: self.pace.ask(), "value")
+        slider.observe(lambda _: self._moved(), "value")
         return slider
+
+    def _moved(self) -> None:
+        if self.settings != self.shown:
+            self.pace.ask()
 
     @property
     def settings(self) -> Settings:
-        """Where the sliders stand."""
-        return Settings(**{name: slider.value for name, slider in self.sliders.items()})
+        """Where the sliders stand; a browser says 0.9999999999999999 for 1."""
+        return Settings(**{name: round(slider.value, 3) for name, slider in self.sliders.items()})
 
     def later(self) -> Iterator[None]:
         """The curve, where more than the overall strength has changed; the point on it; the report card."""
@@ -95,17 +99,16 @@ class MakeupStrength(Desk):
 
     def layout(self) -> W.Widget:
         """What to choose above; picture and sliders; who recognises it; the curve; the report card."""
-        choice = parts.columns(*(parts.card(shelf.box) for shelf in (self.photos, *self.shelves.values())))
-        sliders = parts.card(W.HTML(texts.heading(4, "How much of what")), *self.sliders.values(), self.message.box)
-        asked = parts.card(self.verdict, self.meters, self.meaning, self.known)
-        picture = parts.card(self.comparison.box, W.HBox([self.save, self.link]))
-        side = W.VBox([sliders, asked])
+        choice = parts.card(self.photos.box, *(shelf.box for shelf in self.shelves.values()), self.message.box)
+        sliders = parts.card(W.HTML(texts.heading(4, "How much of what")), *self.sliders.values())
+        asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
+        picture = parts.card(self.comparison.box, self.save, self.link)
         return W.VBox(
             [
                 W.HTML(SHEET),
                 choice,
-                parts.columns(picture, side),
-                parts.card(W.HTML("<h3>What it costs to see</h3>"), self.curve),
+                parts.columns(picture, sliders, asked),
+                parts.card(W.HTML("<h3>Protection against visible change, for this photo</h3>"), self.curve),
                 parts.card(W.HTML("<h3>Report card of this photo</h3>"), self.card),
             ]
         )

@@ -14,17 +14,21 @@ SHEET = """
 .amtgan h3 { margin: 0 0 6px; font-size: 14px; font-weight: 600; color: inherit; }
 .amtgan h3 b { display: inline-block; min-width: 20px; height: 20px; margin-right: 6px; border-radius: 10px;
   background: #0072B2; color: #fff; text-align: center; line-height: 20px; font-size: 12px; }
+.amtgan p { margin: 8px 0 0; font-size: 13px; }
 .amtgan small, .amtgan .quiet { font-size: 12px; color: var(--jp-ui-font-color2, #666); }
 
 .amtgan-card { border: 1px solid var(--jp-border-color2, #e0e0e0); border-radius: 12px; padding: 14px 16px;
   background: var(--jp-layout-color1, #fff); box-sizing: border-box; overflow: hidden; }
-.amtgan-columns { display: flex; flex-flow: row wrap; gap: 14px; align-items: stretch; overflow: visible; }
-.amtgan-columns > .amtgan-card { flex: 1 1 360px; min-width: 0; }
+.amtgan-columns { display: flex; flex-flow: row wrap; gap: 14px; align-items: flex-start; overflow: visible; }
+.amtgan-narrow { flex: 1 1 380px; max-width: 440px; }
+.amtgan-wide { flex: 1 1 400px; min-width: 0; gap: 14px; }
 
-.amtgan-shelf { display: flex; flex-flow: row wrap; gap: 8px; overflow: visible; align-items: center; }
-.amtgan-shelf .jupyter-button { width: 62px; height: 62px; margin: 0; padding: 2px; border-radius: 12px;
-  overflow: hidden;
-  border: 1px solid var(--jp-border-color2, #ccc); background-color: var(--jp-layout-color2, #f3f3f3);
+.amtgan-row { display: flex; flex-flow: row wrap; align-items: center; gap: 4px 14px; overflow: visible; }
+.amtgan-row > .widget-html { flex: 0 0 176px; }
+.amtgan-row h3 { margin: 0; }
+.amtgan-shelf { display: flex; flex-flow: row wrap; gap: 8px; padding: 5px; overflow: visible; align-items: center; }
+.amtgan-shelf .jupyter-button { width: 56px; height: 56px; margin: 0; padding: 2px; border-radius: 12px;
+  overflow: hidden; border: 1px solid var(--jp-border-color2, #ccc); background-color: var(--jp-layout-color2, #f3f3f3);
   color: var(--jp-ui-font-color1, #333); background-size: cover; background-position: center 30%; font-size: 12px;
   line-height: 1.2; white-space: normal; box-shadow: none; }
 .amtgan-shelf .jupyter-button:hover, .amtgan-shelf .jupyter-button:focus-visible { outline: 2px solid #56B4E9; }
@@ -59,7 +63,7 @@ SHEET = """
   text-align: center; color: #fff; font-size: 15px; }
 .amtgan-meter { display: grid; grid-template-columns: minmax(0, 1fr) auto; column-gap: 10px; margin-bottom: 9px; }
 .amtgan-track { grid-column: 1 / 3; position: relative; height: 14px; border-radius: 7px;
-  background: var(--jp-layout-color3, #e6e6e6); }
+  background: #8080803a; }
 .amtgan-fill { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 7px; transition: width 0.15s; }
 .amtgan-limit { position: absolute; top: -3px; bottom: -3px; width: 0;
   border-left: 2.5px solid var(--jp-ui-font-color1, #111); }

@@ -47,8 +47,7 @@ def _in_words(table: pd.DataFrame) -> str:
         return "No face is found in this picture any more"
     if not guilty:
         close = int((table["verdict"] == "weak").sum())
-        more = f", {close} of them narrowly" if close else ""
-        return f"Recognised by none of these {len(table)}{more}"
+        return f"Recognised by none of {len(table)}" + (f" ({close} nearly)" if close else "")
     if len(guilty) == len(table):
         return f"Recognised by all {len(table)}"
     return f"Still recognised by {len(guilty)} of {len(table)}"
