@@ -27,6 +27,7 @@ MEASURED = "results/measured"
 QUESTIONS = {"is its owner refused?": "dodging", "is it accepted as the target?": "impersonation"}
 GRID = np.linspace(-0.4, 1, 281)
 THUMBNAIL = 112
+WHOLE = {"width": "auto", "flex": "0 0 auto"}  # the words of a label or button are never cut off
 
 
 class NoScores(Exception):
@@ -244,7 +245,7 @@ class Panel:
             "threshold",
         )
         self.far = _named(widgets.HTML(), "far")
-        self.strictness = _named(widgets.HBox(), "strictness")
+        self.strictness = _named(widgets.HBox(layout=WHOLE), "strictness")
         self.title, self.rates, self.shown = (_named(widgets.HTML(), name) for name in ("title", "rates", "photos-of"))
         self.curves = _named(widgets.Image(format="png", layout={"max_width": "1100px"}), "curves")
         self._open()
@@ -257,7 +258,7 @@ class Panel:
     def box(self) -> widgets.VBox:
         """Everything, from top to bottom."""
         pickers = widgets.HBox([self.run, self.recogniser, self.method], layout={"flex_flow": "row wrap"})
-        strict = widgets.HBox([widgets.Label("threshold"), self.threshold, self.strictness])
+        strict = widgets.HBox([widgets.Label("threshold", layout=WHOLE), self.threshold, self.strictness])
         return widgets.VBox(
             [self.title, pickers, strict, self.far, self.curves, self.rates, self.question, self.shown]
         ).add_class("results-explorer")
@@ -296,7 +297,7 @@ class Panel:
             self._show()
 
     def _jump(self, far: float, threshold: float) -> widgets.Button:
-        button = widgets.Button(description=f"FAR {100 * far:g} %", layout={"width": "auto"})
+        button = widgets.Button(description=f"FAR {100 * far:g} %", layout=WHOLE)
         button.on_click(lambda _: setattr(self.threshold, "value", threshold))
         return _named(button, f"far-{100 * far:g}".replace(".", "-"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import io
 import os
 import re
@@ -113,13 +114,25 @@ def _serving(command: tuple[str, ...], root: Path, ready: str) -> Iterator[Serve
     arguments = [sys.executable, "-m", *(part.format(port=port) for part in command)]
     with server.log.open("wb") as log:
         process = subprocess.Popen(
-            arguments, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            arguments,
+            cwd=root,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_the_tests,
         )
     try:
         _until_it_answers(server, ready, process)
         yield server
     finally:
         _stop(process, own)
+
+
+def _end_with_the_tests() -> None:
+    """Have Linux end a server whose tests are killed and so cannot stop it (PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _folders(own: Path) -> dict[str, str]:

@@ -207,7 +207,7 @@ def test_a_threshold_moves_everything(panel):
 
 
 def test_two_threads_draw_one_after_the_other(panel, monkeypatch):
-    """JupyterLab may hand a slider and a button to two threads of the kernel; drawn by both at once a figure is blank."""
+    """JupyterLab may hand a slider and a button to two threads of the kernel; two at once draw a blank figure."""
     drawing, most, draw = [], [], panel._drawn
 
     def slowly(curve, at):

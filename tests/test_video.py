@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from amtgan_lib import faces, images, paths, portraits, protection, recipes, recognizers
+from amtgan_lib.__main__ import main
 from amtgan_lib.faces import warps
 from amtgan_lib.faces.regions import FIVE
 from amtgan_lib.protection import Protector
@@ -253,6 +254,17 @@ def test_a_face_too_small_to_protect_counts_as_lost(squares, tmp_path, monkeypat
     monkeypatch.setattr(faces, "meshes", lambda photo: [0.2 * each for each in meshes(photo)])
     with pytest.raises(VideoError, match="no face was found in any of 20 frames"):
         protect_video(make(tmp_path / "clip.mp4", walk()), tmp_path / "out.mp4", painter())
+
+
+def test_the_command_says_what_it_did_and_its_status_that_a_face_was_lost(squares, interrupted, monkeypatch, capsys):
+    monkeypatch.setattr(protection, "prepare", lambda generator: painter())
+    out = interrupted.with_name("clip_protected.mp4")
+    assert main(["video", str(interrupted)]) == 1
+    assert "4 frames with a lost face blanked" in capsys.readouterr().out and len(read(out)[0]) == 20
+    assert main(["video", str(interrupted)]) == 1
+    assert "clip_protected.mp4 is there already: --overwrite replaces it" in capsys.readouterr().err
+    whole = make(interrupted.with_name("whole.mp4"), walk())
+    assert main(["video", str(whole), "-o", str(out), "--overwrite", "--lost", "refuse"]) == 0
 
 
 # ---------------------------------------------------------------- calm

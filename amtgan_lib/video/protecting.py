@@ -25,6 +25,7 @@ from amtgan_lib.video.tracks import Glance, Track
 
 Lost = Literal["blank", "cover", "refuse", "keep"]
 LOST = get_args(Lost)
+DONE = {"blank": "blanked", "cover": "covered", "keep": "KEPT AS THEY WERE"}
 EVERY = 0.5  # seconds between key frames at most
 CHANGED = 0.01  # and how far a face's points move, in sides of the crop, before it is one earlier
 THUMBNAIL = (16, 16)
@@ -63,14 +64,15 @@ class VideoReport:
     left_out: tuple[str, ...]
 
     def __str__(self) -> str:
-        spans = ", ".join(
-            f"{first:.1f} s" if first == last else f"{first:.1f}-{last:.1f} s" for first, last in self.lost_times
-        )
-        done = {"blank": "blanked", "cover": "covered", "keep": "KEPT AS THEY WERE"}[self.done_to_lost]
-        text = f"{self.path.name}: {self.frames} frames, {len(self.faces)} faces, flicker {self.flicker:.2f} levels"
+        faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        text = f"{self.path.name}: {self.frames} frames, {faces}, flicker {self.flicker:.2f} levels"
         if self.lost:
-            text += f"; {len(self.lost)} frames with a lost face {done} ({spans})"
+            text += f"; {len(self.lost)} frames with a lost face {DONE[self.done_to_lost]} ({self._spans()})"
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
+
+    def _spans(self) -> str:
+        rounded = [(f"{first:.1f}", f"{last:.1f}") for first, last in self.lost_times]
+        return ", ".join(f"{first} s" if first == last else f"{first}-{last} s" for first, last in rounded)
 
 
 def protect_video(
@@ -87,7 +89,8 @@ def protect_video(
 ) -> VideoReport:
     """Protect every face in every frame of the video ``path``; write it to ``out``, whose ending names the container.
 
-    Frames, their times and the sound stay. As :meth:`Protector.protect`, it does not ask at whom the protector aims.
+    Frames, their times and the sound stay. As :meth:`Protector.protect`, it does not ask at whom the protector aims:
+    take one that :func:`protection.prepare` gave.
 
     Args:
         reference: the makeup's photo; None: each face stays in its own.
