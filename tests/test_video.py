@@ -431,6 +431,14 @@ def test_a_face_that_comes_back_nearby_is_the_same_and_was_missed_meanwhile():
     assert missing(film) == [6, 7, 8, 9, 10]
 
 
+@pytest.mark.parametrize("stranger", [mesh_at(200, 800), mesh_at(520, 500, 3 * SIDE)], ids=["far away", "much larger"])
+def test_a_stranger_is_not_taken_for_a_lost_face(stranger):
+    film = glances(*[[(500, 500)]] * 6, *[[]] * 2)
+    film += [Glance(0.8 + step / 10, [stranger], GREY) for step in range(6)]
+    assert len(tracks.track(film)) == 2
+    assert missing(film) == list(range(14)), "either is missed while the other is seen, since both stay in the picture"
+
+
 def test_a_face_that_does_not_come_back_is_missed_until_its_shot_ends():
     other = [(800, 200)]
     film = glances(*[[(500, 500), *other]] * 6, *[other] * 30)
