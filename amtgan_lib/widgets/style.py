@@ -36,9 +36,8 @@ SHEET = """
 .amtgan .amtgan-upload { font-size: 0; border: 1.5px dashed var(--jp-border-color1, #999); }
 .amtgan .amtgan-upload i { display: block; font-size: 15px; margin: 0 0 2px; }
 .amtgan .amtgan-upload::after { font-size: 11px; content: "upload"; }
-.amtgan .amtgan-known { width: auto; height: 28px; line-height: 26px; margin: 6px 0 0; padding: 0 10px;
-  border-radius: 8px;
-  background: none; }
+.amtgan .amtgan-known { width: auto; height: 28px; align-self: flex-start; line-height: 26px;
+  margin: 2px 0 8px; padding: 0 12px; border-radius: 8px; background: none; }
 .amtgan .amtgan-known i { display: inline; font-size: 12px; margin-right: 6px; }
 .amtgan .amtgan-known::after { content: "another photo of this person"; font-size: 12px; }
 
