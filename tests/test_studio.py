@@ -169,12 +169,19 @@ def guided(kit):
     return Kit(network, protector, guide, kit.judges, "drawn")
 
 
+def pair_of(crop, style) -> list[torch.Tensor]:
+    sides = (crop.image, style.image, crop.masks, style.masks, crop.landmarks, style.landmarks)
+    return [side[None] for side in sides]
+
+
 def test_later_passes_are_part_of_the_change(guided, sample, makeups):
     opened = Studio(sample.small, guided)
     style = opened.reference(studio.makeups()[0].small)
     face = opened.faces[0]
     torch.testing.assert_close(face.change(Settings(), style), guided.protector.change(face.crop, style))
     assert face.look(style).later.abs().mean() > 0.01
+    bare = guided.network.start(*pair_of(face.crop, style))[0]
+    torch.testing.assert_close(face.change(ONLY_MAKEUP, style), bare)
     assert opened.judge(opened.clean)["role"].tolist() == ["gave hints"] * 2 + ["took part in training", "held out"]
 
 
