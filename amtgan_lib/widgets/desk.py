@@ -75,7 +75,8 @@ class Desk:
     def _make_widgets(self) -> None:
         self.message, self.comparison = parts.Message(), parts.Comparison()
         choices = [(sample.name, sample) for sample in self.people]
-        heading = texts.heading(1, "Portrait or photo")
+        # Jupyter's connection drops a larger message before anything here hears of it.
+        heading = texts.heading(1, "Portrait or photo", "uploads: up to 10 MB")
         self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
         self.shelves = {
             key: self._shelf(key, texts.heading(number, heading))
