@@ -120,7 +120,7 @@ def test_a_slider_computes_only_what_it_changes(kit, sample, makeups, monkeypatc
     def called(settings):
         calls.clear()
         face.change(settings, *makeups)
-        return calls
+        return list(calls)
 
     assert not face.tried(0.5, *makeups)
     assert called(Settings()) == ["hints", "makeup_matrices", "apply_makeup"]
