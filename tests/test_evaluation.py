@@ -772,7 +772,7 @@ def test_a_republished_picture_is_smaller_or_coarser(noise, tmp_path):
     assert open_photo(half).rgb.shape == (24, 24, 3) and half.suffix == ".png"
     assert open_photo(jpeg).rgb.shape == noise.shape and jpeg.suffix == ".jpg"
     assert evaluation.quality(file, jpeg)["ssim"] < 1
-    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg75, half"):
+    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg75, jpeg50, half"):
         evaluation.republished([file], tmp_path, "fax")
 
 

@@ -99,6 +99,20 @@ def test_stored_scores_are_explored_without_a_run(place):
         assert values["rates"][f"{method} dodging"] == pytest.approx(value, abs=1e-6)
 
 
+DEMO = """
+notebooks: [demo_makeup_strength]
+"""
+
+
+def test_the_demo_of_the_trade_off_runs_in_a_batch(place):
+    pytest.importorskip("mediapipe")
+    found = run(place, DEMO)["demo_makeup_strength"]
+    assert all(row["similarity"] < row["threshold"] < row["before"] for row in found["similarity"].values())
+    assert {row["verdict"] for row in found["similarity"].values()} <= {"weak", "protected"}
+    assert 0 < found["visible"] < 0.1
+    assert (place / "runs" / "reduced" / "makeup_strength" / "curve.png").is_file()
+
+
 OPEN = """
 notebooks: [01_prepare_data, 02_recognizers, 03_train, 04_protect, 05_black_box_success, 06_image_quality]
 parameters: {world: open, zoo: open, held_out: mobilefacenet, prepared: test-open, methods: [corrected, residual]}

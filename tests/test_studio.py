@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_a_slider_computes_only_what_it_changes(kit, sample, makeups, monkeypatc
     def called(settings):
         calls.clear()
         face.change(settings, *makeups)
-        return calls
+        return list(calls)
 
     assert not face.tried(0.5, *makeups)
     assert called(Settings()) == ["hints", "makeup_matrices", "apply_makeup"]
@@ -130,6 +131,23 @@ def test_a_slider_computes_only_what_it_changes(kit, sample, makeups, monkeypatc
     assert face.tried(0.5, *makeups)
     assert called(Settings(mix=0.5, lips=2)) == called(Settings(mix=1)) == []
     assert called(Settings(mix=0.6)) == ["apply_makeup"]
+
+
+def test_a_slider_costs_a_fraction_of_a_protection(opened, kit, makeups, sample):
+    """In seconds of the processor: whoever else works on this machine does not count."""
+
+    def fastest(work) -> float:
+        times = []
+        for _ in range(5):
+            started = time.process_time()
+            work()
+            times.append(time.process_time() - started)
+        return min(times)
+
+    opened.picture(Settings(), *makeups)
+    slider = fastest(lambda: opened.picture(Settings(strength=0.7, lips=1.3), *makeups))
+    whole = fastest(lambda: kit.protector.protect(sample.small, makeups[0]))
+    assert slider < whole / 3
 
 
 def test_makeups_are_told_apart_by_the_face_not_by_its_values(opened, makeups):
@@ -151,12 +169,19 @@ def guided(kit):
     return Kit(network, protector, guide, kit.judges, "drawn")
 
 
+def pair_of(crop, style) -> list[torch.Tensor]:
+    sides = (crop.image, style.image, crop.masks, style.masks, crop.landmarks, style.landmarks)
+    return [side[None] for side in sides]
+
+
 def test_later_passes_are_part_of_the_change(guided, sample, makeups):
     opened = Studio(sample.small, guided)
     style = opened.reference(studio.makeups()[0].small)
     face = opened.faces[0]
     torch.testing.assert_close(face.change(Settings(), style), guided.protector.change(face.crop, style))
     assert face.look(style).later.abs().mean() > 0.01
+    bare = guided.network.start(*pair_of(face.crop, style))[0]
+    torch.testing.assert_close(face.change(ONLY_MAKEUP, style), bare)
     assert opened.judge(opened.clean)["role"].tolist() == ["gave hints"] * 2 + ["took part in training", "held out"]
 
 
@@ -337,7 +362,12 @@ def test_photographs_are_judged_by_recognisers_of_real_faces(mirror, monkeypatch
     assert [judge.name for judge in made.judges] == list(recognizers.OPEN) and made.world == "open"
     assert [made.role(name) for name in recognizers.OPEN] == ["gave hints"] * 2 + ["held out"] * 2
     assert all(judge.thresholds[kits.USUAL] > judge.thresholds[kits.LAX] > 0 for judge in made.judges)
-    assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says
+    assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says and "held out" in made.says
+    assert "All of them had a say in this change, so they flatter it" in replace(made, judges=made.judges[:2]).says
+    with pytest.raises(StudioError, match="edgeface cannot be held out: at hand are mobilefacenet_foamliu"):
+        studio.kit(paths.WEIGHTS / protection.DEFAULT, held_out=("edgeface",))
+    with pytest.raises(StudioError, match="every recogniser at hand is held out: leave one that gives hints"):
+        studio.kit(paths.WEIGHTS / protection.DEFAULT, held_out=recognizers.OPEN)
     assert "drawn faces only" in studio.drawn_kit().says
 
 

@@ -64,9 +64,13 @@ class Kit:
                 f"Judged by {names}, which know drawn faces only. They show how the method works; "
                 "about recognisers of real people they say nothing."
             )
+        if any(self.role(judge.name) == "held out" for judge in self.judges):
+            worth = "Those that are held out say more about others than those that gave hints or trained"
+        else:
+            worth = "All of them had a say in this change, so they flatter it"
         return (
-            f"Judged by {names}: recognisers of real faces at hand on this machine. "
-            "Another recogniser, or a newer one, may still recognise this person."
+            f"Judged by {names}: recognisers of real faces at hand on this machine. {worth}; "
+            "another recogniser, or a newer one, may still recognise this person."
         )
 
 
@@ -82,9 +86,9 @@ def drawn_kit() -> Kit:
 
 
 @functools.cache
-def photo_kit() -> Kit:
-    """For photographs: the generator of ``protection.protect``, with hints from all that are at hand."""
-    return kit(paths.WEIGHTS / protection.DEFAULT)
+def photo_kit(held_out: frozenset[str] = frozenset()) -> Kit:
+    """For photographs: the generator of ``protection.protect``, with hints from all at hand but the ``held_out``."""
+    return kit(paths.WEIGHTS / protection.DEFAULT, held_out)
 
 
 def kit(generator: str | Path, held_out: Collection[str] = ()) -> Kit:
@@ -100,12 +104,7 @@ def kit(generator: str | Path, held_out: Collection[str] = ()) -> Kit:
         raise StudioError(f"{generator} is no generator of this project: {error}") from None
     world = "drawn" if facts.get("world") == "drawn" else "open"
     _check(generator, how, facts, world)
-    names = recognizers.DRAWN if world == "drawn" else at_hand()
-    if not names:
-        raise StudioError(
-            "no recogniser of real faces is at hand: fetch the open ones once (13 MB) by "
-            f"`python -m amtgan_lib assets fetch {' '.join(recognizers.OPEN)}`"
-        )
+    names = _names(world, held_out)
     try:
         judges = tuple(_judge(name) for name in names)
         guide = _guide(facts, world, [name for name in names if name not in held_out]) if how.any_target else None
@@ -113,6 +112,19 @@ def kit(generator: str | Path, held_out: Collection[str] = ()) -> Kit:
         raise StudioError(str(error)) from None
     make = protection.of_generator if guide is None else functools.partial(protection.of_guided, guide=guide)
     return Kit(network, make(network, how, facts["size"], facts), guide, judges, world)
+
+
+def _names(world: str, held_out: Collection[str]) -> tuple[str, ...]:
+    """The recognisers that judge a world's faces."""
+    names = recognizers.DRAWN if world == "drawn" else at_hand()
+    if not names:
+        raise StudioError(
+            "no recogniser of real faces is at hand: fetch the open ones once (13 MB) by "
+            f"`python -m amtgan_lib assets fetch {' '.join(recognizers.OPEN)}`"
+        )
+    if strangers := [name for name in held_out if name not in names]:
+        raise StudioError(f"{strangers[0]} cannot be held out: at hand are {', '.join(names)}")
+    return names
 
 
 def _check(generator: str | Path, how: Recipe, facts: dict[str, Any], world: str) -> None:

@@ -32,7 +32,7 @@ class Begin:
     """What lies on the desk at first: files ("" for drawn ones), and a portrait's row in the drawn test pairs.
 
     generator names a file for every photo; "" takes the small one that comes with the package for drawn portraits and
-    that of ``protect`` for photographs.
+    that of ``protect`` for photographs. held_out: recognisers that judge photographs and give no hints.
     """
 
     photo: str = ""
@@ -41,6 +41,7 @@ class Begin:
     known: str = ""
     generator: str = ""
     person: int = studio.PEOPLE[0]
+    held_out: Sequence[str] = ()
 
 
 class Desk:
@@ -54,7 +55,8 @@ class Desk:
 
     def __init__(self, begin: Begin | None = None):
         begin = begin or Begin()
-        self._kit = studio.kit(begin.generator) if begin.generator else None
+        self._held_out = frozenset(begin.held_out)
+        self._kit = studio.kit(begin.generator, self._held_out) if begin.generator else None
         self.people = studio.people(dict.fromkeys((begin.person, *studio.PEOPLE)))
         self.makeups = studio.makeups()
         self.studio: Studio | None = None
@@ -73,7 +75,8 @@ class Desk:
     def _make_widgets(self) -> None:
         self.message, self.comparison = parts.Message(), parts.Comparison()
         choices = [(sample.name, sample) for sample in self.people]
-        heading = texts.heading(1, "Portrait or photo")
+        # Jupyter's connection drops a larger message before anything here hears of it.
+        heading = texts.heading(1, "Portrait or photo", "uploads: up to 10 MB")
         self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
         self.shelves = {
             key: self._shelf(key, texts.heading(number, heading))
@@ -179,7 +182,7 @@ class Desk:
         """A photograph never gets the drawn kit by itself: its meters would mean nothing."""
         if self._kit is not None:
             return self._kit
-        return studio.drawn_kit() if isinstance(source, Sample) else studio.photo_kit()
+        return studio.drawn_kit() if isinstance(source, Sample) else studio.photo_kit(self._held_out)
 
     def _wear(self, key: str, source: Sample | Uploaded | Path | None) -> None:
         if isinstance(source, Sample):

@@ -26,6 +26,7 @@ SHEET = """
 .amtgan-row { display: flex; flex-flow: row wrap; align-items: center; gap: 4px 14px; overflow: visible; }
 .amtgan-row > .widget-html { flex: 0 0 176px; }
 .amtgan-row h3 { margin: 0; }
+.amtgan-row small { margin-left: 26px; }
 .amtgan-shelf { display: flex; flex-flow: row wrap; gap: 8px; padding: 5px; overflow: visible; align-items: center; }
 .amtgan-shelf .jupyter-button { width: 56px; height: 56px; margin: 0; padding: 2px; border-radius: 12px;
   overflow: hidden; border: 1px solid var(--jp-border-color2, #ccc); background-color: var(--jp-layout-color2, #f3f3f3);
@@ -36,9 +37,8 @@ SHEET = """
 .amtgan .amtgan-upload { font-size: 0; border: 1.5px dashed var(--jp-border-color1, #999); }
 .amtgan .amtgan-upload i { display: block; font-size: 15px; margin: 0 0 2px; }
 .amtgan .amtgan-upload::after { font-size: 11px; content: "upload"; }
-.amtgan .amtgan-known { width: auto; height: 28px; line-height: 26px; margin: 6px 0 0; padding: 0 10px;
-  border-radius: 8px;
-  background: none; }
+.amtgan .amtgan-known { width: auto; height: 28px; align-self: flex-start; line-height: 26px;
+  margin: 2px 0 8px; padding: 0 12px; border-radius: 8px; background: none; }
 .amtgan .amtgan-known i { display: inline; font-size: 12px; margin-right: 6px; }
 .amtgan .amtgan-known::after { content: "another photo of this person"; font-size: 12px; }
 
@@ -57,7 +57,7 @@ SHEET = """
   animation: amtgan-turn 0.9s linear infinite; }
 @keyframes amtgan-turn { to { transform: rotate(360deg); } }
 
-.amtgan-verdict { font-size: 18px; font-weight: 600; margin-bottom: 10px; display: flex; align-items: center;
+.amtgan-verdict { font-size: 16px; font-weight: 600; margin-bottom: 10px; display: flex; align-items: center;
   gap: 10px; }
 .amtgan-sign { flex: none; display: inline-block; width: 26px; height: 26px; line-height: 26px; border-radius: 50%;
   text-align: center; color: #fff; font-size: 15px; }

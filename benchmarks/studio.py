@@ -1,0 +1,55 @@
+"""From a slider to its picture, and to the meters, beside a full protection of the same photo in the same run.
+
+Run it from the checkout: ``PYTHONPATH=. .venv/bin/python benchmarks/studio.py``. Both kits change a drawn portrait of
+384 pixels; the one for photographs takes the recognisers at hand. Medians of wall clock and of the process's own time;
+other work on the machine counts in the first only.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+from amtgan_lib import studio
+from amtgan_lib.studio import Kit, Settings, Studio
+from amtgan_lib.widgets.parts import Comparison
+
+REPEATS = 9
+
+
+def milliseconds(work: Callable[[int], object], repeats: int = REPEATS) -> tuple[float, float]:
+    """Medians of wall clock and own time of ``work(0)``, ``work(1)``, ... in milliseconds."""
+    walls, own = [], []
+    for number in range(repeats):
+        wall, mine = time.perf_counter(), time.process_time()
+        work(number)
+        walls.append(1000 * (time.perf_counter() - wall))
+        own.append(1000 * (time.process_time() - mine))
+    return statistics.median(walls), statistics.median(own)
+
+
+def measure(name: str, kit: Kit) -> None:
+    """Print one line a step for a kit."""
+    sample = studio.people()[0]
+    opened, comparison = Studio(sample.large(), kit, sample.known()), Comparison()
+    styles = [opened.reference(makeup.small) for makeup in studio.makeups()[:2]]
+    shown = opened.picture(Settings(mix=0.5), *styles)
+    opened.judge(shown)
+
+    def slid(settings: Settings) -> None:
+        comparison.show(opened.clean, opened.picture(settings, *styles))
+
+    whole = milliseconds(lambda _: kit.protector.protect(sample.large(), styles[0]), repeats=3)
+    steps = {
+        "full protection": whole,
+        "slider to picture": milliseconds(lambda i: slid(Settings(strength=i / 10, lips=i / 10))),
+        "mix slider to picture": milliseconds(lambda i: slid(Settings(mix=(i + 1) / 20))),
+        "meters": milliseconds(lambda _: opened.judge(shown)),
+        "report card": milliseconds(lambda _: list(opened.report(shown)), repeats=3),
+    }
+    for step, (wall, own) in steps.items():
+        print(f"{name:<8}{step:<24}{wall:8.0f} ms wall{own:8.0f} ms own   {own / whole[1]:6.2f} of a full protection")
+
+
+if __name__ == "__main__":
+    measure("drawn", studio.drawn_kit())
+    measure("photo", studio.photo_kit())
