@@ -119,7 +119,8 @@ def test_a_face_that_is_still_recognised_is_not_written_and_fails(put, capsys):
     assert tree() == ["me.png"] and not Path("new").exists()
     said = capsys.readouterr().out
     assert "[1/1] me.png: 1 face not protected; nothing was written" in said
-    assert "0 of 1 photo protected" in said and "--keep-recognised writes such photos, too" in said
+    assert "0 of 1 photo protected" in said
+    assert "For faces still recognised: another --generator may help; --keep-recognised writes such photos" in said
 
 
 def test_it_is_written_on_request_and_fails_all_the_same(put, capsys):
@@ -129,10 +130,10 @@ def test_it_is_written_on_request_and_fails_all_the_same(put, capsys):
     assert "1 face not protected -> me_protected.png" in capsys.readouterr().out
 
 
-def test_no_strength_protects_nobody(put):
+def test_no_strength_protects_nobody(put, capsys):
     put("me.png")
     assert protect("me.png", "--strength", 0) == 1
-    assert tree() == ["me.png"]
+    assert tree() == ["me.png"] and "more --strength may help" in capsys.readouterr().out
 
 
 def test_weak_means_refused_here_and_accepted_at_a_laxer_threshold(put, capsys):
@@ -281,7 +282,7 @@ def test_a_folder_keeps_its_tree_and_failures_do_not_stop_it(holiday, capsys):
         "[4/5] in/z.png: 1 face not protected; nothing was written",
         "[5/5] in/sub/deep/b.png: 1 face weak -> out/sub/deep/b.png",
         "2 of 5 photos protected",
-        "3 photos not protected:",
+        "3 photos failed:",
         "1 other file skipped: in/notes.txt",
     ):
         assert line in said
@@ -761,6 +762,9 @@ def test_thresholds_come_from_the_recogniser_or_else_from_the_table(here):
         evaluation.with_thresholds([bare], Path("none.csv"), 0.01)
     (here / "odd.csv").write_text("name,far\na,1\n")
     with pytest.raises(ValueError, match=r"odd.csv has no column recogniser"):
+        evaluation.with_thresholds([bare], here / "odd.csv", 0.01)
+    (here / "odd.csv").write_bytes(b"\xff\xd8")
+    with pytest.raises(ValueError, match=r"odd.csv is no table in CSV: 'utf-8' codec"):
         evaluation.with_thresholds([bare], here / "odd.csv", 0.01)
     with pytest.raises(WrongArguments, match="or --thresholds CSV as notebook 02_recognizers writes it"):
         asking.panel(["drawn_irse"], 0.01, here / "none.csv", {"drawn_irse": bare})

@@ -125,7 +125,7 @@ def summary(outcomes: Sequence[Outcome], panel: Panel | None, took_part: Sequenc
     lines = []
     if panel:
         lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected {eyes_of(panel)}.")
-        if set(panel.names) <= set(took_part):
+        if good and set(panel.names) <= set(took_part):
             lines.append("All of them took part in making it: a recogniser that did not may still know a face.")
     if weak := sum(face.verdict == WEAK for outcome in good for face in outcome.chosen):
         lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold one of them says the same person.")
@@ -135,7 +135,7 @@ def summary(outcomes: Sequence[Outcome], panel: Panel | None, took_part: Sequenc
         lines.append(f"{plural(kept, 'photo')} passed over: an output is there already, and was not looked at.")
     bad = [outcome for outcome in tried if not outcome.good]
     if bad and len(outcomes) > 1:
-        lines += [f"{plural(len(bad), 'photo')} not protected:", *(f"  {line(outcome)}" for outcome in bad)]
+        lines += [f"{plural(len(bad), 'photo')} failed:", *(f"  {line(outcome)}" for outcome in bad)]
     return lines
 
 

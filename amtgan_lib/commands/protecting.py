@@ -220,8 +220,10 @@ class Session:
             lines.append("Similarity is that to the clean face itself: 1 is the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
         if any(outcome.chosen and not outcome.output for outcome in self.done):
-            more = "more --passes or more --strength change" if self.desk.protector.guide else "more --strength changes"
-            lines.append(f"For faces still recognised: {more} more; --keep-recognised writes such photos, too.")
+            ways = ["more --passes"] if self.desk.protector.guide else []
+            ways += ["more --strength"] if self.options.strength < 1 else []
+            advice = f"{' or '.join(ways) or 'another --generator'} may help"
+            lines.append(f"For faces still recognised: {advice}; --keep-recognised writes such photos, too.")
         if self.others:
             lines.append(f"{plural(len(self.others), 'other file')} skipped: {', '.join(map(str, self.others))}")
         for line in lines:

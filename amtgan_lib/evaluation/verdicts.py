@@ -61,10 +61,7 @@ def with_thresholds(recognizers: Sequence[Recognizer], table: Path, far: float) 
     table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
     recogniser has no threshold at ``far``.
     """
-    columns, found = ["recogniser", "far", "threshold"], []
-    rows = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=columns)
-    if missing := sorted({*columns} - {*rows.columns}):
-        raise ValueError(f"{table} has no column {missing[0]}")
+    rows, found = _threshold_rows(table), []
     for each in recognizers:
         own = rows[rows["recogniser"] == each.name]
         known = each.thresholds or dict(zip(own["far"].tolist(), own["threshold"].tolist()))
@@ -73,6 +70,19 @@ def with_thresholds(recognizers: Sequence[Recognizer], table: Path, far: float) 
             raise ValueError(f"{each.name} has no threshold at a false accept rate of {far:g}: {where}")
         found.append(each if each.thresholds else each.with_thresholds(known))
     return found
+
+
+def _threshold_rows(table: Path) -> pd.DataFrame:
+    columns = ["recogniser", "far", "threshold"]
+    if not table.is_file():
+        return pd.DataFrame(columns=columns)
+    try:
+        rows = pd.read_csv(table)
+    except ValueError as error:  # no text, no table, or empty
+        raise ValueError(f"{table} is no table in CSV: {error}") from None
+    if missing := [column for column in columns if column not in rows]:
+        raise ValueError(f"{table} has no column {missing[0]}")
+    return rows
 
 
 def same_face(

@@ -55,9 +55,9 @@ def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Flag = F
 
 def train(
     preset: str = "procedural",
-    recipe: tuple[Recipe, ...] = (),
+    recipe: Annotated[tuple[Recipe, ...], tyro.conf.arg(help_behavior_hint="")] = (),
     parameter: Parameters = (),
-    resume_from: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT")] = None,
+    resume_from: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="")] = None,
     run_id: RunId = None,
     resume: Flag = False,
 ) -> None:
