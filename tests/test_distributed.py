@@ -30,7 +30,8 @@ CONFIGS = {
 
 
 def weights(of: Trainer) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in of.networks.state_dict().items()}
+    """Only what is trained: the vectors of spectral normalisation move much farther."""
+    return {name: tensor.detach().clone() for name, tensor in of.networks.named_parameters()}
 
 
 def first_step(config: TrainConfig) -> dict:
@@ -124,10 +125,10 @@ def test_checkpoints_move_between_numbers_of_processes(two, name):
     alone_further = train(trainer(replace(CONFIGS[name], steps=3)), SOURCES, REFERENCES)
     pairs = [(weights(of_two), alone), (found[0][f"{name} further"], alone), (weights(further), weights(alone_further))]
     for one, other in pairs:
-        # Adam's first steps are as long where a gradient is rounding error as where it is not.
         moved = max((other[key] - start[key]).abs().max() for key in other)
         apart = torch.cat([(one[key] - other[key]).abs().flatten() for key in other])
-        assert apart.mean() < 0.01 * moved and apart.quantile(0.99) < 0.05 * moved
+        # A few weights whose gradients are rounding error may part: Adam's first steps are as long for them.
+        assert apart.mean() < 1e-4 * moved and apart.quantile(0.99) < 1e-3 * moved
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(two):

@@ -466,7 +466,9 @@ def test_what_is_kept_of_a_run(two_notebooks):
     assert kept() == ["01_data", "03_train", "05_table"]
     assert kept(train={"commit": "another"}) == ["01_data", "03_train", "05_table"], "the files are what counts"
     assert kept(train={"parameters": {**steps[1].parameters, "size": 1}}) == ["01_data"]
-    assert reasons[-1] == "03_train ran with other parameters (size 1, now None)"
+    assert reasons[-1] == "03_train ran with other parameters (size 1, now 64)"
+    default = {**steps[1].parameters, "size": 64}
+    assert kept(train={"parameters": default}) == ["01_data", "03_train", "05_table"], "passed or not, it is 64"
     assert kept(train={"sha256": "?"}) == ["01_data"]
     assert kept(train={"status": "failed"}) == ["01_data"]
     assert kept(train={"code": "another", "commit": "c"}) == ["01_data"]

@@ -102,9 +102,9 @@ def _to_run(step: Step, record: dict, code: str, last: str, copy: Path) -> str:
         return f"ran with other code of the library (commit {record.get('commit')}, now {runs.commit()})"
     if record["sha256"] != step.notebook.sha256:
         return "has other cells than it ran with"
-    there, here = record["parameters"], step.parameters
-    names = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
-    if names:
+    # The cells are the same, so what was not passed has the same default.
+    there, here = ({**step.notebook.defaults, **passed} for passed in (record["parameters"], step.parameters))
+    if names := [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]:
         different = ", ".join(f"{name} {there.get(name)!r}, now {here.get(name)!r}" for name in names)
         return f"ran with other parameters ({different})"
     return "ran before a notebook that it follows" if record["started"] < last else ""

@@ -207,7 +207,11 @@ def _report(members: Sequence[Member], outcomes: dict[str, Outcome], folder: Pat
         reason=[textwrap.shorten(reason, runner.LONGEST_MESSAGE, placeholder=" ...") for reason in table["reason"]],
         log=[log and runner.shown(Path(log)) for log in table["log"]],
     )
-    return shown.rename(columns={"seconds": "time"}).to_string(index=False, justify="left")
+    ordered = [name for name in shown if name != "reason"]  # the longest goes last
+    shown = shown[[*ordered, "reason"]].rename(columns={"seconds": "time"})
+    lines = [list(shown.columns), *shown.values.tolist()]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def gather(members: Sequence[Member], folder: Path) -> list[Path]:
