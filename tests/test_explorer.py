@@ -228,6 +228,17 @@ def test_another_method_is_marked_and_its_photos_shown(panel):
     assert panel.shown.value.count("data:image/jpeg") == 4 and "margin -0.20" in panel.shown.value
 
 
+def test_the_curves_are_drawn_anew_for_another_method_and_recogniser(panel):
+    pictures = [panel.curves.value]
+    panel.method.value = "clean"
+    pictures.append(panel.curves.value)
+    panel.run.value = "results/measured"
+    pictures.append(panel.curves.value)
+    panel.recogniser.value = "drawn_ir"
+    pictures.append(panel.curves.value)
+    assert len(set(pictures)) == 4
+
+
 def test_another_recogniser_brings_its_own_threshold(panel):
     panel.threshold.value = 0.9
     panel.recogniser.value = "cousin"
