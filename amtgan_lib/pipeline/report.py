@@ -80,7 +80,8 @@ def _devices(found: dict) -> str:
 
 def _time(state: dict) -> str:
     records = state.get("notebooks", {}).values()
-    return f"{_clock(sum(record['seconds'] for record in records))} in {len(records)} notebooks" if records else ""
+    words = "1 notebook" if len(records) == 1 else f"{len(records)} notebooks"
+    return f"{_clock(sum(record['seconds'] for record in records))} in {words}" if records else ""
 
 
 def _clock(seconds: float) -> str:
@@ -263,12 +264,13 @@ thead th.moment { font-size: 12px; padding-top: 0 }
 tbody { border-top: 1px solid var(--ink); border-bottom: 1px solid var(--ink) }
 tr.new > * { border-top: 1px solid var(--line) }
 small { display: block; color: var(--soft); font-size: 11.5px; line-height: 1.2 }
+.share .number { display: inline-block; min-width: 44px }
 .share small { display: inline-block; min-width: 78px; margin-left: 7px; font-size: 12px; text-align: left }
 .bar { position: relative; display: inline-block; width: 72px; height: 9px; background: #eef1f3; margin-right: 10px }
 .bar i { position: absolute; top: 0; bottom: 0; background: #a9cfe4 }
 .bar b { position: absolute; top: -2px; bottom: -2px; width: 2px; margin-left: -1px; background: var(--accent) }
 .facts, .source { color: var(--soft); font-size: 13px; margin: 2px 0 }
-tbody th.given { color: var(--soft); white-space: normal; padding-left: 22px }
+thead .given, tbody .given { color: var(--soft); white-space: normal; padding-left: 22px }
 details { margin: 8px 0 }
 summary { cursor: pointer; color: var(--soft) }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 18px }
