@@ -3,6 +3,7 @@
 PRESET ?= procedural
 PYTEST_ARGS ?=
 LAB_ARGS ?=
+DEMO_ARGS ?=
 LOCK_ARGS ?=
 
 VENV := .venv/bin
@@ -20,7 +21,7 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test lint reproduce leave-one-out lab lock clean
+.PHONY: help setup test lint reproduce leave-one-out lab demo lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -50,8 +51,12 @@ leave-one-out: setup ## Table 1 with each drawn recogniser held out in turn: fou
 	$(VENV)/python -m amtgan_lib sweep --preset procedural -p "split=leave one out" --sweep-id leave-one-out \
 	  --over held_out=drawn_ir,drawn_irse,drawn_mobile,drawn_inception
 
-lab: setup ## open JupyterLab (LAB_ARGS="--no-browser")
-	$(VENV)/python -m jupyterlab $(LAB_ARGS)
+lab: setup ## open JupyterLab on the quickstart (LAB_ARGS="--no-browser")
+	$(VENV)/python -m jupyterlab notebooks/00_quickstart.ipynb $(LAB_ARGS)
+
+demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
+	@echo "then open /voila/render/demo_makeup_strength.ipynb or /voila/render/demo_results.ipynb there"
+	$(VENV)/python -m voila notebooks $(DEMO_ARGS)
 
 # numpy<2 with the rest makes the set that everything here was measured with. Versions already locked are kept where
 # pyproject.toml allows it (LOCK_ARGS=--upgrade takes the newest). Options that carry addresses are taken out.

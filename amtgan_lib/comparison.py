@@ -34,8 +34,8 @@ class Comparison:
         """Protect all photos by every method and judge them; the rows are stored under ``part``.
 
         ``republish`` judges each method's files, and the clean ones, also as a site may publish them (see
-        ``evaluation.republished``). Returns one line a judge and method: rates in per cent with intervals, mean SSIM of
-        whole photos, seconds a photo. Raises ValueError where a method knew a judge.
+        ``evaluation.republished``). Returns one line a judge and method: rates in per cent with intervals, mean SSIM
+        and colour difference of whole photos, seconds a photo. Raises ValueError where a method knew a judge.
         """
         folder = self.run / self.name / part
         reports, seconds = methods.protect_each(protectors, self.pairs, folder, self.progress, self.crop)
@@ -48,9 +48,9 @@ class Comparison:
         pictures = evaluation.quality_table(reports, **facts)
         rows = pd.concat([rates, pictures], ignore_index=True)
         results.write(rows.assign(seconds=rows["method"].map(seconds)), self.file(part))
-        ssim = pictures[pictures["metric"] == "ssim"].set_index("method")["value"]
-        wide = results.pivot(rates, ["recogniser", "method"]).reset_index()
-        return wide.assign(ssim=wide["method"].map(ssim).round(3), seconds=wide["method"].map(seconds).round(2))
+        seen = pictures.pivot_table(index="method", columns="metric", values="value")[["ssim", "visible"]].round(3)
+        wide = results.pivot(rates, ["recogniser", "method"]).reset_index().join(seen, on="method")
+        return wide.assign(seconds=wide["method"].map(seconds).round(2))
 
     def file(self, part: str) -> Path:
         """Where the rows of a part are stored."""

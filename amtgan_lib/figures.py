@@ -33,6 +33,9 @@ COLOURS = {
     "impostor": "#D55E00",
 }
 OTHER_COLOUR = "#6F6F6F"
+# Of lines that are no method, such as recognisers: Okabe & Ito's again, each with a marker of its own.
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_MARKERS = "osD^vPX"
 HATCH = "///"  # a recogniser that took part in training
 MARKERS = dict(zip(COLOURS, "osD^vPX*<>hp"))
 """A shape besides the colour, where methods are points."""
@@ -306,6 +309,38 @@ def move_threshold(figure: Figure, threshold: float) -> None:
     """Move the black line of ``threshold_curves``, and leave everything else where it is."""
     for line in figure.findobj(lambda artist: artist.get_gid() == THRESHOLD):
         line.set_xdata([threshold, threshold])
+
+
+def strength_curve(curve: pd.DataFrame, now: pd.DataFrame) -> Figure:
+    """Each recogniser's similarity, as its distance to the threshold, against visible change; ``now`` is marked on it.
+
+    curve: columns recogniser, similarity, threshold and visible (1 - SSIM), a few rows a recogniser; now: one row each.
+    The figure is not pyplot's, so that drawing it again and again keeps nothing.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for (name, line), colour, marker in zip(curve.groupby("recogniser", sort=False), LINE_COLOURS, LINE_MARKERS):
+        line = line.sort_values("visible")
+        above = line["similarity"] - line["threshold"]
+        axis.plot(100 * line["visible"], above, color=colour, marker=marker, ms=4, lw=1.8, label=name)
+        here = now[now["recogniser"] == name]
+        style = {"color": colour, "marker": marker, "ms": 11, "mec": "black", "mew": 1.4, "ls": "none", "zorder": 4}
+        axis.plot(100 * here["visible"], here["similarity"] - here["threshold"], **style)
+    low, high = axis.get_ylim()
+    low, high = min(low, -0.15), max(high, 0.15)
+    axis.axhspan(0, high, color=COLOURS["impostor"], alpha=0.08, lw=0)
+    axis.axhspan(low, 0, color=COLOURS["genuine"], alpha=0.08, lw=0)
+    axis.axhline(0, color="black", lw=1.2)
+    axis.axvline(100 * float(now["visible"].iloc[0]), color="black", lw=1, ls=":")
+    # Where the lines are not: they begin high on the left and end low on the right.
+    axis.text(0.98, 0.95, "recognised", ha="right", va="top", transform=axis.transAxes)
+    axis.text(0.02, 0.05, "not recognised", va="bottom", transform=axis.transAxes)
+    axis.set_ylim(low, high)
+    axis.set_xlabel("visible change (1 - SSIM, %)")
+    axis.set_ylabel("similarity above threshold")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -37,7 +37,7 @@ def gradient_hints(
         targets: per recogniser the target's embedding, (D,) or (N,D).
         own: per recogniser the embedding (N,D) that is to be left behind. None: that of each face's mirror image, since
             the similarity of a face to itself has no gradient. Give those of the clean face on a second pass.
-        weights: what each recogniser counts in the pool; None: all the same.
+        weights: what each recogniser counts in the pool (0: it is not asked); None: all the same.
 
     Raises ValueError unless there are as many targets (and weights, of which one is above 0) as recognisers.
     """
@@ -50,6 +50,8 @@ def gradient_hints(
         raise ValueError(f"weights are {weights}; expected none below 0 and one above")
     pooled = images.new_zeros(2, *images.shape)
     for position, (recognizer, weight) in enumerate(zip(recognizers, weights)):
+        if not weight:
+            continue
         left = mirror_embedding(images, points, recognizer) if own is None else own[position]
         towards, away = similarity_gradients(images, points, recognizer, (targets[position], left))
         pooled += weight * torch.stack((_scaled(towards), _scaled(-away)))

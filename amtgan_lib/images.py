@@ -6,6 +6,7 @@ Inside the library an image is float RGB, (3, H, W) or (N, 3, H, W), in [-1, 1].
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +133,14 @@ def open_photo(source: str | Path | Image.Image | np.ndarray | Photo) -> Photo:
     path = Path(source)
     if not path.is_file():
         raise PhotoError(f"{path}: there is no such file")
-    return _decoded(lambda: _read(path), path.name)
+    return _decoded(lambda: _read(path, path.name), path.name)
+
+
+def read_photo(content: bytes, name: str = "photo") -> Photo:
+    """The photo in the bytes of a file, as uploads arrive; :class:`PhotoError` as ``open_photo``."""
+    if not content:
+        raise PhotoError(f"{name} is empty")
+    return _decoded(lambda: _read(io.BytesIO(content), name), name)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -142,9 +150,9 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _read(path: Path) -> Photo:
-    with Image.open(path) as image:
-        return _as_photo(image, path.name)
+def _read(file: Path | io.BytesIO, name: str) -> Photo:
+    with Image.open(file) as image:
+        return _as_photo(image, name)
 
 
 def _decoded(read: Callable[[], Photo], name: str) -> Photo:

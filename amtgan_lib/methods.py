@@ -6,6 +6,7 @@ table, without it all that the generators were trained against (AMT-GAN#12 and #
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -81,10 +82,9 @@ def nobody_but(known: FaceBatch | None, networks: Sequence[Recognizer]) -> Targe
     """Nobody, away from the ``known`` faces as these recognisers see them."""
     if known is None:
         return targets.nobody(networks)
-    chunks = [known[start : start + 32] for start in range(0, len(known), 32)]
-    with torch.no_grad():
-        seen = {each.name: torch.cat([each.embed(part.image, part.points) for part in chunks]) for each in networks}
-    return targets.nobody(networks, seen)
+    return targets.nobody(
+        networks, {each.name: recognizers.embed_many(each, known.image, known.points) for each in networks}
+    )
 
 
 def _transfer(crop: FaceCrop, reference: FaceCrop) -> Tensor:
@@ -127,31 +127,55 @@ def bare(dressed: Protector) -> Protector:
     return replace(dressed, method=lambda crop, reference: dressed.method(crop, crop))
 
 
-def mean_ssim(method: Protector, crops: Sequence[FaceCrop]) -> float:
-    """Mean SSIM of the method's pictures with the clean crops, each face in its own makeup: how little is seen."""
+# How plainly pictures (N,3,H,W) differ from the clean ones, per picture; 0: not at all.
+VISIBILITY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ssim": lambda images, clean: 1 - losses.ssim(images, clean),
+    "visible": lambda images, clean: losses.colour_difference(images, clean).mean(dim=(1, 2, 3)),
+}
+
+
+def visibility(method: Protector, crops: Sequence[FaceCrop], measure: str = "ssim") -> float:
+    """How plainly the method is seen on face crops, each face in its own makeup: mean of 1 - SSIM, or of S-CIELAB."""
     clean = torch.stack([crop.image for crop in crops])
-    return float(losses.ssim(torch.stack([method.change(crop, crop) for crop in crops]), clean).mean())
+    changed = torch.stack([method.change(crop, crop) for crop in crops])
+    return float(VISIBILITY[measure](changed, clean).mean())
 
 
-def weakened(strong: Protector, crops: Sequence[FaceCrop], ssim: float) -> Protector:
-    """The same method with its change scaled down until its mean SSIM on ``crops`` is ``ssim`` (to 0.001 of the scale).
+def weakened(strong: Protector, crops: Sequence[FaceCrop], limit: float, measure: str = "ssim") -> Protector:
+    """The same method with its change scaled down until its ``visibility`` on ``crops`` is ``limit`` (scale to 0.001).
 
-    One that is above it at full strength stays as it is.
+    One that is below it at full strength stays as it is.
     """
     clean = torch.stack([crop.image for crop in crops])
     change = torch.stack([strong.method(crop, crop) for crop in crops]) - clean
-    low, high = 0.0, 2.0  # the first middle is full strength
-    for _ in range(11):
+
+    def seen(scale: float) -> float:
+        return float(VISIBILITY[measure]((clean + scale * change).clamp(-1, 1), clean).mean())
+
+    if seen(1.0) <= limit:
+        return strong
+    low, high = 0.0, 1.0
+    for _ in range(10):
         middle = (low + high) / 2
-        seen = float(losses.ssim((clean + middle * change).clamp(-1, 1), clean).mean())
-        if seen >= ssim and middle == 1:
-            return strong
-        low, high = (middle, high) if seen >= ssim else (low, middle)
+        low, high = (middle, high) if seen(middle) <= limit else (low, middle)
 
     def scaled(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         return crop.image + low * (strong.method(crop, reference) - crop.image)
 
     return replace(strong, method=scaled, facts={**strong.facts, "strength": round(low, 3)})
+
+
+def remembered(method: Protector) -> Protector:
+    """The same method, which looks at no reference, computed once for every crop: for attacks of many steps."""
+    known: dict[bytes, Tensor] = {}
+
+    def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        key = hashlib.sha256(crop.image.numpy().tobytes()).digest()
+        if key not in known:
+            known[key] = method.method(crop, crop)
+        return known[key]
+
+    return replace(method, method=change)
 
 
 def protect_each(

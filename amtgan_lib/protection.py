@@ -32,6 +32,10 @@ class ProtectionError(PhotoError):
     """A photo that could not be protected; nothing was written. One sentence for its owner."""
 
 
+class ProtectionWarning(UserWarning):
+    """What a photo's owner should know about a generator before trusting it; one sentence."""
+
+
 @dataclass(frozen=True)
 class FaceReport:
     """What was done to one face: its box (x0, y0, x1, y1) in the photo, and its crop's mean change in 8-bit levels."""
@@ -69,13 +73,15 @@ class Protector:
     """A method and what belongs to it; make one with :func:`load` and use it for many photos.
 
     ``method`` gives the changed crop (3, S, S) in [-1, 1] of a face and a makeup reference. A generator is one
-    (:func:`of_generator`); a gradient attack, which looks at no reference, is another.
+    (:func:`of_generator`); a gradient attack, which looks at no reference, is another. ``guide`` is what an any-target
+    generator is told.
     """
 
     method: Callable[[FaceCrop, FaceCrop], Tensor]
     recipe: Recipe
     size: int
     facts: dict[str, Any]
+    guide: Guide | None = None
 
     def reference(self, photo: str | Path | Image.Image | FaceCrop) -> FaceCrop:
         """The face of a makeup photo, at the generator's size."""
@@ -204,7 +210,7 @@ def of_guided(network: Generator, how: Recipe, size: int, facts: dict[str, Any],
         return image[0]
 
     used = sorted({*facts.get("recognizers", ()), *(each.name for each in guide.recognizers)})
-    return Protector(draw, how, size, {**facts, "recognizers": used, "target": guide.target.name})
+    return Protector(draw, how, size, {**facts, "recognizers": used, "target": guide.target.name}, guide)
 
 
 def _drawn(network: Generator, crop: FaceCrop, reference: FaceCrop, hints: Tensor | None = None) -> Tensor:
@@ -243,18 +249,23 @@ def guide_to(
     *,
     impersonate: bool = False,
     passes: int = PASSES,
-    names: Sequence[str] = recognizers.OPEN,
+    names: Sequence[str] | None = None,
 ) -> Guide:
-    """What the any-target generator is told: by default to move to nobody, by the hints of the open recognisers.
+    """What the any-target generator is told: by default to move to nobody, by the hints of all recognisers at hand.
+
+    names: whose hints to take. None: our own recogniser, which comes with the package, and those open ones that lie on
+    this machine (``python -m amtgan_lib assets fetch --group weights`` brings them); nothing is fetched.
 
     target: None for nobody, a :class:`~amtgan_lib.targets.Target`, or one or more photos of a person, who is then
     impersonated. That needs ``impersonate=True``: whoever is matched with your photo may have to answer for it.
-    Recognisers that are not at hand are fetched once. Raises ProtectionError where somebody is named without it.
+    Raises ProtectionError where somebody is named without it.
     """
     _on_purpose(target, impersonate)
     photos = list(target) if isinstance(target, (list, tuple)) else [target]
     if not photos:
         raise ProtectionError("the target is an empty list of photos")
+    if names is None:
+        names = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
     networks = [recognizers.load(name) for name in names]
     if target is None:
         return Guide(networks, targets.nobody(networks), passes=passes)
@@ -263,14 +274,48 @@ def guide_to(
     return Guide(networks, target, passes=passes)
 
 
-def _aimed(file: Path, target: Any, impersonate: bool) -> Protector:
+def prepare(
+    generator: str | Path | Protector | None = None,
+    target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
+    *,
+    impersonate: bool = False,
+    passes: int | None = None,
+) -> Protector:
+    """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
+
+    ``passes`` (None: 4) is how often an any-target generator looks at each face. Raises ProtectionError where a person
+    would be impersonated without ``impersonate=True``, and for a target or passes that the generator cannot take.
+    """
+    if isinstance(generator, Protector):
+        protector = generator
+        if target is not None or passes is not None:
+            raise ProtectionError("a loaded protector has its target and passes already: name no others")
+    else:
+        protector = _aimed(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate, passes)
+    aim = protector.facts.get("target", targets.NOBODY)
+    drawn = protector.facts.get("world") == "drawn"
+    if aim != targets.NOBODY and not drawn and not impersonate:
+        raise ProtectionError(f"this generator makes recognisers take a face for {aim}: {_ON_PURPOSE}")
+    if drawn:
+        warnings.warn(
+            "this generator was trained on drawn faces: it protects nobody from recognisers of real people",
+            ProtectionWarning,
+            stacklevel=3,  # whoever called `protect`
+        )
+    return protector
+
+
+def _aimed(file: Path, target: Any, impersonate: bool, passes: int | None) -> Protector:
     """The protector of a generator file, guided where its recipe takes any target."""
     _on_purpose(target, impersonate)
     network, facts, how = _read(file)
     if how.any_target:
-        return of_guided(network, how, facts["size"], facts, guide_to(target, impersonate=impersonate))
+        options = {} if passes is None else {"passes": passes}
+        return of_guided(network, how, facts["size"], facts, guide_to(target, impersonate=impersonate, **options))
     if target is not None:
         raise ProtectionError(f"{file} was trained for one target: name no other")
+    if passes is not None:
+        raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
     return of_generator(network, how, facts["size"], facts)
 
 
@@ -295,21 +340,10 @@ def protect(
     also for ``target``). ``generator`` names another: a file that notebook 03 wrote
     (``results/runs/<id>/train/<recipe>/generator.safetensors``) or a loaded :class:`Protector`. One that was trained
     for one person needs ``impersonate=True``; one that was trained on drawn faces warns: it is no protection from
-    recognisers of real people. For many photos load a protector once: each call loads what it needs anew.
+    recognisers of real people. For many photos :func:`prepare` a protector once: each call loads what it needs anew.
     """
     photo = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
-    if isinstance(generator, Protector):
-        protector = generator
-    else:
-        protector = _aimed(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate)
-    aim = protector.facts.get("target", targets.NOBODY)
-    if aim != targets.NOBODY and protector.facts.get("world") != "drawn" and not impersonate:
-        raise ProtectionError(f"this generator makes recognisers take a face for {aim}: {_ON_PURPOSE}")
-    if protector.facts.get("world") == "drawn":
-        warnings.warn(
-            "this generator was trained on drawn faces: it protects nobody from recognisers of real people",
-            stacklevel=2,
-        )
+    protector = prepare(generator, target, impersonate=impersonate)
     return protector.protect(photo, reference, strength=strength, faces=faces)
 
 

@@ -59,7 +59,8 @@ ANY_TARGET = replace(
     any_target=True,
     # Impersonation must weigh more than dodging: at 5 against 9 a trial learned a pattern that dodges, and by step 90
     # nothing of the hints (impersonation loss 0.95; at 8 against 6 it was 0.5 by then; single steps, one run each).
-    weights=replace(RESIDUAL.weights, adversarial=8, dodging=6),
+    # SSIM does not mind patches of colour; S-CIELAB (visible) does.
+    weights=replace(RESIDUAL.weights, adversarial=8, dodging=8, visible=0.04),
 )
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL, ANY_TARGET)}
 QUIRKS = (

@@ -57,9 +57,9 @@ def test_one_line_a_method_and_everything_once_more_as_republished(seen, tmp_pat
     compared = side_by_side(seen, tmp_path)
     table = compared.table({"attack": None}, "part", ["half"])
     assert table["method"].tolist() == ["attack", "clean half", "attack half"] == list(seen.judged)
-    assert table["seconds"][0] == 0.5 and 0 < table["ssim"][0] < 1
+    assert table["seconds"][0] == 0.5 and 0 < table["ssim"][0] < 1 and table["visible"][0] > 0
     stored = results.read(compared.file("part"))
-    assert set(stored["experiment"]) == {"12 part"} and set(stored["metric"]) == {"dodging", "psnr", "ssim"}
+    assert set(stored["experiment"]) == {"12 part"} and set(stored["metric"]) == {"dodging", "psnr", "ssim", "visible"}
     (half,) = seen.judged["attack half"]
     assert Image.open(half).size == (16, 16)
 

@@ -23,7 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     "datasets": {"faces", "portraits", "assets", "images", "paths"},
     "recipes": {"losses"},
     "hints": {"losses", "recognizers"},
-    "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images"},
+    "distillation": {"hints", "recognizer_training", "recognizers"},
+    "training": {"models", "losses", "datasets", "recognizers", "recipes", "hints", "images", "paths", "pipeline"},
     "attacks": {"losses", "datasets", "recognizers", "images"},
     "targets": {"faces", "portraits", "recognizers"},
     "protection": {"models", "faces", "images", "paths", "recipes", "hints", "recognizers", "targets"},
@@ -32,16 +33,22 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"evaluation", "methods", "recognizers", "results", "faces", "protection"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},
-    "widgets": {"protection", "evaluation", "figures"},
-    "explorer": {"figures", "results", "evaluation", "paths"},
+    "explorer": {"evaluation", "figures", "paths", "results"},
+    "studio": {
+        *("assets", "datasets", "evaluation", "faces", "images", "losses", "models", "paths", "protection", "recipes"),
+        *("recognizers", "targets"),
+    },
+    "widgets": {"studio", "figures", "faces", "images"},
+    "video": {"protection", "faces", "images"},
     "pipeline": {"paths", "results"},
+    "commands": {"protection", "evaluation", "recognizers", "targets", "faces", "images", "paths"},
     # `from amtgan_lib import protect`, loaded on first use.
     "__init__": {"protection"},
 }
 FREE = {"__main__"}
 
 # `import torchvision` alone costs seconds; the others bring it, or something as slow, along.
-SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage"}
+SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage", "av"}
 # Module -> slow packages that it cannot do without at import time, each with its reason.
 UNAVOIDABLE: dict[str, set[str]] = {}
 

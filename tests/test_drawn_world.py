@@ -214,6 +214,17 @@ def test_a_missing_photo_is_drawn_with_its_parse_map(raw):
     )
 
 
+def test_photos_of_another_size_have_a_folder_of_their_own(raw):
+    (large,) = drawn.files([BARE], size=200).values()
+    (usual,) = drawn.files([BARE]).values()
+    assert large != usual and large.is_relative_to(drawn.folder(200)) and usual.is_relative_to(drawn.folder())
+    sizes = []
+    for file in (large, usual):
+        with Image.open(file) as photo:
+            sizes.append(photo.size)
+    assert sizes == [(200, 200), (drawn.PHOTO_SIZE,) * 2]
+
+
 def test_what_is_there_is_not_drawn_again(raw, monkeypatch):
     names = [BARE, parse_name(BARE), MADE_UP]
     first = drawn.files(names)

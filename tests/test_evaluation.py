@@ -300,10 +300,9 @@ def test_embedding_gives_unit_vectors_and_nan_where_no_face_was_found():
         assert np.isnan(vectors[1]).all()
 
 
-def test_embedding_does_not_depend_on_the_batch():
+def test_a_row_without_a_face_has_no_embedding():
     probes = probes_of(np.random.default_rng(0).random((5, 3)), found=[True, True, False, True, True])
     whole = evaluation.embed(probes, ColourRecognizer())
-    np.testing.assert_allclose(evaluation.embed(probes, ColourRecognizer(), batch=2), whole)
     np.testing.assert_array_equal(np.isnan(whole[:, 0]), ~probes.found)
 
 
@@ -492,7 +491,17 @@ def framed(photo, matrix=((1.0, 0, 0), (0, 1.0, 0))):
 
 def test_an_unchanged_picture_has_full_quality(noise, tmp_path):
     clean, same = photo_of(noise, tmp_path / "a.png"), photo_of(noise, tmp_path / "b.png")
-    assert evaluation.quality(clean, same) == {"psnr": np.inf, "ssim": 1.0}
+    assert evaluation.quality(clean, same) == {"psnr": np.inf, "ssim": 1.0, "visible": 0.0}
+
+
+def test_a_large_picture_is_as_visible_as_the_same_one_at_512_pixels(noise, tmp_path):
+    sizes = {}
+    for side in (512, 1024):
+        large = np.kron(noise[:32, :32], np.ones((side // 32, side // 32, 1), np.uint8))
+        changed = (large * 0.9).astype(np.uint8)
+        pictures = photo_of(large, tmp_path / f"{side}.png"), photo_of(changed, tmp_path / f"{side} changed.png")
+        sizes[side] = evaluation.quality(*pictures)["visible"]
+    assert sizes[512] > 2 and sizes[1024] == pytest.approx(sizes[512], rel=0.01)
 
 
 @pytest.mark.parametrize("levels", [1, 16])
@@ -598,6 +607,7 @@ def test_picture_values_before_and_after(noise, tmp_path, hand_made_detection):
         {
             "psnr": 20 * math.log10(255 / 5),
             "ssim": evaluation.quality(clean, protected)["ssim"],
+            "visible": evaluation.quality(clean, protected)["visible"],
             **{f"{region} before": 20 for region in ("lip", "skin", "eyes")},
             **{f"{region} after": 15 for region in ("lip", "skin", "eyes")},
         }
@@ -766,11 +776,30 @@ def test_a_republished_picture_is_smaller_or_coarser(noise, tmp_path):
         evaluation.republished([file], tmp_path, "fax")
 
 
+@pytest.mark.parametrize("how", evaluation.REPUBLISHED)
+def test_a_picture_is_republished_in_memory_as_in_a_file(noise, tmp_path, how):
+    picture = Image.fromarray(noise)
+    made = evaluation.republish(picture, how)
+    (file,) = evaluation.republished([photo_of(noise, tmp_path / "p.png")], tmp_path / how, how)
+    assert made.mode == "RGB" and np.array_equal(np.asarray(made), open_photo(file).rgb)
+    assert made.size == ((24, 24) if how == "half" else picture.size)
+    assert np.array_equal(np.asarray(picture), noise)  # the picture itself stays
+    if how != "half":
+        assert np.abs(np.asarray(made).astype(int) - noise).mean() > 1
+    if how in ("blur", "purified"):
+        assert np.asarray(made).std() < 0.9 * noise.std()
+
+
+def test_a_picture_cannot_be_republished_by_fax(noise):
+    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg75, jpeg50, half, blur, purified"):
+        evaluation.republish(Image.fromarray(noise), "fax")
+
+
 def test_the_quality_table_needs_no_face(noise, tmp_path):
     clean, protected = photo_of(noise, tmp_path / "c.png"), photo_of(noise + np.uint8(5), tmp_path / "p.png")
     report = pd.DataFrame({"clean": str(clean), "protected": [str(protected), ""], "reference": ""})
     table = evaluation.quality_table({"m": report}, **FACTS)
-    assert table["metric"].tolist() == ["psnr", "ssim"] and set(table["n"]) == {1}
+    assert table["metric"].tolist() == ["psnr", "ssim", "visible"] and set(table["n"]) == {1}
     assert table["value"][0] == pytest.approx(20 * math.log10(255 / 5))
 
 

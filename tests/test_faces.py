@@ -305,6 +305,30 @@ def test_a_pasted_change_is_found_again_in_its_frame():
     assert (again - crop.image).abs()[:, inner, inner].mul(127.5).max() > 10
 
 
+@by_pose
+def test_a_face_is_in_its_place_in_a_cut_out(pose):
+    """Whole pixels and no resize: the cut-out then is the photo, and a change in it the photo's own."""
+    photo, box = wave_photo(), (17, 11, 507, 431)
+    crop = crop_face(photo, posed(pose))
+    cut = open_photo(photo.rgb[box[1] : box[3], box[0] : box[2]])
+    within = crop.within(box, cut.size)
+    assert within.photo_size == cut.size
+    np.testing.assert_allclose(np.add(within.box, np.tile(box[:2], 2)), crop.box)
+    changed = crop.image * 0.5
+    whole = np.asarray(crop.paste(photo, changed))[box[1] : box[3], box[0] : box[2]]
+    np.testing.assert_array_equal(np.asarray(within.paste(cut, changed)), whole)
+
+
+def test_a_face_is_in_its_place_in_a_smaller_cut_out():
+    photo, box = wave_photo(), (20, 40, 500, 440)
+    crop = crop_face(photo, posed(POSES["same"]))
+    small = Image.fromarray(photo.rgb[box[1] : box[3], box[0] : box[2]]).resize((240, 200), Image.Resampling.BOX)
+    within = crop.within(box, (240, 200))
+    inner = slice(32, -32)
+    assert (within.resample(small) - crop.image)[:, inner, inner].abs().mul(127.5).max() < 4
+    np.testing.assert_allclose(np.subtract(within.box[2:], within.box[:2]), np.subtract(crop.box[2:], crop.box[:2]) / 2)
+
+
 def test_two_faces_change_together():
     photo = noise_photo()
     crops = [crop_face(photo, posed((0.5, 0, centre))) for centre in ((120, 200), (220, 210))]

@@ -224,6 +224,32 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
         open_photo(tmp_path / "a.png")
 
 
+def test_an_uploaded_photo_is_the_photo_of_its_file(tmp_path):
+    picture = own_mode_photos()["RGBA"]
+    picture.save(tmp_path / "a.png")
+    photo = images.read_photo((tmp_path / "a.png").read_bytes(), "a.png")
+    stored = open_photo(tmp_path / "a.png")
+    assert photo.name == "a.png" and photo.original.mode == "RGBA"
+    np.testing.assert_array_equal(np.asarray(photo.original), np.asarray(stored.original))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "me.jpg is empty"),
+        (b"hello", r"me\.jpg is not an image that can be read"),
+        (None, r"me\.jpg is damaged or incomplete"),
+    ],
+)
+def test_an_upload_that_is_no_photo_is_said_in_a_sentence(content, message):
+    if content is None:
+        file = io.BytesIO()
+        own_mode_photos()["RGB"].save(file, "PNG")
+        content = file.getvalue()[:200]
+    with pytest.raises(PhotoError, match=message):
+        images.read_photo(content, "me.jpg")
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3), (4, 4, 4)])
 def test_arrays_are_photos(shape):
     array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)

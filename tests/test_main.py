@@ -82,9 +82,9 @@ def test_every_command_can_be_imported_and_shows_help(capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "name a command: assets"),
+        ([], "name a command: protect, video, evaluate, train,"),
         (["asets"], "there is no command 'asets': did you mean 'assets'?"),
-        (["--bogus"], "there is no command '--bogus': the commands are assets"),
+        (["--bogus"], "there is no command '--bogus': the commands are protect, video, evaluate,"),
         (["assets"], "Expected one of {list, fetch, verify, import}"),
         (["assets", "bogus"], "Unrecognized options: bogus"),
         (["assets", "list", "--bogus"], "Unrecognized options: --bogus"),

@@ -223,17 +223,27 @@ def test_a_run_without_the_generator_says_so_in_one_sentence(name, loaded, tmp_p
 # --- side by side -------------------------------------------------------------------------------------------------
 
 
-def test_a_method_is_weakened_to_the_visibility_that_is_asked_for(loaded, tmp_path):
+@pytest.mark.parametrize("measure", methods.VISIBILITY)
+def test_a_method_is_weakened_to_the_visibility_that_is_asked_for(loaded, tmp_path, measure):
     strong, faces_at_hand = of("mi_fgsm", tmp_path), [CLEAN, TARGET]
-    seen = methods.mean_ssim(strong, faces_at_hand)
-    weak = methods.weakened(strong, faces_at_hand, (1 + seen) / 2)
-    assert methods.mean_ssim(weak, faces_at_hand) == pytest.approx((1 + seen) / 2, abs=2e-3)
+    seen = methods.visibility(strong, faces_at_hand, measure)
+    weak = methods.weakened(strong, faces_at_hand, seen / 2, measure)
+    assert methods.visibility(weak, faces_at_hand, measure) == pytest.approx(seen / 2, rel=0.02)
     assert 0 < weak.facts["strength"] < 1 and "strength" not in strong.facts
 
 
 def test_a_method_that_is_hardly_seen_stays_as_it_is(loaded, tmp_path):
     strong = of("mi_fgsm", tmp_path)
-    assert methods.weakened(strong, [CLEAN], methods.mean_ssim(strong, [CLEAN]) - 0.01) is strong
+    assert methods.weakened(strong, [CLEAN], methods.visibility(strong, [CLEAN]) + 0.01) is strong
+
+
+def test_a_remembered_method_is_computed_once_a_face(loaded, tmp_path):
+    counted, asked = [], of("mi_fgsm", tmp_path)
+    method = replace(asked, method=lambda crop, reference: counted.append(crop) or asked.method(crop, reference))
+    remembered = methods.remembered(method)
+    first, again = (remembered.change(CLEAN, reference) for reference in (REFERENCE, CLEAN))
+    assert torch.equal(first, again) and torch.equal(first, asked.change(CLEAN, CLEAN)) and len(counted) == 1
+    assert not torch.equal(remembered.change(TARGET, CLEAN), first) and len(counted) == 2
 
 
 def test_each_method_writes_into_a_folder_of_its_name(loaded, tmp_path):

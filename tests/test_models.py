@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from amtgan_lib.models import (
     load_published,
     save_generator,
 )
+from amtgan_lib.models.generator import MADE_UP_TINT
 from amtgan_lib.models.makeup import colour_transfer, makeup_transfer
 from amtgan_lib.models.morphing import morph, relative_positions
 from amtgan_lib.models.published import UNUSED
@@ -281,6 +283,25 @@ def test_every_parameter_learns() -> None:
     assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("tint", [0.0, 0.2])
+def test_a_tinted_change_is_grey_but_on_lips_and_lids(tint) -> None:
+    free, tinted = (Generator(8, 2, output="residual", transfer="makeup", bound=0.1, tint=t) for t in (1.0, tint))
+    nn.init.normal_(free.manet.last.weight, std=0.1)
+    tinted.load_state_dict(free.state_dict())
+    inputs = pairs(2)
+    inputs[0] = inputs[0] * 0.5  # nothing is cut off
+    start = free.start(*inputs)
+    with torch.no_grad():
+        change, limited = (network(*inputs) - start for network in (free, tinted))
+    colour, rest = (each - each.mean(1, keepdim=True) for each in (change, limited))
+    torch.testing.assert_close(limited.mean(1), change.mean(1), atol=1e-5, rtol=0)
+    made_up = (inputs[2][:, :1] + inputs[2][:, 2:]).clamp(max=1)
+    far, inside = (F.max_pool2d(each, 7, 1, 3) == 0 for each in (made_up, 1 - made_up))
+    assert far.any() and inside.any() and colour.abs().max() > 0.01
+    torch.testing.assert_close(rest * far, tint * colour * far, atol=1e-5, rtol=0)
+    torch.testing.assert_close(rest * inside, MADE_UP_TINT * colour * inside, atol=1e-5, rtol=0)
+
+
 def test_residual_output_starts_from_the_carried_colours_and_keeps_its_bound() -> None:
     network, inputs = Generator(8, 2, output="residual", bound=0.25), pairs(2)
     with torch.no_grad():
@@ -414,7 +435,7 @@ def test_wrong_hints_matrices_and_options_are_refused() -> None:
         Generator(8, 2, hint_channels=4)(*inputs, hints=hints)
     with pytest.raises(ValueError, match="gamma has shape"):
         Generator(8, 2).apply_makeup(inputs[0], hints, hints)
-    for options in ({"output": "paint"}, {"bound": 0.0}, {"makeup_channels": 7}, {"transfer": "paint"}):
+    for options in ({"output": "paint"}, {"bound": 0.0}, {"tint": 1.5}, {"makeup_channels": 7}, {"transfer": "paint"}):
         with pytest.raises(ValueError, match=next(iter(options))):
             Generator(8, 2, **options)
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -15,8 +14,8 @@ import pytest
 import yaml
 
 from amtgan_lib import __main__ as command_line
-from amtgan_lib import paths, pipeline, results
-from amtgan_lib.pipeline import parameters, presets, runs, sweeps
+from amtgan_lib import paths, pipeline
+from amtgan_lib.pipeline import parameters, presets, runs
 from amtgan_lib.pipeline.parameters import PresetError, Text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -441,6 +440,8 @@ def test_what_is_kept_of_a_run(two_notebooks):
     run_dir = paths.RUNS / "r"
     (run_dir / "notebooks").mkdir(parents=True)
 
+    reasons = []
+
     def kept(selected=steps, without_copy="", **changes: dict) -> list[str]:
         records = {}
         for number, step in enumerate(steps):
@@ -450,20 +451,26 @@ def test_what_is_kept_of_a_run(two_notebooks):
                 "parameters": step.parameters,
                 "sha256": step.notebook.sha256,
                 "status": "done",
-                "commit": runs.commit(),
+                "code": runs.code(),
             }
             records[step.name] = (
                 same | {"started": f"{number}0", "finished": f"{number}5"} | changes.get(step.name[3:], {})
             )
         with runs.edit(run_dir) as state:
             state["notebooks"] = records
-        return sorted(pipeline.runner._done(run_dir, steps, selected))
+        keep, why = pipeline.runner.to_keep(run_dir, steps, selected)
+        assert bool(why) == (len(keep) < len(selected))
+        reasons.append(why)
+        return sorted(keep)
 
     assert kept() == ["01_data", "03_train", "05_table"]
-    assert kept(train={"parameters": {}}) == ["01_data"]
+    assert kept(train={"commit": "another"}) == ["01_data", "03_train", "05_table"], "the files are what counts"
+    assert kept(train={"parameters": {**steps[1].parameters, "size": 1}}) == ["01_data"]
+    assert reasons[-1] == "03_train ran with other parameters (size 1, now None)"
     assert kept(train={"sha256": "?"}) == ["01_data"]
     assert kept(train={"status": "failed"}) == ["01_data"]
-    assert kept(train={"commit": "another"}) == ["01_data"]
+    assert kept(train={"code": "another", "commit": "c"}) == ["01_data"]
+    assert reasons[-1].startswith("03_train ran with other code of the library (commit c, now ")
     assert kept(without_copy="03_train") == ["01_data"]
     assert kept(data={"status": "failed"}) == []
     assert kept(data={"finished": "11"}) == ["01_data"], "run anew while the next had begun"
@@ -479,6 +486,28 @@ def test_nothing_runs_when_a_later_notebook_is_wrong(two_notebooks, capsys):
     assert captured.out == ""
     assert not paths.RUNS.exists()
     assert command_line.main(["pipeline", "-p", "size"]) == 2
+
+
+def test_two_processes_do_not_run_into_one_folder(two_notebooks):
+    write_preset({"notebooks": BOTH})
+    with runs.held(paths.RUNS / "r"), pytest.raises(pipeline.RunError, match="Another process is running into"):
+        pipeline.run("small", run_id="r")
+    assert runs.read(paths.RUNS / "r") == {}
+
+
+def test_code_is_that_of_every_file_of_the_library_and_of_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "paths.py"))
+    files = [tmp_path / name for name in ("paths.py", "inner/a.py", "table.csv", "weights/w.safetensors")]
+    seen = [runs.code()]
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("1")
+        seen.append(runs.code())
+    files[1].rename(tmp_path / "inner" / "b.py")
+    seen.append(runs.code())
+    assert len(set(seen)) == len(seen)
+    (tmp_path / "README.md").write_text("1")
+    assert runs.code() == seen[-1]
 
 
 def test_a_run_belongs_to_one_preset(two_notebooks):
@@ -578,72 +607,3 @@ def test_last_printed_line_of_a_message(message, line):
     from amtgan_lib.pipeline import engine
 
     assert engine.printed(message) == line
-
-
-# Sweeps
-
-
-SWEPT = """
-import json, pathlib
-from amtgan_lib import results
-pathlib.Path(run_dir, "tables").mkdir(exist_ok=True)
-row = results.Row("e", preset, "m", "r", "d", "t", 0.01, "impersonation", float(len(choice)), 1, note="held out")
-results.write(results.frame([row]), pathlib.Path(run_dir, "tables", "05_black_box_success.csv"))
-assert choice != "bad"
-"""
-
-
-@pytest.fixture
-def swept(project, monkeypatch):
-    """A preset of two notebooks, of which the second fails for one value; and no other process is needed for a run."""
-    write_notebook("01_prepare", "common = 0\n", "x = 1")
-    write_notebook("02_work", 'choice = "a"\n', SWEPT)
-    write_preset({"notebooks": ["01_prepare", "02_work"]}, "small")
-    commands = []
-
-    def in_this_process(command, stdout, stderr, env, cwd):
-        commands.append(command[3:])
-        return subprocess.CompletedProcess(command, command_line.main(command[3:]))
-
-    monkeypatch.setattr(sweeps, "subprocess", SimpleNamespace(run=in_this_process))
-    return commands
-
-
-def test_a_sweep_runs_every_value_gathers_the_tables_and_does_nothing_twice(swept):
-    sweep = sweeps.Sweep("small", "choice", ("a", "abc"), sweep_id="s")
-    folder = sweeps.run(sweep, workers=1)
-    table = results.read(folder / "tables" / "05_black_box_success.csv")
-    assert table["value"].tolist() == [1.0, 3.0]
-    assert table["note"].tolist() == ["choice=a; held out", "choice=abc; held out"]
-    assert [command[-2:] for command in swept] == [["--only", "01_prepare"], *[["--from", "02_work"]] * 2]
-    started = [runs.read(runs.folder(f"s-{value}"))["notebooks"]["02_work"]["started"] for value in ("a", "abc")]
-    sweeps.run(sweep, workers=1)
-    again = [runs.read(runs.folder(f"s-{value}"))["notebooks"]["02_work"]["started"] for value in ("a", "abc")]
-    assert again == started
-
-
-def test_a_failed_run_of_a_sweep_stops_no_other_and_is_named(swept, capsys):
-    with pytest.raises(sweeps.SweepFailed, match="1 of 3 runs failed: bad; run it again"):
-        sweeps.run(sweeps.Sweep("small", "choice", ("a", "bad", "b"), sweep_id="s"), workers=1)
-    table = results.read(paths.RUNS / "s" / "tables" / "05_black_box_success.csv")
-    assert table["note"].str.startswith(("choice=a", "choice=b")).all() and len(table) == 2
-    assert "choice=bad --from 02_work: failed" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--over", "choise=a,b"], "no notebook of the preset has a parameter 'choise'"),
-        (["--over", "choice"], "is not NAME=VALUE"),
-        (["--over", "choice=a,a"], "names each value once"),
-        (["--over", "choice=a", "-p", "nonsense"], "is not NAME=VALUE"),
-        (["--over", "choice=a", "-p", "choice=b"], "choice is swept over, so -p cannot set it"),
-        (["--over", "common=1,2"], "common is a parameter of 01_prepare, which all runs of a sweep share"),
-        (["--over", "choice=a/b"], "a run cannot be called"),
-        (["--over", "choice=a b,a_b"], "names each value once"),
-        (["--over", "choice=a", "--workers", "-1"], "--workers is -1"),
-    ],
-)
-def test_a_wrong_sweep_is_refused_before_anything_runs(swept, capsys, arguments, message):
-    assert command_line.main(["sweep", "--preset", "small", *arguments]) in (1, 2)
-    assert message.lower() in capsys.readouterr().err.lower() and swept == []

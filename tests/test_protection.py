@@ -374,8 +374,26 @@ def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(found, network, 
 
 
 def test_an_any_target_generator_of_ones_own_is_guided(found, any_target, photo, monkeypatch):
-    monkeypatch.setattr(protection, "guide_to", lambda target, impersonate: guide_by([Eye()]))
+    told = []
+    monkeypatch.setattr(protection, "guide_to", lambda target, **options: told.append(options) or guide_by([Eye()]))
     assert difference(protect(photo, generator=any_target).image, photo).any()
+    prepared = protection.prepare(any_target, passes=2)
+    assert told == [{"impersonate": False}, {"impersonate": False, "passes": 2}]
+    assert prepared.guide.target.name == "nobody" and [each.name for each in prepared.guide.recognizers] == ["eye"]
+    assert not difference(protect(photo, generator=prepared).image, prepared.protect(photo).image).any()
+
+
+def test_what_a_prepared_protector_cannot_take_is_refused(network, tmp_path):
+    one = generator_file(network, tmp_path / "g.safetensors", target="nobody")
+    with pytest.raises(ProtectionError, match="of the recipe residual, which looks at a face once: name no passes"):
+        protection.prepare(one, passes=2)
+    loaded = protection.prepare(one)
+    assert loaded.guide is None and protection.prepare(loaded) is loaded
+    for more in ({"target": "friend.jpg", "impersonate": True}, {"passes": 2}):
+        with pytest.raises(ProtectionError, match="a loaded protector has its target and passes already"):
+            protection.prepare(loaded, **more)
+    with pytest.raises(ProtectionError, match="a loaded protector has its target"):
+        protect(Image.new("RGB", (8, 8)), generator=loaded, target="friend.jpg", impersonate=True)
 
 
 def test_a_photo_that_cannot_be_read_is_said_before_anything_is_loaded(monkeypatch, tmp_path):
@@ -401,6 +419,16 @@ def test_a_named_target_is_embedded_by_every_recogniser(monkeypatch, photo):
         assert guide.target.name.startswith("the person of") and guide.passes == protection.PASSES
     own = Target("mine", {"eye": torch.ones(12)})
     assert protection.guide_to(own, impersonate=True, names=["eye"]).target is own
+
+
+def test_by_default_all_recognisers_at_hand_give_hints(monkeypatch):
+    at_hand = {"distilled", "edgeface_xs"}
+    asked = []
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(name for name in names if name in at_hand))
+    monkeypatch.setattr(recognizers, "load", lambda name: asked.append(name) or Eye())
+    own = Target("mine", {"eye": torch.ones(12)})
+    protection.guide_to(own, impersonate=True)
+    assert asked == ["distilled", "edgeface_xs"]
 
 
 # ---------------------------------------------------------------- the short way
@@ -635,8 +663,9 @@ def test_a_real_photo_without_a_face_writes_nothing(london, real_protector, tmp_
 
 def test_a_generator_of_the_drawn_world_warns(found, network, photo, makeup, tmp_path):
     drawn = generator_file(network, tmp_path / "drawn.safetensors", world="drawn")
-    with pytest.warns(UserWarning, match="protects nobody from recognisers of real people"):
+    with pytest.warns(protection.ProtectionWarning, match="protects nobody from recognisers of real people") as told:
         protect(photo, makeup, generator=drawn)
+    assert told[0].filename == __file__  # the line that called, not one of ours
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         protect(photo, makeup, generator=generator_file(network, tmp_path / "open.safetensors", world="open"))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from amtgan_lib import assets, recognizers
+from amtgan_lib import assets, paths, recognizers
 from amtgan_lib.recognizers.alignment import TEMPLATE_XY, align, similarity, template
 from amtgan_lib.recognizers.edgeface import dequantised
 from amtgan_lib.recognizers.recognizer import Recognizer
@@ -324,11 +324,14 @@ def test_align_refuses_what_is_no_face():
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
-def test_the_table_names_four_published_four_open_and_four_drawn():
+def test_the_table_names_four_published_four_open_one_own_and_four_drawn():
     assert recognizers.PUBLISHED == ("ir152", "irse50", "mobile_face", "facenet")
     assert recognizers.OPEN == ("mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
     assert recognizers.DRAWN == ("drawn_ir", "drawn_irse", "drawn_mobile", "drawn_inception")
-    assert sorted(recognizers.NAMES) == sorted(recognizers.PUBLISHED + recognizers.OPEN + recognizers.DRAWN)
+    every = recognizers.PUBLISHED + recognizers.OPEN + recognizers.OWN + recognizers.DRAWN
+    assert sorted(recognizers.NAMES) == sorted(every)
+    # What fools the student was learnt from its teachers: under the family split they stay on one side.
+    assert "distilled" in recognizers.families()["mobilefacenet"]
     assert set(recognizers.NAMES) == {name for names in recognizers.families().values() for name in names}
     assert recognizers.families()["edgeface"] == ("edgeface_xs", "edgeface_xxs")
     with pytest.raises(TypeError):
@@ -337,9 +340,10 @@ def test_the_table_names_four_published_four_open_and_four_drawn():
 
 def test_zoo_gives_a_set_by_its_word():
     assert recognizers.zoo("open") == recognizers.OPEN
+    assert recognizers.zoo("open and own") == (*recognizers.OPEN, "distilled")
     assert recognizers.zoo("drawn") == recognizers.DRAWN
     assert recognizers.zoo("published") == recognizers.PUBLISHED
-    with pytest.raises(ValueError, match="one of 'open', 'drawn', 'published', got 'small'"):
+    with pytest.raises(ValueError, match="one of 'open', 'open and own', 'drawn', 'published', got 'small'"):
         recognizers.zoo("small")
 
 
@@ -377,3 +381,27 @@ def test_refuse_overlap():
         recognizers.refuse_overlap(["ir152", "facenet"], ["ir152"], split="leave one out")
     with pytest.raises(ValueError, match="split must be"):
         recognizers.refuse_overlap(two, ["edgeface_xs"], split="none")
+
+
+def test_recognisers_at_hand_are_those_whose_weights_lie_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.delenv("AMTGAN_ASSET_MIRROR", raising=False)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setattr(assets, "published", lambda: {"ir152.pth": {}})
+    asked = ("edgeface_xs", "drawn_ir", "ir152", "facenet", "mobilefacenet_foamliu")
+    assert recognizers.at_hand(asked) == ("drawn_ir", "ir152")
+    file = tmp_path / "assets" / assets.get("edgeface_xs").relative
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    assert recognizers.at_hand(asked) == ("edgeface_xs", "drawn_ir", "ir152")
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
+    assert recognizers.at_hand(asked) == ("edgeface_xs", "ir152")
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_many_faces_are_embedded_as_one_by_one(aligned):
+    images, points = faces(5)
+    judge = ruled_recognizer("mobilefacenet_foamliu")
+    points = points if aligned else None
+    found = recognizers.embed_many(judge, images.requires_grad_(), points, batch=2)
+    torch.testing.assert_close(found, judge.embed(images, points).detach())
+    assert not found.requires_grad

@@ -94,7 +94,7 @@ def test_a_small_network_can_be_trained(name):
 @pytest.mark.parametrize("name", DRAWN)
 def test_saved_weights_come_back_to_half_precision(name, tmp_path, monkeypatch):
     network = fresh(name)
-    path = recognizers.save_drawn(network, name, tmp_path / "new" / f"{name}.safetensors", {"seed": 3})
+    path = recognizers.save_shipped(network, name, tmp_path / "new" / f"{name}.safetensors", {"seed": 3})
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert path.stat().st_size < 2.1e6
     monkeypatch.setattr(paths, "WEIGHTS", path.parent)
@@ -113,11 +113,11 @@ def test_saved_weights_come_back_to_half_precision(name, tmp_path, monkeypatch):
 
 def test_the_file_tells_its_name_thresholds_and_facts(tmp_path):
     facts = {"thresholds": {0.1: 0.2, 0.01: 0.4}, "seed": 3, "commit": "abc"}
-    path = recognizers.save_drawn(fresh("drawn_mobile"), "drawn_mobile", str(tmp_path / "mine.safetensors"), facts)
-    loaded = recognizers.load_drawn(path)
+    path = recognizers.save_shipped(fresh("drawn_mobile"), "drawn_mobile", str(tmp_path / "mine.safetensors"), facts)
+    loaded = recognizers.load_shipped(path)
     assert (loaded.name, loaded.family, loaded.input_size) == ("drawn_mobile", "mobilefacenet", 64)
     assert loaded.thresholds == recognizers.load("drawn_mobile", weights=path).thresholds == {0.1: 0.2, 0.01: 0.4}
-    assert recognizers.read_drawn(path)[2] == json.loads(json.dumps(facts)) | {"name": "drawn_mobile"}
+    assert recognizers.read_shipped(path)[2] == json.loads(json.dumps(facts)) | {"name": "drawn_mobile"}
     with safe_open(path, "pt") as file:
         assert set(file.metadata()) == {"facts"}
         assert file.get_tensor("linear.weight").dtype == torch.float16
@@ -127,14 +127,15 @@ def test_the_file_tells_its_name_thresholds_and_facts(tmp_path):
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):
     network = fresh("drawn_irse")
-    one, two = (recognizers.save_drawn(network, "drawn_irse", tmp_path / file, {"seed": 1}) for file in ("a", "b"))
+    one, two = (recognizers.save_shipped(network, "drawn_irse", tmp_path / file, {"seed": 1}) for file in ("a", "b"))
     assert one.read_bytes() == two.read_bytes()
 
 
 def test_missing_weights_are_told_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     with pytest.raises(
-        FileNotFoundError, match=r"drawn_ir\.safetensors: .*; notebook 02b_train_recognizers makes them"
+        FileNotFoundError,
+        match=r"drawn_ir\.safetensors: .*; notebook 02b_train_recognizers or 02c_distil_recognizer makes them",
     ):
         recognizers.load("drawn_ir")
 
@@ -156,7 +157,7 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path):
 
 
 def test_weights_of_another_recogniser_are_refused(tmp_path):
-    path = recognizers.save_drawn(fresh("drawn_irse"), "drawn_irse", tmp_path / "irse.safetensors", {})
+    path = recognizers.save_shipped(fresh("drawn_irse"), "drawn_irse", tmp_path / "irse.safetensors", {})
     with pytest.raises(ValueError, match="holds drawn_irse, not drawn_ir"):
         recognizers.load("drawn_ir", weights=path)
     with pytest.raises(ValueError, match="mobile_face is none"):
@@ -165,13 +166,13 @@ def test_weights_of_another_recogniser_are_refused(tmp_path):
 
 def test_save_refuses_the_wrong_network_and_diverged_weights(tmp_path):
     network = fresh("drawn_irse")
-    with pytest.raises(ValueError, match="facenet is not a recogniser of the drawn world"):
-        recognizers.save_drawn(network, "facenet", tmp_path / "a.safetensors", {})
+    with pytest.raises(ValueError, match="facenet is no recogniser that this project trains"):
+        recognizers.save_shipped(network, "facenet", tmp_path / "a.safetensors", {})
     with pytest.raises(RuntimeError, match="state_dict for IResNet"):
-        recognizers.save_drawn(network, "drawn_ir", tmp_path / "a.safetensors", {})
+        recognizers.save_shipped(network, "drawn_ir", tmp_path / "a.safetensors", {})
     for wrong in (float("nan"), 1e6):  # float16 ends at 65504
         with torch.no_grad():
             network.output_layer[3].weight[0, 0] = wrong
         with pytest.raises(ValueError, match=r"output_layer\.3\.weight is not finite"):
-            recognizers.save_drawn(network, "drawn_irse", tmp_path / "a.safetensors", {})
+            recognizers.save_shipped(network, "drawn_irse", tmp_path / "a.safetensors", {})
     assert not list(tmp_path.iterdir())

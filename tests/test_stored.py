@@ -14,6 +14,7 @@ BUILT = {
     "bottlenecks": 2,
     "output": "residual",
     "bound": 0.3,
+    "tint": 0.4,
     "transfer": "makeup",
     "makeup_channels": 16,
     "hint_channels": 2,

@@ -53,6 +53,7 @@ QUIRK_TERMS = {
 }
 PAPER_TERMS = {"total", "discriminator_makeup", "discriminator_plain", *G_TERMS, *(f"h_{name}" for name in G_TERMS)}
 RESIDUAL_TERMS = {"total", "adversarial", "dodging", "similarity", "makeup"}
+ANY_TERMS = {*RESIDUAL_TERMS, "visible"}
 
 
 # --- small stand-ins ----------------------------------------------------------------------------------------------
@@ -301,7 +302,8 @@ def test_each_update_moves_its_own_network_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("config", "names"), [(TINY, PAPER_TERMS), (RESIDUAL_TINY, RESIDUAL_TERMS), (ANY_TINY, RESIDUAL_TERMS)]
+    ("config", "names"),
+    [(TINY, PAPER_TERMS), (RESIDUAL_TINY, RESIDUAL_TERMS), (ANY_TINY, ANY_TERMS)],
 )
 def test_losses_have_names_and_go_into_the_history(config, names):
     subject = trainer(config)
@@ -599,9 +601,9 @@ def test_the_generator_is_told_whom_the_attack_is_for(monkeypatch):
     subject, (x, y), passes, judged = trainer(ANY_TINY), pair(2), [], []
     real_hints, real_losses, real_generate = residual.gradient_hints, losses.attack_losses, subject.generate
 
-    def hints(images, points, judges, targets, own=None):
-        passes.append({"seen": images, "points": points, "targets": targets, "own": own})
-        passes[-1]["hints"] = real_hints(images, points, judges, targets, own)
+    def hints(images, points, judges, targets, own, asked):
+        passes.append({"seen": images, "points": points, "targets": targets, "own": own, "asked": asked})
+        passes[-1]["hints"] = real_hints(images, points, judges, targets, own, asked)
         return passes[-1]["hints"]
 
     def generate(a, b, *, hints):
@@ -626,6 +628,7 @@ def test_the_generator_is_told_whom_the_attack_is_for(monkeypatch):
         assert image is passes[-1]["drawn"] and [tuple(each.shape) for each in targets] == [(2, 16)] * len(NAMES)
         for each, before in zip(passes, [None, *passes]):
             assert each["targets"] is targets and each["told"] is each["hints"] and each["hints"].any()
+            assert each["asked"] == passes[0]["asked"] and sum(each["asked"]) >= 1
             assert torch.equal(each["points"], x.points) and torch.equal(each["seen"], each["source"].image)
             if before is None:
                 assert torch.equal(each["seen"], x.image) and each["own"] is None
@@ -651,9 +654,47 @@ def test_the_last_pass_teaches_every_parameter(bf16):
         assert all(gradient.any() for gradient in gradients(subject.networks["generator"]))
 
 
+def strangers(count: int) -> list[Tensor]:
+    """Embeddings of faces that resemble nobody of the pool."""
+    return [torch.zeros(count, 16)] * len(NAMES)
+
+
+def test_nobody_is_to_be_taken_for_oneself(monkeypatch):
+    """Tiny networks find strangers alike, so that the limit is set between them and the person."""
+    subject, noise = trainer(ANY_TINY), torch.Generator().manual_seed(0)
+    monkeypatch.setattr(residual, "ONESELF", 1 - 1e-4)
+    own = [vectors[[2] * 200] for vectors in subject.targets]
+    drawn = members(subject.run_step._draw_targets(own, noise), subject)[0].round()
+    assert not drawn[:, 2].any() and drawn[:, [0, 1, 3, 4, 5]].any(0).all()
+    monkeypatch.setattr(residual, "ONESELF", 2.0)
+    assert members(subject.run_step._draw_targets(own, noise), subject)[0].round()[:, 2].any()
+
+
+def test_in_half_of_the_steps_only_some_recognisers_give_hints():
+    subject = trainer(ANY_TINY)
+    drawn = torch.tensor([subject.run_step._draw_ensemble(torch.Generator().manual_seed(s)) for s in range(400)])
+    assert set(drawn.flatten().tolist()) == {0.0, 1.0} and (drawn.sum(1) >= 1).all()
+    everybody = drawn.all(1).float().mean()
+    # Of two: both in half of the steps; in the other half both, the one, the other or (then both again) neither.
+    assert 0.7 < everybody < 0.8 and all(0.82 < share < 0.93 for share in drawn.mean(0))
+
+
+def test_patches_are_worse_than_the_same_change_spread_out_and_makeup_carries_more():
+    image = torch.zeros(1, 3, 32, 32)
+    masks = torch.zeros(1, 3, 32, 32)
+    patch, spread = image.clone(), image + 0.02
+    patch[..., :16] += 0.04
+    plain = residual._visible(patch, image, masks)
+    assert plain > 1.5 * residual._visible(spread, image, masks) > 0
+    masks[:, 0] = 1
+    torch.testing.assert_close(residual._visible(patch, image, masks), residual.MADE_UP**2 * plain)
+    masks[:, 0], masks[:, 1] = 0, 1  # the skin is no makeup
+    torch.testing.assert_close(residual._visible(patch, image, masks), plain)
+
+
 def test_about_half_of_the_targets_are_people_and_the_rest_lie_between_a_few():
     subject, count = trainer(ANY_TINY), 400
-    targets = subject.run_step._draw_targets(count, torch.Generator().manual_seed(0))
+    targets = subject.run_step._draw_targets(strangers(count), torch.Generator().manual_seed(0))
     for each in targets:
         torch.testing.assert_close(each.norm(dim=1), torch.ones(count))
     shares = members(targets, subject)
@@ -672,7 +713,7 @@ def test_targets_depend_on_the_noise_of_the_step_alone():
 
     def draw(step: int) -> list[Tensor]:
         torch.rand(step + 1)  # whatever else draws
-        return subject.run_step._draw_targets(3, torch.Generator().manual_seed(step))
+        return subject.run_step._draw_targets(strangers(3), torch.Generator().manual_seed(step))
 
     assert all(map(torch.equal, draw(1), draw(1))) and not any(map(torch.equal, draw(1), draw(2)))
 
@@ -720,7 +761,7 @@ def test_the_pool_holds_one_face_or_many(count):
 
 def test_a_pool_of_one_is_always_that_person():
     subject = pool_trainer(TARGETS)
-    targets = subject.run_step._draw_targets(9, torch.Generator().manual_seed(0))
+    targets = subject.run_step._draw_targets(strangers(9), torch.Generator().manual_seed(0))
     for each, vectors in zip(targets, subject.targets, strict=True):
         torch.testing.assert_close(each, vectors.expand(9, -1))
 

@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
+import torch
 
-from amtgan_lib import datasets, evaluation, paths, protect, protection, recognizer_training, recognizers
+from amtgan_lib import assets, datasets, evaluation, faces, paths, protect, protection, recognizer_training, recognizers
 from amtgan_lib.models import load_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,7 +21,7 @@ def strangers():
 
 @pytest.mark.parametrize("name", recognizers.DRAWN)
 def test_the_card_repeats_the_header(name):
-    row, network, facts = recognizers.read_drawn(paths.WEIGHTS / f"{name}.safetensors")
+    row, network, facts = recognizers.read_shipped(paths.WEIGHTS / f"{name}.safetensors")
     (cells,) = re.findall(rf"^\| `{name}` \| (.*) \|$", CARD, re.M)
     _, size, parameters, eer, thresholds = (cell.strip() for cell in cells.split("|"))
     assert size == f"{row.input_size} px"
@@ -54,6 +56,52 @@ def test_the_default_generator_takes_any_target_and_says_what_it_learned_from():
     assert facts["recipe"] == "any_target" and network.hint_channels == 6 and facts["world"] == "open"
     assert "research use" in facts["licence"] and facts["commit"] in CARD and f"{facts['steps']}\nsteps" in CARD
     assert all(name in CARD for name in facts["recognizers"])
+
+
+def test_the_card_repeats_what_the_distilled_recogniser_says():
+    row, network, facts = recognizers.read_shipped(paths.WEIGHTS / "distilled.safetensors")
+    card = CARD[CARD.index("`distilled` is") :].split("\n\n")[0].replace("\n", " ")
+    assert f"{row.input_size} px, {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters" in card
+    for people in ("test people", "London", "training people"):
+        assert f"{100 * facts[f'eer {people}']:.2f} %" in card
+    assert " / ".join(f"{facts['thresholds'][far]:.3f}" for far in ("0.1", "0.01", "0.001")) in card
+    assert facts["commit"] in card and all(name in card for name in facts["teachers"])
+    assert "research use" in card and "research use" in row.licence
+    assert (paths.WEIGHTS / "distilled.safetensors").stat().st_size < 4e6
+
+
+@pytest.mark.mirror
+def test_the_distilled_recogniser_knows_people_whom_it_never_saw(mirror):
+    pytest.importorskip("mediapipe")
+    manifest = datasets.available_manifest()
+    london = manifest[manifest["set"] == "london"].sort_values("person").head(24)
+    crops = [faces.detect_one(datasets.file_of(asset), 160) for asset in london["asset"]]
+    vectors = recognizers.embed_many(recognizers.load("distilled"), *(torch.stack(each) for each in sides(crops)))
+    scores = (vectors @ vectors.T).numpy()
+    same = london["person"].to_numpy()[:, None] == london["person"].to_numpy()[None]
+    pairs = np.triu(np.ones_like(same), 1).astype(bool)
+    assert evaluation.equal_error_rate(scores[same & pairs], scores[~same & pairs]) < 0.05
+
+
+def sides(crops):
+    """Images and points of crops."""
+    return [crop.image for crop in crops], [crop.points for crop in crops]
+
+
+def test_protect_needs_no_network_and_nothing_of_others(monkeypatch):
+    """With no open recogniser on this machine the hints come from our own alone, and they are said."""
+    pytest.importorskip("mediapipe")
+    monkeypatch.setattr(assets, "local", lambda asset: None)
+    monkeypatch.setattr(assets, "fetch", lambda *_: pytest.fail("something was fetched"))
+    photo = datasets.files([datasets.test_pairs(datasets.manifest_of("drawn"), 1)["source"].iloc[0]]).popitem()[1]
+    protector = protection.prepare()
+    assert [each.name for each in protector.guide.recognizers] == ["distilled"]
+    assert protector.facts["target"] == "nobody"
+    face = faces.detect_one(photo, 160)
+    other = face.resample(protector.protect(photo).image)
+    own = recognizers.load("distilled")
+    first, after = (own.embed(image[None], face.points[None])[0] for image in (face.image, other))
+    assert float(first @ after) < 0.6
 
 
 @pytest.mark.mirror

@@ -105,20 +105,24 @@ def _numbers(asset: str) -> tuple[int, int | None, int]:
     return int(person), None if makeup == "bare" else int(makeup), int(moment)
 
 
-def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Path]:
-    """The files of drawn photos and parse maps; those that are missing are drawn now, on all cores."""
-    found = {asset: folder() / asset for asset in assets}
+def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter, size: int = 0) -> dict[str, Path]:
+    """The files of drawn photos and parse maps; those that are missing are drawn now, on all cores.
+
+    ``size`` 0 is that of the experiments, ``PHOTO_SIZE``.
+    """
+    place = folder(size)
+    found = {asset: place / asset for asset in assets}
     photos = sorted({asset.replace(".parse.png", ".png") for asset, path in found.items() if not path.exists()})
     chunks = [photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK)]
-    portraits.spread(functools.partial(_write, folder=folder()), chunks, progress=progress)
+    portraits.spread(functools.partial(_write, folder=place, size=size or PHOTO_SIZE), chunks, progress=progress)
     return found
 
 
 @functools.cache
-def folder() -> Path:
-    """Where drawn photos lie: a folder of its own for each state of the drawing code, so that none is ever stale."""
+def folder(size: int = 0) -> Path:
+    """Where drawn photos lie: a folder for each size and each state of the drawing code, so that none is ever stale."""
     code = [Path(__file__), *sorted(Path(portraits.__file__).parent.glob("*.py"))]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in code) + str(PHOTO_SIZE).encode())
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in code) + str(size or PHOTO_SIZE).encode())
     return paths.RAW / f"drawn-{digest.hexdigest()[:10]}"
 
 
@@ -130,8 +134,8 @@ def draw(assets: Sequence[str], size: int = PHOTO_SIZE) -> portraits.Portraits:
     return portraits.draw(portraits.people(people), makeup, portraits.scenes(moments), size)
 
 
-def _write(assets: Sequence[str], folder: Path) -> None:
-    drawn = draw(assets)
+def _write(assets: Sequence[str], folder: Path, size: int) -> None:
+    drawn = draw(assets, size)
     for asset, image, parse in zip(assets, drawn.image, drawn.parse.numpy()):
         # The photo last: while it is missing, both are drawn again.
         images.save(folder / asset.replace(".png", ".parse.png"), Image.fromarray(parse.astype(np.uint8)))

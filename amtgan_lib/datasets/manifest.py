@@ -38,7 +38,11 @@ class World:
 WORLDS = {
     "drawn": World("drawn", people="drawn", targets="drawn_target", tests=("drawn",), zoos=("drawn",)),
     "open": World(
-        "open", people="celeba_hq", targets="london", tests=("london", "celeba_hq"), zoos=("open", "published")
+        "open",
+        people="celeba_hq",
+        targets="london",
+        tests=("london", "celeba_hq"),
+        zoos=("open", "open and own", "published"),
     ),
 }
 

@@ -5,11 +5,13 @@ anew in the file that is scored, as a real system would; raw scores are kept and
 """
 
 from amtgan_lib.evaluation.pictures import (
+    REPUBLISHED,
     Probes,
     embed,
     makeup_distance,
     quality,
     read_probes,
+    republish,
     republished,
     truth_error,
     whole_pictures,
@@ -47,9 +49,26 @@ from amtgan_lib.evaluation.tables import (
     two_photos,
     vectors,
 )
+from amtgan_lib.evaluation.verdicts import (
+    NOT_PROTECTED,
+    PROTECTED,
+    VERDICTS,
+    WEAK,
+    Answer,
+    compared,
+    same_face,
+    with_thresholds,
+    worst,
+)
 
 __all__ = [
     "FARS",
+    "NOT_PROTECTED",
+    "PROTECTED",
+    "REPUBLISHED",
+    "VERDICTS",
+    "WEAK",
+    "Answer",
     "Gallery",
     "Judgement",
     "Probes",
@@ -57,6 +76,7 @@ __all__ = [
     "calibrate",
     "calibration_interval",
     "calibration_table",
+    "compared",
     "embed",
     "equal_error_rate",
     "false_accept_table",
@@ -74,8 +94,10 @@ __all__ = [
     "read_probes",
     "read_thresholds",
     "recognition_table",
+    "republish",
     "republished",
     "retrieved",
+    "same_face",
     "similarities",
     "success_rates",
     "success_rows",
@@ -86,4 +108,6 @@ __all__ = [
     "verification_scores",
     "whole_pictures",
     "wilson",
+    "with_thresholds",
+    "worst",
 ]

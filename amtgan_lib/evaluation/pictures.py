@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from amtgan_lib import faces, losses
 from amtgan_lib.images import LEVELS, open_photo, save, to_tensor
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Recognizer, embed_many
 
 REGIONS = ("lip", "skin", "eyes")
-REPUBLISHED = ("jpeg75", "half")
+VIEWED = 512  # pixels that an eye can tell apart across 6 degrees, and more
+REPUBLISHED = ("jpeg75", "jpeg50", "half", "blur", "purified")
+BLUR = 0.0075  # of the longer side: 1.2 pixels of 160
 
 
 @dataclass(frozen=True)
@@ -49,20 +52,12 @@ def read_probes(files: Iterable[str | Path], size: int = 256) -> Probes:
     return Probes(torch.stack(crops), torch.stack(points), np.array(found))
 
 
-@torch.no_grad()
-def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True, batch: int = 32) -> np.ndarray:
+def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:
     """Unit vectors (N, D); NaN rows where no face was found. ``aligned=False`` shows the whole crop (a quirk)."""
-    out = []
-    for start in range(0, len(probes), batch):
-        index = slice(start, start + batch)
-        # A missing face keeps its row: any valid points will do, the row is overwritten below.
-        points = torch.where(
-            torch.from_numpy(probes.found[index])[:, None, None],
-            probes.points[index],
-            torch.as_tensor(faces.CROP_TEMPLATE[:, ::-1].copy() * probes.image.shape[-1], dtype=torch.float32),
-        )
-        out.append(recognizer.embed(probes.image[index], points if aligned else None).cpu().numpy())
-    vectors = np.concatenate(out)
+    # A missing face keeps its row: any valid points will do, the row is overwritten below.
+    anywhere = torch.as_tensor(faces.CROP_TEMPLATE[:, ::-1].copy() * probes.image.shape[-1], dtype=torch.float32)
+    points = torch.where(torch.from_numpy(probes.found)[:, None, None], probes.points, anywhere)
+    vectors = embed_many(recognizer, probes.image, points if aligned else None).cpu().numpy()
     vectors[~probes.found] = np.nan
     return vectors
 
@@ -71,7 +66,11 @@ def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True, batch: i
 
 
 def quality(clean: str | Path, protected: str | Path) -> dict[str, float]:
-    """PSNR (dB) and SSIM of two picture files of one size, as the paper measures them (scikit-image, 8 bit)."""
+    """PSNR (dB) and SSIM of two picture files of one size as the paper takes them (scikit-image, 8 bit), and visible.
+
+    visible is the mean colour difference (S-CIELAB, see ``losses.colour_difference``) of the pictures seen 6 degrees
+    wide, shrunk to at most 512 pixels.
+    """
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     first, second = open_photo(clean).rgb, open_photo(protected).rgb
@@ -80,7 +79,15 @@ def quality(clean: str | Path, protected: str | Path) -> dict[str, float]:
     return {
         "psnr": float(peak_signal_noise_ratio(first, second, data_range=255)) if (first != second).any() else np.inf,
         "ssim": float(structural_similarity(first, second, channel_axis=2, data_range=255)),
+        "visible": float(losses.colour_difference(_seen(first), _seen(second)).mean()),
     }
+
+
+def _seen(picture: np.ndarray) -> Tensor:
+    """A picture (H, W, 3) uint8 as (1, 3, h, w) in [-1, 1], at most VIEWED pixels high and wide."""
+    image = Image.fromarray(picture)
+    image.thumbnail((VIEWED, VIEWED), Image.Resampling.BOX)
+    return to_tensor(np.asarray(image)[None])
 
 
 def makeup_distance(picture: str | Path, at: faces.FaceCrop, reference: faces.FaceCrop) -> dict[str, float]:
@@ -112,20 +119,46 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
 
 
 def republished(files: Iterable[str | Path], folder: str | Path, how: str) -> list[Path]:
-    """The pictures as a site may publish them anew: "jpeg75" (quality 75), or "half" (0.5 x in both directions).
-
-    Returns the new files, of the same names; ValueError for another word.
-    """
-    if how not in REPUBLISHED:
-        raise ValueError(f"how is {how!r}; expected one of {', '.join(REPUBLISHED)}")
+    """The pictures as a site may publish them anew, as files of the same names; ``how`` as in ``republish``."""
+    _check_how(how)
     written = []
     for file in map(Path, files):
-        picture = Image.fromarray(open_photo(file).rgb)
-        if how == "half":
-            picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
-        suffix, options = (".jpg", {"quality": 75}) if how == "jpeg75" else (".png", {})
+        picture, options = _as_published(Image.fromarray(open_photo(file).rgb), how)
+        suffix = ".jpg" if options else ".png"
         written.append(save(Path(folder) / f"{file.stem}{suffix}", picture, **options))
     return written
+
+
+def republish(picture: Image.Image, how: str) -> Image.Image:
+    """What a site, or somebody who wants the protection gone, may make of an RGB picture.
+
+    "jpeg75", "jpeg50" (that quality), "half" (0.5 x in both directions), "blur" (Gaussian, 0.75 % of the longer side)
+    or "purified" (median of 3 x 3 pixels, then JPEG 75: a simple way to remove what was added). ValueError for any
+    other word.
+    """
+    _check_how(how)
+    changed, options = _as_published(picture, how)
+    if not options:
+        return changed
+    file = io.BytesIO()
+    changed.save(file, "JPEG", **options)
+    return Image.open(file).convert("RGB")
+
+
+def _check_how(how: str) -> None:
+    if how not in REPUBLISHED:
+        raise ValueError(f"how is {how!r}; expected one of {', '.join(REPUBLISHED)}")
+
+
+def _as_published(picture: Image.Image, how: str) -> tuple[Image.Image, dict[str, int]]:
+    """The changed picture, and the options of its JPEG file where it becomes one."""
+    if how == "half":
+        return picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC), {}
+    if how == "blur":
+        return picture.filter(ImageFilter.GaussianBlur(BLUR * max(picture.size))), {}
+    if how == "purified":
+        return picture.filter(ImageFilter.MedianFilter(3)), {"quality": 75}
+    return picture, {"quality": int(how.removeprefix("jpeg"))}
 
 
 def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:

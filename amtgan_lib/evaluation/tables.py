@@ -211,23 +211,25 @@ def probes_by_method(
 
 
 def similarities(
-    photos: Mapping[str, Path | str], known: Path | str, recognizers: Sequence[Recognizer], far: float = 0.01
+    photos: Mapping[str, Path | str], known: Path | str | Probes, recognizers: Sequence[Recognizer], far: float = 0.01
 ) -> pd.DataFrame:
     """How similar each photo is to a known photo of the same person: one row a recogniser, one column a photo.
 
+    ``known`` is a file, or one that ``read_probes`` has read (for many photos).
     Columns besides: recogniser, threshold (its own, at ``far``), and ``<photo> recognised``; a photo without a face has
     NaN, and is not called unrecognised. Raises ValueError for a recogniser without a threshold at ``far``.
     """
-    probes, rows = read_probes([*photos.values(), known]), []
-    if not probes.found[-1]:
-        raise faces.FaceError(f"{known}: no face was found, so there is nothing to compare with")
+    owner = known if isinstance(known, Probes) else read_probes([known])
+    if not owner.found[0]:
+        named = "the known photo" if isinstance(known, Probes) else known
+        raise faces.FaceError(f"{named}: no face was found, so there is nothing to compare with")
+    probes, rows = read_probes(photos.values()), []
     for recognizer in recognizers:
         if far not in recognizer.thresholds:
             raise ValueError(
                 f"{recognizer.name} has no threshold at FAR {far}; calibrate it by notebook 02_recognizers"
             )
-        vectors = embed(probes, recognizer)
-        cosines = dict(zip(photos, (vectors[:-1] @ vectors[-1]).tolist()))
+        cosines = dict(zip(photos, (embed(probes, recognizer) @ embed(owner, recognizer)[0]).tolist()))
         threshold = recognizer.thresholds[far]
         verdicts = {f"{name} recognised": not cosine <= threshold for name, cosine in cosines.items()}
         rows.append({"recogniser": recognizer.name, **cosines, "threshold": threshold, **verdicts})
@@ -235,7 +237,7 @@ def similarities(
 
 
 def quality_table(reports: Mapping[str, pd.DataFrame], **facts: Facts) -> pd.DataFrame:
-    """PSNR and SSIM alone, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went."""
+    """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went."""
     rows = []
     for method, report in reports.items():
         done = report[report["protected"] != ""]
@@ -250,7 +252,7 @@ def picture_table(
     crop: Crop | None = None,
     **facts: Facts,
 ) -> pd.DataFrame:
-    """PSNR, SSIM and the colour distances to the reference before and after, per method, with bootstrap intervals.
+    """``quality`` and the colour distances to the reference before and after, per method, with bootstrap intervals.
 
     ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
@@ -262,7 +264,7 @@ def picture_table(
 
 
 def picture_values(report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None) -> pd.DataFrame:
-    """Per protected photo: PSNR, SSIM, and per region the colour distance to the reference before and after.
+    """Per protected photo: ``quality``, and per region the colour distance to the reference before and after.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
     the true makeup transfer is added, before and after.

@@ -5,9 +5,9 @@ similarity frame of five points (eyes, nose tip, mouth corners), so its face is 
 size; what a generator changes in the crop goes back into the photo as a difference.
 """
 
-from amtgan_lib.faces.crops import CROP_TEMPLATE, FEATHER, FaceCrop, FaceError, crop_face, outline
-from amtgan_lib.faces.detection import SMALLEST_EYE_DISTANCE, detect, detect_one
-from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, region_masks
+from amtgan_lib.faces.crops import CROP_TEMPLATE, FEATHER, FaceCrop, FaceError, crop_face, frame, outline
+from amtgan_lib.faces.detection import SMALLEST_EYE_DISTANCE, detect, detect_one, meshes
+from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, eye_distance, region_masks
 from amtgan_lib.faces.warps import similarity
 from amtgan_lib.images import PhotoError
 
@@ -23,6 +23,9 @@ __all__ = [
     "crop_face",
     "detect",
     "detect_one",
+    "eye_distance",
+    "frame",
+    "meshes",
     "outline",
     "region_masks",
     "similarity",

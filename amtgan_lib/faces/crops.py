@@ -58,6 +58,15 @@ class FaceCrop:
         """The same frame of another picture of the photo's size, such as the protected photo: (3, S, S)."""
         return _cut(self._right_size(photo), self.matrix, self.size)
 
+    def view(self, photo: Photo | Image.Image | np.ndarray, size: int) -> tuple[Tensor, Tensor]:
+        """The face in the same frame of a picture of the photo's size, cut at ``size``: (3, s, s), and points (5, 2).
+
+        As :func:`~amtgan_lib.faces.detect` would cut it, without looking for it again.
+        """
+        factor = (self.size - 1) / (size - 1)
+        matrix = self.matrix * np.array([factor, factor, 1.0])
+        return _cut(self._right_size(photo), matrix, size), self.points / factor
+
     def change(self, photo: Photo, image: Tensor) -> Change:
         """What pasting ``image`` (3, S, S) in [-1, 1] changes in the photo, in 8-bit units.
 
@@ -77,6 +86,13 @@ class FaceCrop:
         """The photo with this face changed to ``image`` (3, S, S) in [-1, 1]; same size and mode."""
         photo = open_photo(onto)
         return photo.with_change(self.change(photo, image))
+
+    def within(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> FaceCrop:
+        """The same face in a cut-out ``box`` (x0, y0, x1, y1) of its photo, resized to ``size`` (width, height)."""
+        factor = np.array(size) / (box[2] - box[0], box[3] - box[1])
+        corners = (np.reshape(self.box, (2, 2)) - box[:2]) * factor
+        matrix = warps.resized(self.matrix, factor, box[:2])
+        return replace(self, matrix=matrix, box=tuple(corners.ravel().tolist()), photo_size=size)
 
     def with_parse(self, parse_map: np.ndarray, photo_size: tuple[int, int], order: str) -> FaceCrop:
         """The same face with masks from a parse map of the photo (any resolution) in a known class order."""

@@ -55,12 +55,17 @@ def detect(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: in
     when no other face is usable.
     """
     photo = open_photo(photo)
-    found = _faces(photo.rgb)
-    usable = [face for face in found if eye_distance(face.mesh) >= SMALLEST_EYE_DISTANCE]
+    found = meshes(photo)
+    usable = [mesh for mesh in found if eye_distance(mesh) >= SMALLEST_EYE_DISTANCE]
     if found and not usable:
         raise FaceError(f"{photo.name}: the face is too small (eyes less than {SMALLEST_EYE_DISTANCE:.0f} px apart)")
-    crops = [crop_face(photo, face.mesh, size) for face in usable]
+    crops = [crop_face(photo, mesh, size) for mesh in usable]
     return sorted(crops, key=lambda crop: -crop.scale)
+
+
+def meshes(photo: Photo) -> list[np.ndarray]:
+    """The mesh (478, 2) as (x, y) photo pixels of every face, however small: what :func:`crop_face` cuts out."""
+    return [face.mesh for face in _faces(photo.rgb)]
 
 
 def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: int = 256) -> FaceCrop:

@@ -22,6 +22,7 @@ from amtgan_lib.losses.terms import (
     lsgan_generator_loss,
     ssim,
 )
+from amtgan_lib.losses.visible import colour_difference
 
 __all__ = [
     "FeatureDistance",
@@ -30,6 +31,7 @@ __all__ = [
     "Perceptual",
     "adversarial_loss",
     "attack_losses",
+    "colour_difference",
     "cycle_loss",
     "histogram_distance",
     "histogram_loss",

@@ -27,6 +27,8 @@ class InputDiversity:
     flip_probability: float = 0.0
     exposure: float = 0.0  # contrast and brightness each move by up to half of this, in [-1,1] units
     jitter: float = 0.0  # standard deviation of the five points, as a share of the image's side
+    # (rank, size): the batch at hand is that part of a larger one, whose noise is drawn and of which its own is kept.
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self):
         if not 0 < self.low < 1:
@@ -37,10 +39,11 @@ class InputDiversity:
     ) -> tuple[Tensor, Tensor | None]:
         """Images (N,3,H,W) and points (N,P,2) as pixel (y, x), or None -> the same, points moved with the pixels.
 
-        A CPU generator gives the same views on every device and needs no wait for the device.
+        A CPU generator gives the same views on every device and needs no wait for the device. A part of a batch needs
+        one, the same in all processes.
         """
         if _uniform(generator) < self.noise_probability:
-            images = images + _uniform(generator) * self.noise_scale * _normal_like(images, generator)
+            images = images + _uniform(generator) * self.noise_scale * self._normal_like(images, generator)
         if _uniform(generator) < self.resize_probability:
             images, points = self._shrink(images, points, generator)
         if self.exposure:
@@ -49,7 +52,7 @@ class InputDiversity:
         if self.flip_probability and _uniform(generator) < self.flip_probability:
             images, points = mirrored(images, points)
         if self.jitter and points is not None:
-            points = points + self.jitter * images.shape[-1] * _normal_like(points, generator)
+            points = points + self.jitter * images.shape[-1] * self._normal_like(points, generator)
         return images, points
 
     def _shrink(
@@ -67,6 +70,16 @@ class InputDiversity:
         y = (points[..., 0] + 0.5) * (new_height / height) - 0.5 + top
         x = (points[..., 1] + 0.5) * (new_width / width) - 0.5 + left
         return padded, torch.stack([y, x], dim=-1)
+
+    def _normal_like(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
+        rank, size = self.part
+        if generator is None and size == 1:
+            return torch.randn_like(rows)
+        if generator is None:
+            raise ValueError(f"part is {self.part}; the noise of a part of a batch needs a generator")
+        shape = (size * len(rows), *rows.shape[1:])
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+        return noise[rank * len(rows) : (rank + 1) * len(rows)].to(rows)
 
 
 def mirrored(images: Tensor, points: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -151,9 +164,3 @@ def _uniform(generator: torch.Generator | None) -> float:
 
 def _integer(low: int, high: int, generator: torch.Generator | None) -> int:
     return int(torch.randint(low, high, (), generator=generator, device=_draw_on(generator)).item())
-
-
-def _normal_like(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    if generator is None:
-        return torch.randn_like(images)
-    return torch.randn(images.shape, generator=generator, device=generator.device).to(images)

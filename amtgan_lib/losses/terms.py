@@ -23,6 +23,7 @@ class LossWeights:
     # Ours, for the residual recipe: dodging, and closeness (L1 + 1 - SSIM) to the colours it starts from.
     dodging: float = 0.0
     similarity: float = 0.0
+    visible: float = 0.0  # mean square of the S-CIELAB difference to them
 
     @property
     def regions(self) -> tuple[float, float, float]:

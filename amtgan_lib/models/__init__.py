@@ -3,12 +3,13 @@
 from amtgan_lib.models.discriminator import Discriminator
 from amtgan_lib.models.generator import Generator
 from amtgan_lib.models.initialization import count_parameters, initialize
-from amtgan_lib.models.makeup import makeup_transfer
+from amtgan_lib.models.makeup import OWN_STRENGTH, makeup_transfer, region_changes
 from amtgan_lib.models.published import load_published
 from amtgan_lib.models.regularizer import Regularizer
 from amtgan_lib.models.stored import load_generator, save_generator
 
 __all__ = [
+    "OWN_STRENGTH",
     "Discriminator",
     "Generator",
     "Regularizer",
@@ -17,5 +18,6 @@ __all__ = [
     "load_generator",
     "load_published",
     "makeup_transfer",
+    "region_changes",
     "save_generator",
 ]

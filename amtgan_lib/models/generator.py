@@ -7,6 +7,7 @@ published network, number for number; narrower, residual and hinted variants are
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from amtgan_lib.models.initialization import initialize
@@ -17,6 +18,7 @@ LANDMARKS = 68
 REGIONS = 3  # lip, skin, eyes
 HINT_SCALE = 0.02  # of the hints' first weights: their features are then about as large as those of the picture
 MDNET_BLOCKS = 3
+MADE_UP_TINT = 0.5  # how much colour a change may have on lips and lids where ``tint`` limits it on the skin
 TRANSFERS = {"colours": colour_transfer, "makeup": makeup_transfer}
 
 
@@ -121,6 +123,9 @@ class Generator(nn.Module):
         output: "redraw" draws every pixel anew through tanh (published); "residual" adds a bounded change to
             the source in the reference's makeup (``start``), a change that is nearly zero at initialisation.
         bound: largest change of a pixel with output="residual", in units of the [-1,1] range.
+        tint: how much colour the change of output="residual" may have outside lips and lids, 0 to 1: at 0 it is grey
+            there, light and shade only, at 1 free; on lips and lids it has at least half. An eye forgives shade on
+            a skin, not patches of green.
         transfer: what output="residual" starts from: "colours" of lips, skin and eyes as the reference's picture has
             them (``colour_transfer``), or its "makeup" alone, relative to each face's own skin (``makeup_transfer``).
         makeup_channels: channels of each makeup matrix: 1 (published, one number a position) or 4*width.
@@ -134,6 +139,7 @@ class Generator(nn.Module):
         *,
         output: Literal["redraw", "residual"] = "redraw",
         bound: float = 0.5,
+        tint: float = 1.0,
         transfer: Literal["colours", "makeup"] = "colours",
         makeup_channels: int = 1,
         hint_channels: int = 0,
@@ -147,16 +153,20 @@ class Generator(nn.Module):
             raise ValueError(f"makeup_channels is {makeup_channels}; expected 1 or 4*width = {4 * width}")
         if not 0 < bound <= 2:
             raise ValueError(f"bound is {bound}; expected a number in (0, 2], in units of the [-1,1] range")
+        if not 0 <= tint <= 1:
+            raise ValueError(f"tint is {tint}; expected a number from 0 (grey) to 1 (any colour)")
         self.built = {
             "width": width,
             "bottlenecks": bottlenecks,
             "output": output,
             "bound": bound,
+            "tint": tint,
             "transfer": transfer,
             "makeup_channels": makeup_channels,
             "hint_channels": hint_channels,
         }
-        self.output, self.bound, self.transfer, self.hint_channels = output, bound, transfer, hint_channels
+        self.output, self.bound, self.tint, self.transfer = output, bound, tint, transfer
+        self.hint_channels = hint_channels
         self.mdnet = MDNet(width, makeup_channels)
         self.manet = MANet(width, bottlenecks, hint_channels)
         initialize(self)
@@ -202,7 +212,7 @@ class Generator(nn.Module):
         features = self.manet.encode(source, hints)
         gamma, beta = self._morph(features, reference, *sides)
         start = self.start(source, reference, *sides) if self.output == "residual" else source
-        return self._finish(start, self.manet.decode(features, gamma, beta))
+        return self._finish(start, self.manet.decode(features, gamma, beta), source_masks)
 
     def start(self, source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor:
         """What the residual output adds its change to: the source in the reference's makeup, (N,3,H,W) in [-1,1].
@@ -233,11 +243,18 @@ class Generator(nn.Module):
         return self._morph(self.manet.encode(source, hints), reference, *sides)
 
     def apply_makeup(
-        self, source: Tensor, gamma: Tensor, beta: Tensor, hints: Tensor | None = None, start: Tensor | None = None
+        self,
+        source: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        hints: Tensor | None = None,
+        start: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> Tensor:
         """Apply makeup matrices to (N,3,H,W) in [-1,1]; returns (N,3,H,W) in [-1,1]; gamma = beta = 0 is none.
 
-        ``start`` is what a residual output is added to, by default the source (no colours transferred).
+        ``start`` is what a residual output is added to, by default the source (no colours transferred); ``masks``
+        (N,3,H,W) say where lips and lids are (for ``tint``), by default nowhere.
         """
         _check_image("source", source)
         self._check_hints(source, hints)
@@ -246,16 +263,28 @@ class Generator(nn.Module):
         _check_shape("gamma", gamma, matrix)
         _check_shape("beta", beta, matrix)
         drawn = self.manet.decode(self.manet.encode(source, hints), gamma, beta)
-        return self._finish(source if start is None else start, drawn)
+        return self._finish(source if start is None else start, drawn, masks)
 
     def _morph(self, features: Tensor, reference: Tensor, *sides: Tensor) -> tuple[Tensor, Tensor]:
         reference_features, makeup = self.mdnet(reference)
         return morph(features, reference_features, makeup, *sides).chunk(2, dim=1)
 
-    def _finish(self, start: Tensor, drawn: Tensor) -> Tensor:
+    def _finish(self, start: Tensor, drawn: Tensor, masks: Tensor | None) -> Tensor:
         # At least float32: bfloat16 cannot tell neighbouring 8-bit levels apart near 1.
         drawn = drawn.to(torch.promote_types(start.dtype, torch.float32)).tanh()
-        return drawn if self.output == "redraw" else (start + self.bound * drawn).clamp(-1, 1)
+        if self.output == "redraw":
+            return drawn
+        if self.tint < 1:
+            grey = drawn.mean(1, keepdim=True)
+            drawn = grey + self._colourful(masks) * (drawn - grey)
+        return (start + self.bound * drawn).clamp(-1, 1)
+
+    def _colourful(self, masks: Tensor | None) -> Tensor | float:
+        """How much colour each pixel's change may have, (N,1,H,W): more on lips and lids, with soft edges."""
+        if masks is None:
+            return self.tint
+        made_up = F.avg_pool2d((masks[:, :1] + masks[:, 2:]).clamp(max=1), 5, stride=1, padding=2)
+        return self.tint + max(MADE_UP_TINT - self.tint, 0) * made_up
 
     def _check_hints(self, source: Tensor, hints: Tensor | None) -> None:
         if hints is None:

@@ -1,6 +1,7 @@
 """The command line of the pipeline."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
@@ -12,7 +13,10 @@ from amtgan_lib.pipeline.sweeps import run as run_sweep
 Words = Annotated[str, tyro.conf.arg(metavar="01,03")]
 Start = Annotated[str, tyro.conf.arg(name="from", metavar="03")]
 RunId = Annotated[str | None, tyro.conf.arg(metavar="ID")]
+Recipe = Literal["published", "corrected", "residual", "any_target"]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
 Parameters = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
+Over = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=V1,V2"), tyro.conf.UseAppendAction]
 
 
 def pipeline(
@@ -21,7 +25,7 @@ def pipeline(
     start: Start = "",
     run_id: RunId = None,
     parameter: Parameters = (),
-    resume: tyro.conf.FlagCreatePairsOff[bool] = False,
+    resume: Flag = False,
 ) -> None:
     """Run the numbered notebooks in order, and write tables, figures and executed copies into results/runs/ID.
 
@@ -36,33 +40,87 @@ def pipeline(
     run(preset, only=only, start=start, run_id=run_id, overrides=_overrides(parameter), resume=resume)
 
 
+def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Flag = False) -> None:
+    """Run the default preset, which needs no download: drawn faces, three trainings, six methods, tables and figures.
+
+    The same as `make reproduce`, and as `pipeline` without arguments.
+
+    Args:
+        run_id: name of the run folder; an old run, or "latest", is run into again.
+        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be given again and again.
+        resume: keep what this run has done already with the same cells and parameters.
+    """
+    pipeline(run_id=run_id, parameter=parameter, resume=resume)
+
+
+def train(
+    preset: str = "procedural",
+    recipe: tuple[Recipe, ...] = (),
+    parameter: Parameters = (),
+    resume_from: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT")] = None,
+    run_id: RunId = None,
+    resume: Flag = False,
+) -> None:
+    """Train generators: notebooks 01 to 03 of a preset, into results/runs/ID/train/RECIPE.
+
+    Args:
+        preset: a name in presets/, or the path of a YAML file.
+        recipe: one or more of them (default: those of the preset).
+        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be given again and again.
+        resume_from: the checkpoint.pt of an interrupted training of one recipe, to go on from there.
+        run_id: name of the run folder; an old run, or "latest", is run into again.
+        resume: keep what this run has done already with the same cells and parameters.
+    """
+    overrides = _overrides(parameter)
+    if recipe:
+        overrides["03_train.recipe"] = Text(",".join(recipe))
+    if resume_from is not None:
+        if len(recipe) != 1:
+            raise PresetError("--resume-from is the checkpoint of one recipe: name it with --recipe.")
+        if not resume_from.is_file():
+            raise PresetError(f"--resume-from: there is no file {resume_from}.")
+        overrides["03_train.resume_from"] = Text(str(resume_from.resolve()))
+    folder = run(preset, only="01,02,03", run_id=run_id, overrides=overrides, resume=resume)
+    for generator in sorted(folder.glob("train/*/generator.safetensors")):
+        print(f"to use it: python -m amtgan_lib protect PHOTO --generator {generator}")
+
+
 def sweep(
-    over: Annotated[str, tyro.conf.arg(metavar="NAME=V1,V2")],
+    over: Over = (),
     preset: str = "procedural",
     parameter: Parameters = (),
     workers: int = 0,
+    scheduler: Annotated[str, tyro.conf.arg(metavar="tcp://HOST:8786")] = "",
     sweep_id: Annotated[str, tyro.conf.arg(metavar="ID")] = "sweep",
 ) -> None:
-    """Run a preset once for each value of a parameter, on all cores, and gather the tables into results/runs/ID.
+    """Run a preset once for each value of a parameter, or for each combination of values of several, side by side.
 
-    What is finished is not run again, and one failed run does not stop the others.
+    The tables are gathered into results/runs/ID. What is finished is not run again, and one failed run does not stop
+    the others: the same command goes on from there.
 
     Args:
-        over: the parameter and its values, such as held_out=drawn_ir,drawn_irse.
+        over: a parameter and its values, such as held_out=drawn_ir,drawn_irse; may be given again and again.
         preset: a name in presets/, or the path of a YAML file.
         parameter: a parameter of every run, NAME=VALUE; may be given again and again.
-        workers: runs side by side; 0 is one a core.
+        workers: runs side by side; 0 is one a core, or all that the cluster can.
+        scheduler: address of a Dask cluster; its workers must see this checkout. Without it: this machine.
         sweep_id: name of the folder of the tables, and the beginning of the names of the run folders.
     """
-    _overrides(parameter)
-    name, equals, values = over.partition("=")
-    if not equals:
-        raise PresetError(f"--over {over!r} is not NAME=VALUE,VALUE.")
-    chosen = Sweep(preset, name.strip(), tuple(value.strip() for value in values.split(",")), parameter, sweep_id)
-    folder = run_sweep(chosen, workers)
+    fixed = {name: value.text for name, value in _overrides(parameter).items()}
+    folder = run_sweep(Sweep(preset, _values(over), fixed, sweep_id), workers, scheduler)
     if (folder / "tables" / "05_black_box_success.csv").is_file():
         print(summary(folder))
     print(f"tables in {folder / 'tables'}")
+
+
+def _values(over: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for words in over:
+        name, equals, values = words.partition("=")
+        if not equals or name.strip() in found:
+            raise PresetError(f"--over {words!r} is not NAME=VALUE,VALUE with a NAME of its own.")
+        found[name.strip()] = tuple(value.strip() for value in values.split(","))
+    return found
 
 
 def _overrides(assignments: tuple[str, ...]) -> dict[str, Text]:

@@ -31,26 +31,35 @@ def run(
     run_id: str | None = None,
     overrides: Mapping[str, object] | None = None,
     resume: bool = False,
+    wait: float = 0.0,
 ) -> Path:
     """Check everything, run the notebooks, print what to open, and return the run folder.
 
     However the run ends, report.html in its folder says so.
 
-    With `resume` a step of this run is kept that is done from the same cells with the same parameters at the same
-    commit, unless a step before it has run again since. Changes that are not committed are not seen.
+    With `resume` a step of this run is kept that is done from the same cells with the same parameters by the same
+    files of the library, unless a step before it has run again since. Another process that is in this run is given
+    `wait` seconds to end.
     """
     chosen = presets.load(preset)
     plan = presets.plan(chosen, overrides)
     steps = presets.select(plan, only, start)
     run_dir = runs.folder(run_id or runs.default_id(chosen.name))
-    kept = _open(run_dir, chosen, overrides or {}, steps, _done(run_dir, plan, steps) if resume else set())
-    with runs.edit(run_dir) as state:
-        state["plan"] = [step.name for step in plan]
-    print(f"{chosen.name}: {len(steps)} notebooks into {_shown(run_dir)}", flush=True)
+    with runs.held(run_dir, wait):
+        kept, _ = to_keep(run_dir, plan, steps) if resume else (set(), "")
+        _open(run_dir, chosen, overrides or {}, steps, kept)
+        with runs.edit(run_dir) as state:
+            state["plan"] = [step.name for step in plan]
+        print(f"{chosen.name}: {len(steps)} notebooks into {shown(run_dir)}", flush=True)
+        _run_all(steps, run_dir, kept)
+    return run_dir
+
+
+def _run_all(steps: Sequence[Step], run_dir: Path, kept: set[str]) -> None:
     begin, status = time.monotonic(), "failed"
     try:
         for number, step in enumerate(steps, 1):
-            said = "kept as it is" if step.name in kept else f"done in {_clock(_execute(step, run_dir))}"
+            said = "kept as it is" if step.name in kept else f"done in {clock(_execute(step, run_dir))}"
             print(f"[{number}/{len(steps)}] {step.name}: {said}", flush=True)
         status = "done"
     except (Interrupted, KeyboardInterrupt):
@@ -62,31 +71,48 @@ def run(
         page = report.write(run_dir)
         if status == "done":
             print(_summary(run_dir, time.monotonic() - begin))
-        print(f"report: {_shown(page)}", flush=True)
-    return run_dir
+        print(f"report: {shown(page)}", flush=True)
 
 
-def _done(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> set[str]:
-    """The steps to keep: unchanged, and not older than the end of any step before them."""
-    records = runs.read(run_dir).get("notebooks", {})
+def to_keep(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> tuple[set[str], str]:
+    """The steps to keep, those that are done and nothing has changed since, and why the first of the others has to run.
+
+    All after a step that runs again run again, too: they may read what it will write anew.
+    """
+    records, code = runs.read(run_dir).get("notebooks", {}), runs.code()
     selected, kept, last = {step.name for step in steps}, set(), ""
     for step in plan:
         record = records.get(step.name, {})
         if step.name in selected:
-            same = record.get("parameters") == step.parameters and record.get("sha256") == step.notebook.sha256
-            same = same and record.get("commit") == runs.commit()
             copy = runs.copies(run_dir, step.name)["done"]
-            if not (same and record["status"] == "done" and record["started"] >= last and copy.is_file()):
-                # All that follow may read what this one will write anew.
-                break
+            if reason := _to_run(step, record, code, last, copy):
+                return kept, f"{step.name} {reason}"
             kept.add(step.name)
         last = max(last, record.get("finished", ""))
-    return kept
+    return kept, ""
+
+
+def _to_run(step: Step, record: dict, code: str, last: str, copy: Path) -> str:
+    """Why a step has to run, "" where its record says that it is done; `last` is when a step before it ended."""
+    if not record:
+        return "has not run"
+    if record["status"] != "done" or not copy.is_file():
+        return "has not finished"
+    if record.get("code") != code:
+        return f"ran with other code of the library (commit {record.get('commit')}, now {runs.commit()})"
+    if record["sha256"] != step.notebook.sha256:
+        return "has other cells than it ran with"
+    there, here = record["parameters"], step.parameters
+    names = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
+    if names:
+        different = ", ".join(f"{name} {there.get(name)!r}, now {here.get(name)!r}" for name in names)
+        return f"ran with other parameters ({different})"
+    return "ran before a notebook that it follows" if record["started"] < last else ""
 
 
 def _open(
     run_dir: Path, preset: presets.Preset, overrides: Mapping[str, object], steps: Sequence[Step], kept: set[str]
-) -> set[str]:
+) -> None:
     """Make or reopen the run folder; what earlier executions of the steps left is removed, unless it is kept."""
     given = {name: value.text if isinstance(value, Text) else str(value) for name, value in overrides.items()}
     with runs.edit(run_dir) as state:
@@ -101,7 +127,6 @@ def _open(
             if step.name not in kept:
                 runs.forget(run_dir, state, step.name)
     runs.point_latest(run_dir)
-    return kept
 
 
 def _execute(step: Step, run_dir: Path) -> float:
@@ -110,8 +135,8 @@ def _execute(step: Step, run_dir: Path) -> float:
 
     copies, begin = runs.copies(run_dir, step.name), time.monotonic()
     copies["done"].parent.mkdir(exist_ok=True)
-    facts = {"parameters": step.parameters, "sha256": step.notebook.sha256, "commit": runs.commit()}
-    facts |= {"started": runs.now(), "status": "failed"}
+    facts = {"parameters": step.parameters, "sha256": step.notebook.sha256, "code": runs.code()}
+    facts |= {"commit": runs.commit(), "started": runs.now(), "status": "failed"}
     try:
         parameters = {**step.parameters, "run_dir": str(run_dir)}
         engine.execute(step.notebook, parameters, copies["running"], copies["log"], step.name)
@@ -123,7 +148,7 @@ def _execute(step: Step, run_dir: Path) -> float:
         raise Interrupted(f"interrupted in {step.name}{_onward(run_dir)}") from None
     except engine.CellFailed as error:
         facts["error"] = textwrap.shorten(str(error), LONGEST_MESSAGE, placeholder=" ...")
-        where = _shown(copies["failed"])
+        where = shown(copies["failed"])
         raise NotebookFailed(f"{step.name} failed in {facts['error']}; see {where}{_onward(run_dir)}") from error
     finally:
         if copies["running"].exists():
@@ -138,12 +163,13 @@ def _onward(run_dir: Path) -> str:
     return f"; --run-id {run_dir.name} --resume goes on from there."
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, `12:05`."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Short where it can be typed from here."""
     path = Path(os.path.normpath(path))
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
@@ -154,8 +180,8 @@ def _summary(run_dir: Path, seconds: float) -> str:
     outputs = [(output["kind"], run_dir / output["path"], output["title"]) for output in state["outputs"]]
     done = [name for name, record in state["notebooks"].items() if record["status"] == "done"]
     rows = outputs + [("notebook", runs.copies(run_dir, name)["done"], "as it ran") for name in done]
-    lines = [f"Done in {_clock(seconds)}. To open:"]
-    lines += [f"  {kind:<10}{_shown(path)}  ({title})" for kind, path, title in rows]
+    lines = [f"Done in {clock(seconds)}. To open:"]
+    lines += [f"  {kind:<10}{shown(path)}  ({title})" for kind, path, title in rows]
     tables = [path for kind, path, _ in outputs if kind == "table"]
     if tables:
         lines += ["", tables[-1].read_text(encoding="utf-8").rstrip()]

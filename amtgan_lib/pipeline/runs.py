@@ -1,5 +1,6 @@
 """The folder of a run: run.json says what ran, from what, with which outputs and values."""
 
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ KINDS = ("table", "figure", "file")
 TABLE_SUFFIXES = (".md", ".txt", ".csv")
 STEP_VARIABLE = "AMTGAN_STEP"
 """Set in the kernels that the pipeline starts: the step that outputs and values belong to."""
+CODE_SUFFIXES = (".py", ".csv", ".safetensors")
 PACKAGES = ("torch", "torchvision", "numpy", "timm", "lpips", "mediapipe", "papermill", "ipykernel")
 
 
@@ -34,6 +36,17 @@ def commit() -> str:
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "no git"
+
+
+def code() -> str:
+    """What the library's files hold at this moment, weights and tables too: 16 hex digits of their sha256.
+
+    Unlike the commit it sees what is not committed, and not what has no part in a result, such as README.md.
+    """
+    digest, library = hashlib.sha256(), Path(paths.__file__).parent
+    for path in sorted(path for path in library.rglob("*") if path.suffix in CODE_SUFFIXES):
+        digest.update(str(path.relative_to(library)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def versions() -> dict[str, str | None]:
@@ -101,6 +114,26 @@ def edit(run_dir: Path | str) -> Iterator[dict]:
         state = read(run_dir)
         yield state
         _write(Path(run_dir) / "run.json", state)
+
+
+@contextmanager
+def held(run_dir: Path, wait: float = 0.0) -> Iterator[None]:
+    """Keep a run folder from other processes that would run into it; RunError when one has it for `wait` more seconds.
+
+    The system lets go of the lock when its holder dies, however it dies.
+    """
+    from filelock import FileLock, Timeout
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run_dir / ".held.lock")
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise RunError(f"Another process is running into {run_dir}: wait for its end, or take another id.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _write(path: Path, content: dict) -> None:

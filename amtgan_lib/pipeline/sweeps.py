@@ -1,23 +1,27 @@
-"""Many runs of one preset that differ in one parameter: side by side on all cores, gathered into one table."""
+"""Many runs of one preset that differ in a few parameters: side by side, here or on a cluster, into one table."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+import itertools
+import re
+import signal
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from amtgan_lib import paths, results
-from amtgan_lib.pipeline import presets, runs
+from amtgan_lib import results
+from amtgan_lib.pipeline import jobs, presets, runner, runs
+from amtgan_lib.pipeline.jobs import Job, Outcome
+from amtgan_lib.pipeline.machines import Cluster, Local, machines
 from amtgan_lib.pipeline.parameters import PresetError, Text
 
 TABLES = ("05_black_box_success", "06_image_quality")
+PREPARE = "prepare"
 
 
 class SweepFailed(Exception):
@@ -26,97 +30,198 @@ class SweepFailed(Exception):
 
 @dataclass(frozen=True)
 class Sweep:
-    """``parameter`` takes each of ``values``; ``fixed`` are other assignments NAME=VALUE, the same for every run."""
+    """Every combination of the values that the parameters ``over`` take; ``fixed`` are the same for every run."""
 
     preset: str
-    parameter: str
-    values: tuple[str, ...]
-    fixed: tuple[str, ...] = ()
+    over: dict[str, tuple[str, ...]]
+    fixed: dict[str, str] = field(default_factory=dict)
     sweep_id: str = "sweep"
 
     def __post_init__(self):
         if self.preset.endswith((".yaml", ".yml")):  # the runs start in another folder
             object.__setattr__(self, "preset", str(Path(self.preset).resolve()))
 
-    def run_id(self, value: str) -> str:
-        """The run folder of one value."""
-        return f"{self.sweep_id}-{value.replace(' ', '_')}"
 
-    def command(self, value: str, *more: str) -> list[str]:
-        """The command line of one run; what it has done already with the same cells and parameters is kept."""
-        assignments = [f"{self.parameter}={value}", *self.fixed]
-        flags = [flag for assignment in assignments for flag in ("-p", assignment)]
-        start = [sys.executable, "-m", "amtgan_lib", "pipeline", "--preset", self.preset, "--resume"]
-        return [*start, "--run-id", self.run_id(value), *flags, *more]
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep: ``preparing`` is the first notebook, which one run does for all, ``own`` are the others."""
+
+    run_id: str
+    chosen: dict[str, str]
+    preparing: tuple[presets.Step, ...]
+    own: tuple[presets.Step, ...]
+
+    @property
+    def label(self) -> str:
+        """Such as `held_out=a, target=b`."""
+        return ", ".join(f"{name}={value}" for name, value in self.chosen.items())
+
+    @property
+    def first(self) -> str:
+        """Name of the notebook that prepares."""
+        return self.preparing[0].notebook.name
+
+    def to_run(self, *, prepare: bool = False) -> str:
+        """Why the run's own notebooks, or those that prepare, have to run; "" where all are finished."""
+        steps = self.preparing if prepare else self.own
+        return runner.to_keep(runs.folder(self.run_id), [*self.preparing, *self.own], steps)[1]
 
 
-def run(sweep: Sweep, workers: int = 0, say: Callable[[str], None] = print) -> Path:
+def run(sweep: Sweep, workers: int = 0, scheduler: str = "", say: Callable[[str], None] = print) -> Path:
     """Run a sweep, ``workers`` runs at a time (0: one a core), and gather its tables; returns the folder of these.
 
-    The faces are prepared once, by the first value's run; the others wait for it. A failed run does not stop the
-    others. Raises PresetError before anything runs, SweepFailed at the end.
+    ``scheduler`` is the address of a Dask cluster whose workers see this checkout; "" runs on this machine. The faces
+    are prepared once, by the first run; the others wait for it. A finished run is skipped, a failed one does not stop
+    the others. Raises PresetError before anything runs, SweepFailed and Interrupted at the end.
     """
     if workers < 0:
         raise PresetError(f"--workers is {workers}: take the number of runs side by side, or 0 for one a core.")
-    first, second = _check(sweep)
-    cores = os.cpu_count() or 1
-    workers = min(workers or cores, len(sweep.values))
+    members = _members(sweep)
     folder = runs.folder(sweep.sweep_id)
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
-    for name in TABLES:  # those of an earlier sweep must not pass for this one's
-        (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
-    say(f"{len(sweep.values)} runs of {sweep.preset}, {workers} at a time; logs in {folder / 'logs'}")
-    if not _one(sweep, sweep.values[0], ["--only", first], cores, folder, say):
-        raise SweepFailed(f"the faces could not be prepared: see {folder / 'logs'}")
-    with ThreadPoolExecutor(workers) as pool:
-        job = partial(_one, sweep, more=["--from", second], threads=max(cores // workers, 1), folder=folder, say=say)
-        finished = [value for value, good in zip(sweep.values, pool.map(job, sweep.values)) if good]
-    gather(sweep, finished, folder)
-    if failed := [value for value in sweep.values if value not in finished]:
-        raise SweepFailed(f"{len(failed)} of {len(sweep.values)} runs failed: {', '.join(failed)}; run it again")
+    with runs.held(folder), jobs.open_board(folder) as board, _ends_on_signal(board):
+        running = Running(sweep, members, folder, board, say)
+        outcomes = running.outcomes(workers, scheduler)
+        good = [member for member in members if outcomes[member.run_id].state in (jobs.FINISHED, jobs.SKIPPED)]
+        gather(good, folder)
+    say(_report(members, outcomes, folder))
+    left = [member.label for member in members if member not in good]
+    if any(outcome.state == jobs.INTERRUPTED for outcome in outcomes.values()):
+        raise runner.Interrupted(f"interrupted, {len(good)} of {len(members)} runs are finished; run it again to go on")
+    if left:
+        raise SweepFailed(f"{len(left)} of {len(members)} runs failed: {'; '.join(left)}; run it again to go on")
     return folder
 
 
-def _one(sweep: Sweep, value: str, more: list[str], threads: int, folder: Path, say: Callable[[str], None]) -> bool:
-    """Run the pipeline for one value in a process of its own; whether it succeeded."""
-    log = folder / "logs" / f"{sweep.run_id(value)}{more[0]}.log"
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with open(log, "w") as file:
-        command = sweep.command(value, *more)
-        status = subprocess.run(command, stdout=file, stderr=file, env=environment, cwd=paths.ROOT).returncode
-    say(f"{sweep.parameter}={value} {' '.join(more)}: {'done' if status == 0 else f'failed, see {log}'}")
-    return status == 0
-
-
-def _check(sweep: Sweep) -> tuple[str, str]:
-    """Fit every run's parameters to the notebooks before anything starts; the names of the first two notebooks."""
-    folders = {runs.folder(sweep.run_id(value)) for value in sweep.values}
-    if len(folders) < len(sweep.values) or not sweep.values:
-        raise PresetError(f"--over names each value once, got {', '.join(sweep.values) or 'none'}.")
-    fixed = {name.strip(): text for name, text in (assignment.split("=", 1) for assignment in sweep.fixed)}
-    if sweep.parameter in fixed:
-        raise PresetError(f"{sweep.parameter} is swept over, so -p cannot set it, too.")
-    preset = presets.load(sweep.preset)
-    plans = [
-        presets.plan(preset, {name: Text(text) for name, text in {**fixed, sweep.parameter: value}.items()})
-        for value in sweep.values
-    ]
-    names = list(dict.fromkeys(step.notebook.name for step in plans[0]))
-    if len(names) < 2:
+def _members(sweep: Sweep) -> list[Member]:
+    """The runs of a sweep, every one's parameters fitted to the notebooks before anything starts."""
+    if both := sorted(sweep.over.keys() & sweep.fixed.keys()):
+        raise PresetError(f"{both[0]} is swept over, so -p cannot set it, too.")
+    preset, found = presets.load(sweep.preset), []
+    for values in itertools.product(*sweep.over.values()):
+        chosen = dict(zip(sweep.over, values))
+        plan = presets.plan(preset, {name: Text(text) for name, text in {**sweep.fixed, **chosen}.items()})
+        preparing = tuple(step for step in plan if step.notebook.name == plan[0].notebook.name)
+        named = [re.sub(r"[^A-Za-z0-9.+-]+", "_", value) for value in values]
+        found.append(Member("-".join([sweep.sweep_id, *named]), chosen, preparing, tuple(plan[len(preparing) :])))
+    if not sweep.over or len({member.run_id for member in found}) < len(found):
+        given = "; ".join(f"{name}={','.join(values)}" for name, values in sweep.over.items())
+        raise PresetError(f"--over names each value once, got {given or 'none'}.")
+    if not found[0].own:
         raise PresetError(f"The preset {preset.name} has one notebook only: run it by `pipeline`, value by value.")
-    if any(plan[0].parameters != plans[0][0].parameters for plan in plans):
-        raise PresetError(f"{sweep.parameter} is a parameter of {names[0]}, which all runs of a sweep share.")
-    return names[0], names[1]
+    if any(member.preparing != found[0].preparing for member in found):
+        names = " and ".join(name for name in sweep.over if name in found[0].preparing[0].parameters)
+        raise PresetError(f"{names} is a parameter of {found[0].first}, which all runs of a sweep share.")
+    return found
 
 
-def gather(sweep: Sweep, values: Sequence[str], folder: Path) -> list[Path]:
-    """Join the tables of finished runs; the column note begins with the value that a row belongs to."""
+@dataclass(frozen=True)
+class Running:
+    """A sweep that is under way."""
+
+    sweep: Sweep
+    members: list[Member]
+    folder: Path
+    board: Path
+    say: Callable[[str], None]
+
+    def outcomes(self, workers: int, scheduler: str) -> dict[str, Outcome]:
+        """Run all that is not finished; how each run ended, by its id."""
+        found = {member.run_id: Outcome(member.run_id, jobs.SKIPPED) for member in self.members}
+        prepare, waiting = self.members[0].to_run(prepare=True), self._waiting()
+        if not prepare and not waiting:
+            return found
+        # After it has prepared anew, the first run does its own notebooks anew, too.
+        waiting = [self.members[0], *(each for each in waiting if each != self.members[0])] if prepare else waiting
+        (self.folder / "logs").mkdir(exist_ok=True)
+        with machines(scheduler, workers, self.board) as where:
+            if prepare and (ended := self._prepare(where)).state != jobs.FINISHED:
+                return found | {each.run_id: replace(ended, name=each.run_id) for each in waiting}
+            return found | self._all(waiting, where)
+
+    def _waiting(self) -> list[Member]:
+        waiting = []
+        for member in self.members:
+            if reason := member.to_run():
+                waiting.append(member)
+                if runs.read(runs.folder(member.run_id)):
+                    self.say(f"{member.label}: goes on, since {reason}")
+        return waiting
+
+    def _prepare(self, where: Local | Cluster) -> Outcome:
+        first, log = self.members[0], self._log(PREPARE)
+        job = replace(self._job(first, where.threads(1)), name=PREPARE, log=log, start="", only=first.first)
+        [outcome] = where.run([job])
+        self.say(f"{first.first}: {outcome.state} in {runner.clock(outcome.seconds)}")
+        return outcome
+
+    def _all(self, waiting: Sequence[Member], where: Local | Cluster) -> dict[str, Outcome]:
+        threads, at_once = where.threads(len(waiting)), min(where.slots, len(waiting))
+        self.say(f"{len(waiting)} runs of {self.sweep.preset}, {at_once} at a time, threads for each: {threads}")
+        labels, found = {member.run_id: member.label for member in waiting}, {}
+        for outcome in where.run([self._job(member, threads) for member in waiting]):
+            found[outcome.name] = outcome
+            ended = f"{outcome.state} in {runner.clock(outcome.seconds)}"
+            self.say(f"[{len(found)}/{len(waiting)}] {labels[outcome.name]}: {ended}")
+        return found
+
+    def _job(self, member: Member, threads: int) -> Job:
+        overrides, start = {**self.sweep.fixed, **member.chosen}, member.own[0].notebook.name
+        log = self._log(member.run_id)
+        return Job(member.run_id, self.sweep.preset, member.run_id, log, self.board, overrides, "", start, threads)
+
+    def _log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+
+@contextmanager
+def _ends_on_signal(board: Path) -> Iterator[None]:
+    """Let Ctrl-C, or SIGTERM, end the runs, each at its own pace, instead of this process; a second one ends both."""
+    if threading.current_thread() is not threading.main_thread():  # signals are no matter of other threads
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore(*_: object) -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def end(*_: object) -> None:
+        restore()
+        jobs.take_away(board)
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _report(members: Sequence[Member], outcomes: dict[str, Outcome], folder: Path) -> str:
+    """One line a run: how it ended, and for those that failed why and where to read on; stored as runs.csv, too."""
+    table = pd.DataFrame([{**member.chosen, **vars(outcomes[member.run_id])} for member in members])
+    table = table.drop(columns="name")
+    table.to_csv(folder / "runs.csv", index=False)
+    shown = table.assign(
+        seconds=[runner.clock(seconds) for seconds in table["seconds"]],
+        reason=[textwrap.shorten(reason, runner.LONGEST_MESSAGE, placeholder=" ...") for reason in table["reason"]],
+        log=[log and runner.shown(Path(log)) for log in table["log"]],
+    )
+    return shown.rename(columns={"seconds": "time"}).to_string(index=False, justify="left")
+
+
+def gather(members: Sequence[Member], folder: Path) -> list[Path]:
+    """Join the tables of finished runs; the column note begins with the values that a row belongs to.
+
+    A table that no run has is removed, so that one of an earlier sweep cannot pass for this one's.
+    """
     written = []
     for name in TABLES:
-        found = {value: runs.folder(sweep.run_id(value)) / "tables" / f"{name}.csv" for value in values}
+        (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
+        found = {member.label: runs.folder(member.run_id) / "tables" / f"{name}.csv" for member in members}
         tables = [
-            results.read(path).assign(note=lambda rows, value=value: f"{sweep.parameter}={value}; " + rows["note"])
-            for value, path in found.items()
+            results.read(path).assign(note=lambda rows, label=label: f"{label}; " + rows["note"])
+            for label, path in found.items()
             if path.is_file()
         ]
         if tables:

@@ -1,12 +1,13 @@
-"""Face recognisers in one table: the four of the paper, an open zoo, and four small ones of the drawn world."""
+"""Face recognisers in one table: the four of the paper, an open zoo, our own, and four of the drawn world."""
 
 from amtgan_lib.recognizers.alignment import align
-from amtgan_lib.recognizers.drawn import read_drawn, save_drawn
-from amtgan_lib.recognizers.recognizer import Recognizer, build, load, load_drawn
+from amtgan_lib.recognizers.recognizer import Recognizer, at_hand, build, embed_many, load, load_shipped
+from amtgan_lib.recognizers.shipped import read_shipped, save_shipped
 from amtgan_lib.recognizers.table import (
     DRAWN,
     NAMES,
     OPEN,
+    OWN,
     PUBLISHED,
     RecognizerSpec,
     families,
@@ -20,18 +21,21 @@ __all__ = [
     "DRAWN",
     "NAMES",
     "OPEN",
+    "OWN",
     "PUBLISHED",
     "Recognizer",
     "RecognizerSpec",
     "align",
+    "at_hand",
     "build",
+    "embed_many",
     "families",
     "load",
-    "load_drawn",
+    "load_shipped",
     "partition",
-    "read_drawn",
+    "read_shipped",
     "refuse_overlap",
-    "save_drawn",
+    "save_shipped",
     "spec",
     "zoo",
 ]

@@ -133,3 +133,10 @@ def small_ir() -> IResNet:
 def small_irse() -> IResNet:
     """Return the small IR-SE of the drawn world without weights: 64 x 64, 128 values, unit length."""
     return _small((2, 2, 2, 1), squeeze=True, unit=True)
+
+
+def distilled_ir() -> IResNet:
+    """Return the network of the distilled recogniser without weights: 96 x 96, 128 values for each of two teachers."""
+    return _small(
+        (2, 3, 4, 1), squeeze=False, unit=False, stem=32, widths=(32, 64, 112, 160), embedding=256, input_size=96
+    )

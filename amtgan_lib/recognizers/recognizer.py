@@ -1,7 +1,7 @@
 """A recogniser with weights: whole photo or aligned face in, unit vectors out."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from amtgan_lib import assets, paths
 from amtgan_lib.recognizers.alignment import align
-from amtgan_lib.recognizers.drawn import read_drawn
+from amtgan_lib.recognizers.shipped import read_shipped
 from amtgan_lib.recognizers.table import RecognizerSpec, spec
 
 # Noise added by the input transforms leaves [-1,1] by a few units; an image in 0..255 leaves it by far more.
@@ -85,6 +85,15 @@ class Recognizer(nn.Module):
         return faces.float() * self.gain + self.offset
 
 
+@torch.no_grad()
+def embed_many(
+    recognizer: Recognizer, images: torch.Tensor, points: torch.Tensor | None = None, batch: int = 32
+) -> torch.Tensor:
+    """Return `recognizer.embed(images, points)` without gradients, `batch` faces at a time."""
+    rows = [slice(start, start + batch) for start in range(0, len(images), batch)]
+    return torch.cat([recognizer.embed(images[at], None if points is None else points[at]) for at in rows])
+
+
 def _check(images: torch.Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(f"images must be float (N,3,H,W) in [-1,1], got {images.dtype} {tuple(images.shape)}")
@@ -106,16 +115,16 @@ def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path |
     """Return the recogniser `name` with its weights, on `device`.
 
     Open weights are fetched by pinned hash; the published four are read from the imported archive of the authors; the
-    drawn four come with the package, or from the file `weights` of a training of one's own.
+    drawn four and the distilled one come with the package, or from the file `weights` of a training of one's own.
 
-    Raises ValueError for an unknown name and for `weights` that are not of this drawn recogniser, RuntimeError where an
-    entry of the file is missing or superfluous, FileNotFoundError where a drawn recogniser has no file.
+    Raises ValueError for an unknown name and for `weights` that are not of this recogniser, RuntimeError where an entry
+    of the file is missing or superfluous, FileNotFoundError where there is no file.
     """
     row = spec(name)
-    if row.drawn:
-        return _load_drawn_as(name, paths.WEIGHTS / row.weights if weights is None else weights, device)
+    if row.shipped:
+        return _load_shipped_as(name, paths.WEIGHTS / row.weights if weights is None else weights, device)
     if weights is not None:
-        raise ValueError(f"weights can be chosen for a drawn recogniser only, and {name} is none")
+        raise ValueError(f"weights can be chosen for a recogniser of this project only, and {name} is none")
     path = Path(assets.published_weights(row.weights) if row.published else assets.fetch(row.weights))
     network = build(name)
     # weights_only: a checkpoint may hold tensors, never code.
@@ -123,18 +132,31 @@ def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path |
     return Recognizer(row, network, hashlib.sha256(path.read_bytes()).hexdigest()).to(device)
 
 
-def load_drawn(path: str | Path, device: str | torch.device = "cpu") -> Recognizer:
-    """Return the drawn recogniser in a file from `save_drawn`, with the thresholds among its facts, on `device`.
+def at_hand(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names`, in their order, whose weights lie on this machine: `load` needs no network for them."""
+    return tuple(name for name in names if _file_at_hand(spec(name)))
 
-    Raises as `read_drawn`.
+
+def _file_at_hand(row: RecognizerSpec) -> bool:
+    if row.shipped:
+        return (paths.WEIGHTS / row.weights).is_file()
+    if row.published:
+        return row.weights in assets.published()
+    return assets.local(assets.get(row.weights)) is not None
+
+
+def load_shipped(path: str | Path, device: str | torch.device = "cpu") -> Recognizer:
+    """Return the recogniser in a file from `save_shipped`, with the thresholds among its facts, on `device`.
+
+    Raises as `read_shipped`.
     """
-    row, network, facts = read_drawn(path)
+    row, network, facts = read_shipped(path)
     thresholds = {float(far): float(cosine) for far, cosine in facts.get("thresholds", {}).items()}
     return Recognizer(row, network, hashlib.sha256(Path(path).read_bytes()).hexdigest(), thresholds).to(device)
 
 
-def _load_drawn_as(name: str, path: str | Path, device: str | torch.device) -> Recognizer:
-    recognizer = load_drawn(path, device)
+def _load_shipped_as(name: str, path: str | Path, device: str | torch.device) -> Recognizer:
+    recognizer = load_shipped(path, device)
     if recognizer.name != name:
         raise ValueError(f"{path} holds {recognizer.name}, not {name}")
     return recognizer

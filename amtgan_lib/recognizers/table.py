@@ -10,7 +10,7 @@ from torch import nn
 
 from amtgan_lib.recognizers.edgeface import dequantised, edgeface_xs, edgeface_xxs
 from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, small_inception_resnet
-from amtgan_lib.recognizers.iresnet import ir152, irse50, small_ir, small_irse
+from amtgan_lib.recognizers.iresnet import distilled_ir, ir152, irse50, small_ir, small_irse
 from amtgan_lib.recognizers.mobilefacenet import (
     FoamliuMobileFaceNet,
     MobileFace,
@@ -44,8 +44,8 @@ class RecognizerSpec:
 
     `mean` and `std` are in [0,1] units, as the sources give them; `columns` are the columns (first, end) that the
     network sees of the input_size x input_size picture; `weights` names the file, `entries` finds the state dict in
-    it; `thresholds` are cosines per false accept rate. `published` files come from the authors' archive, `drawn` ones
-    with this package, all others are fetched.
+    it; `thresholds` are cosines per false accept rate. `published` files come from the authors' archive, `shipped` ones
+    with this package, all others are fetched; `drawn` ones know drawn faces only.
     """
 
     name: str
@@ -57,6 +57,7 @@ class RecognizerSpec:
     weights: str
     published: bool = False
     drawn: bool = False
+    shipped: bool = False
     mean: Triple = HALF
     std: Triple = HALF
     columns: tuple[int, int] | None = None
@@ -76,7 +77,9 @@ def _published(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:
 def _drawn(name: str, **facts: Any) -> RecognizerSpec:
     """Return a row of the drawn world: a small network that this project trains on drawn faces and ships."""
     licence = "MIT (trained by this project on drawn faces)"
-    return RecognizerSpec(name, licence=licence, embedding=128, weights=f"{name}.safetensors", drawn=True, **facts)
+    return RecognizerSpec(
+        name, licence=licence, embedding=128, weights=f"{name}.safetensors", drawn=True, shipped=True, **facts
+    )
 
 
 _ROWS = (
@@ -138,6 +141,17 @@ _ROWS = (
         weights="edgeface_xxs",
         entries=dequantised,
     ),
+    RecognizerSpec(
+        "distilled",
+        # Kin to its teachers whatever its own layers are: what fools it was learnt from them.
+        family="mobilefacenet",
+        input_size=96,
+        embedding=256,
+        licence="research use (trained by this project, on CelebA-HQ and MT photographs among others)",
+        builder=distilled_ir,
+        weights="distilled.safetensors",
+        shipped=True,
+    ),
     _drawn("drawn_ir", family="iresnet", input_size=64, builder=small_ir),
     _drawn("drawn_irse", family="iresnet", input_size=64, builder=small_irse),
     _drawn("drawn_mobile", family="mobilefacenet", input_size=64, builder=small_mobile_face),
@@ -148,8 +162,9 @@ SPECS: Mapping[str, RecognizerSpec] = MappingProxyType({row.name: row for row in
 NAMES = tuple(SPECS)
 PUBLISHED = tuple(row.name for row in _ROWS if row.published)
 DRAWN = tuple(row.name for row in _ROWS if row.drawn)
-OPEN = tuple(row.name for row in _ROWS if not (row.published or row.drawn))
-_ZOOS = MappingProxyType({"open": OPEN, "drawn": DRAWN, "published": PUBLISHED})
+OPEN = tuple(row.name for row in _ROWS if not (row.published or row.shipped))
+OWN = ("distilled",)
+_ZOOS = MappingProxyType({"open": OPEN, "open and own": (*OPEN, *OWN), "drawn": DRAWN, "published": PUBLISHED})
 
 
 def spec(name: str) -> RecognizerSpec:

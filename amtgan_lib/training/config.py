@@ -29,6 +29,7 @@ class TrainConfig:
     regularizer_width: int = 64
     discriminator_width: int = 64
     bound: float = 0.25  # residual output: largest change of a pass, in [-1,1] units (32 of 255 levels)
+    tint: float = 1.0  # residual output: how much colour a change may have outside lips and lids, see ``Generator``
     batch: int = 1
     steps: int = 13_595  # 5 epochs of 2719 unpaired picks
     views: int = 5  # random views a step and recogniser
@@ -60,6 +61,7 @@ def build_generator(config: TrainConfig) -> Generator:
         config.bottlenecks,
         output=how.output,
         bound=config.bound,
+        tint=config.tint,
         transfer=config.transfer,
         hint_channels=HINT_CHANNELS if how.any_target else 0,
     )

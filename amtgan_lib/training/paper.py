@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -59,8 +60,8 @@ class PaperStep:
 
     def _attack(self, images: Tensor, face: FaceBatch, noise: torch.Generator) -> Tensor:
         trainer = self.trainer
-        views, points = trainer.config.views, trainer.points(face)
-        return losses.adversarial_loss(images, trainer.target, trainer.recognizers, views, NOISY, points, noise)
+        views, points, diversity = trainer.config.views, trainer.points(face), replace(NOISY, part=trainer.share)
+        return losses.adversarial_loss(images, trainer.target, trainer.recognizers, views, diversity, points, noise)
 
     def _cycle(self, pure_fake: Tensor, pure_back: Tensor, source: FaceBatch, reference: FaceBatch) -> Tensor:
         """Regularized cycle: H(G(H(G(x,y)), x)) vs x, and the same for y."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 # Of the recipe any_target: every second target is a point between so many people, every second step is without makeup,
 # and a step trains the first, the second or the third look of the generator at a face.
 CROWD, PASSES = 2, 3
+# More alike than two photos of two people are: then the target drawn is the face's own person.
+ONESELF = 0.5
+# A change is half as plain on lips and lids, where makeup is expected: the makeup carries the change where it can.
+MADE_UP = 0.5
 
 
 class ResidualStep:
@@ -39,21 +43,28 @@ class ResidualStep:
         with torch.no_grad(), trainer.autocast():
             own, start = trainer.embeddings(source), self._start(source, reference)
         if any_target:
-            targets = self._draw_targets(len(source), noise)
+            targets = self._draw_targets(own, noise)
             image = self._guided(source, reference, targets, own, noise)
         else:
             with trainer.autocast():
                 image = trainer.generate(source, reference)
+        diversity = replace(ALIGNED, part=trainer.share)
         with trainer.autocast():
             attack, dodge = losses.attack_losses(
-                image, targets, own, trainer.recognizers, trainer.config.views, ALIGNED, points, noise
+                image, targets, own, trainer.recognizers, trainer.config.views, diversity, points, noise
             )
         similarity = (image - start).abs().mean() + 1 - losses.ssim(image, start).mean()
-        makeup = self._makeup(image, start, source, reference)
-        total = weights.adversarial * attack + weights.dodging * dodge
-        total = total + weights.similarity * similarity + weights.makeup * makeup
+        terms = {
+            "adversarial": attack,
+            "dodging": dodge,
+            "similarity": similarity,
+            "makeup": self._makeup(image, start, source, reference),
+        }
+        if weights.visible:
+            terms["visible"] = _visible(image, start, source.masks)
+        total = sum(getattr(weights, name) * term for name, term in terms.items())
         trainer.update("generator", total)
-        return {"total": total, "adversarial": attack, "dodging": dodge, "similarity": similarity, "makeup": makeup}
+        return {"total": total, **terms}
 
     def _guided(
         self,
@@ -65,26 +76,33 @@ class ResidualStep:
     ) -> Tensor:
         """The picture after one pass or more, as at use time; only the last pass has a gradient."""
         trainer, now, left = self.trainer, source, None
+        asked = self._draw_ensemble(noise)
         for number in reversed(range(int(torch.randint(PASSES, (), generator=noise)) + 1)):
             # A block of its own for each pass: autocast would go on using the casts that a pass without gradient made.
             with torch.set_grad_enabled(number == 0), trainer.autocast():
-                hints = gradient_hints(now.image, trainer.points(source), trainer.recognizers, targets, left)
+                hints = gradient_hints(now.image, trainer.points(source), trainer.recognizers, targets, left, asked)
                 image = trainer.generate(now, reference, hints=hints)
             now = reference = replace(source, image=image.detach())  # the makeup is on after the first pass
             left = own
         return image
 
-    def _draw_targets(self, count: int, noise: torch.Generator) -> list[Tensor]:
-        """Per recogniser (count, D): a person of the pool, or the point between a few, which is nobody."""
-        people = torch.randint(len(self.trainer.targets[0]), (count, CROWD), generator=noise)
-        alone = torch.rand(count, generator=noise) < 0.5
-        share = torch.full((count, CROWD), 1.0)
-        share[alone, 1:] = 0
-        found = []
-        for vectors in self.trainer.targets:
-            chosen = vectors[people.to(vectors.device)] * share[..., None].to(vectors.device)
-            found.append(F.normalize(chosen.sum(1)))
-        return found
+    def _draw_ensemble(self, noise: torch.Generator) -> list[float]:
+        """Weights of the recognisers that give hints: in half of the steps all, else some, as there may be at use."""
+        some = torch.rand(len(self.trainer.recognizers), generator=noise) < 0.5
+        everybody = bool(torch.rand((), generator=noise) < 0.5) or not bool(some.any())
+        return [1.0] * len(some) if everybody else some.float().tolist()
+
+    def _draw_targets(self, own: Sequence[Tensor], noise: torch.Generator) -> list[Tensor]:
+        """Per recogniser (N, D): a person of the pool, but not the own, or the point between a few, who is nobody."""
+        pool, share = self.trainer.targets, self.trainer.share
+        count = len(own[0]) * share.size
+        people = share.of(torch.randint(len(pool[0]), (count, CROWD), generator=noise)).to(own[0].device)
+        oneself = (pool[0][people] * own[0][:, None]).sum(-1) > ONESELF
+        people = torch.where(oneself, (people + 1) % len(pool[0]), people)
+        weights = torch.ones(len(people), CROWD)
+        weights[share.of(torch.rand(count, generator=noise)) < 0.5, 1:] = 0
+        weights = weights[..., None].to(people.device)
+        return [F.normalize((vectors[people] * weights).sum(1)) for vectors in pool]
 
     def _start(self, source: FaceBatch, reference: FaceBatch) -> Tensor:
         sides = (source.masks, reference.masks, source.landmarks, reference.landmarks)
@@ -97,3 +115,13 @@ class ResidualStep:
         weights = image.new_tensor(self.trainer.recipe.weights.regions)[:, None, None]
         distance = (image - start).abs().mean(1, keepdim=True) * LEVELS
         return (distance * source.masks * weights).mean(dim=(0, 2, 3)).sum()
+
+
+def _visible(image: Tensor, start: Tensor, masks: Tensor) -> Tensor:
+    """Mean square of the colour difference, a scalar: patches count more than the same change spread out.
+
+    Not its root, whose slope at no change at all is as steep as anywhere: a generator stayed there.
+    """
+    made_up = (masks[:, :1] + masks[:, 2:]).clamp(max=1)
+    difference = losses.colour_difference(image, start) * (1 - (1 - MADE_UP) * made_up)
+    return difference.square().mean()

@@ -1,7 +1,8 @@
 """A training run: its networks, optimizers, constant parts and checkpoints.
 
 Everything that decides a run stands in :class:`TrainConfig`; a checkpoint carries the whole state, and the data and
-noise of step n depend on the seed and n alone, so a resumed run goes on as if it had not been interrupted.
+noise of step n depend on the seed and n alone, so a resumed run goes on as if it had not been interrupted. In an open
+process group (``distributed.process_group``) each process takes its part of the batch; nothing else changes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.models import Discriminator, Regularizer, save_generator
 from amtgan_lib.recipes import recipe
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Recognizer, embed_many
+from amtgan_lib.training import distributed
 from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
@@ -53,6 +55,8 @@ class Trainer:
         if self.recipe.perceptual_to_source and perceptual is None:
             raise ValueError(f"the recipe {config.recipe!r} has a perceptual term: hand over a perceptual distance")
         own = self.recipe.weights
+        self.share = distributed.share()
+        self.share.of(range(config.batch))  # refuses a batch that cannot be shared evenly
         self.weights = replace(own, adversarial=config.attack * own.adversarial, dodging=config.attack * own.dodging)
         self.step, self.seconds, self.history = 0, 0.0, History()
         self.device = torch.device(config.device)
@@ -64,14 +68,13 @@ class Trainer:
         self.targets = self._embedded(target)
         self.run_step = (PaperStep if self.recipe.adversaries else ResidualStep)(self)
 
-    @torch.no_grad()
-    def _embedded(self, target: FaceBatch, chunk: int = 32) -> list[Tensor]:
+    def _embedded(self, target: FaceBatch) -> list[Tensor]:
         """Per recogniser the embeddings (P, D) of the P faces of ``target``."""
         if len(target) != 1 and not (self.recipe.any_target and len(target)):
             expected = "at least one target" if self.recipe.any_target else "one target"
             raise ValueError(f"the recipe {self.config.recipe!r} trains for {expected}, got {len(target)} faces")
-        parts = [self.embeddings(target[at : at + chunk].to(self.device)) for at in range(0, len(target), chunk)]
-        return [torch.cat(each) for each in zip(*parts)]
+        target = target.to(self.device)
+        return [embed_many(each, target.image, self.points(target)) for each in self.recognizers]
 
     @property
     def target(self) -> list[Tensor]:
@@ -95,16 +98,19 @@ class Trainer:
     # ------------------------------------------------------------ one step
 
     def train_step(self, source: FaceBatch, reference: FaceBatch) -> dict[str, float]:
-        """One step on a batch of sources and as many references; returns the named losses."""
+        """One step on a batch of sources and as many references; returns the named losses.
+
+        In a process group the batch is this process's part, and the losses are those of the whole batch.
+        """
         started = time.perf_counter()
         source, reference = source.to(self.device), reference.to(self.device)
         self._set_rate()
         terms = self.run_step(source, reference, torch.Generator().manual_seed(self._seed("noise")))
         self.step += 1
         # One read-back for all terms: each .item() would wait for the device.
-        values = torch.stack([value.detach().float() for value in terms.values()]).tolist()
+        (values,) = distributed.averaged([torch.stack([value.detach().float() for value in terms.values()])])
+        named = dict(zip(terms, values.tolist()))
         self.seconds += time.perf_counter() - started
-        named = dict(zip(terms, values))
         self.history.rows.append({"step": self.step, "seconds": self.seconds, **named})
         return named
 
@@ -131,11 +137,16 @@ class Trainer:
         return self.networks["generator"](source, b.image, *sides, hints).float()
 
     def update(self, name: str, loss: Tensor) -> None:
-        """One step of a network's optimizer."""
+        """One step of a network's optimizer.
+
+        The gradients are averaged here instead of by DistributedDataParallel: that works in hooks on the parameters,
+        which `torch.autograd.grad` does not call, and `backward` would fill the gradients of all networks of a step.
+        """
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         parameters = list(self.networks[name].parameters())
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True)):
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, distributed.averaged(gradients)):
             parameter.grad = gradient
         optimizer.step()
 
@@ -159,14 +170,16 @@ class Trainer:
     # ------------------------------------------------------------ state
 
     def picks(self, sources: int, references: int) -> tuple[list[int], list[int]]:
-        """The items of this step: unpaired, decided by the seed and the step alone."""
+        """The items of this step, of the whole batch: unpaired, decided by the seed and the step alone."""
         draw = torch.Generator().manual_seed(self._seed("data"))
         chosen = (torch.randint(count, (self.config.batch,), generator=draw) for count in (sources, references))
         first, second = (index.tolist() for index in chosen)
         return first, second
 
     def save(self, path: Path) -> None:
-        """The whole state under ``path``, moved into place when complete."""
+        """The whole state under ``path``, moved into place when complete; the first process alone writes it."""
+        if self.share.rank:
+            return
         state = {
             "config": json.dumps(asdict(self.config)),
             "step": self.step,
@@ -213,10 +226,11 @@ def train(
     """
     if resume_from is not None:
         trainer.resume(resume_from)
+    distributed.check_same(trainer.step, list(trainer.networks.parameters()))
     bar = _progress_bar(trainer) if progress is None else progress(iter(range(trainer.step, trainer.config.steps)))
     try:
         for _ in bar:
-            first, second = trainer.picks(len(sources), len(references))
+            first, second = map(trainer.share.of, trainer.picks(len(sources), len(references)))
             terms = trainer.train_step(sources.batch(first), references.batch(second))
             if not all(map(_finite, terms.values())):
                 raise FloatingPointError(f"step {trainer.step}: a loss is not finite: {terms}")
@@ -241,7 +255,14 @@ def _progress_bar(trainer: Trainer):
     from tqdm.auto import tqdm
 
     steps = range(trainer.step, trainer.config.steps)
-    return tqdm(steps, initial=trainer.step, total=trainer.config.steps, desc=trainer.config.recipe, mininterval=1)
+    return tqdm(
+        steps,
+        initial=trainer.step,
+        total=trainer.config.steps,
+        desc=trainer.config.recipe,
+        mininterval=1,
+        disable=bool(trainer.share.rank),
+    )
 
 
 def export(trainer: Trainer, path: Path, **facts: str | int | float) -> Path:

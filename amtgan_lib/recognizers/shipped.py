@@ -1,4 +1,4 @@
-"""The weights of the drawn recognisers: one safetensors file each, which says what it is and where it came from."""
+"""Recognisers that come with the package: one safetensors file each, which says what it is and where it came from."""
 
 import json
 import os
@@ -11,21 +11,21 @@ from torch import nn
 
 from amtgan_lib.recognizers.table import RecognizerSpec, spec
 
-NOTEBOOK = "02b_train_recognizers"
+NOTEBOOKS = "02b_train_recognizers or 02c_distil_recognizer"
 
 
-def save_drawn(network: nn.Module, name: str, path: str | Path, facts: Mapping[str, Any]) -> Path:
+def save_shipped(network: nn.Module, name: str, path: str | Path, facts: Mapping[str, Any]) -> Path:
     """Write the weights of `network` and `facts` (JSON values; "thresholds": {far: cosine}, provenance) to `path`.
 
     Kernels and matrices are stored as float16, which is most of the size; vectors, such as the batch statistics, stay
     float32. The file appears whole or not at all.
 
-    Raises ValueError for a name that is not drawn and for weights that are not finite in float16, RuntimeError where
-    `network` is not the network of `name`.
+    Raises ValueError for a name that is not one of ours and for weights that are not finite in float16, RuntimeError
+    where `network` is not the network of `name`.
     """
     from safetensors.torch import save_file
 
-    _drawn_spec(name).builder().load_state_dict(network.state_dict(), strict=True)
+    _shipped_spec(name).builder().load_state_dict(network.state_dict(), strict=True)
     tensors = {key: _halved(key, value) for key, value in network.state_dict().items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +35,8 @@ def save_drawn(network: nn.Module, name: str, path: str | Path, facts: Mapping[s
     return path
 
 
-def read_drawn(path: str | Path) -> tuple[RecognizerSpec, nn.Module, dict[str, Any]]:
-    """Return the row, the network (float32, eval mode) and the facts of a file from `save_drawn`.
+def read_shipped(path: str | Path) -> tuple[RecognizerSpec, nn.Module, dict[str, Any]]:
+    """Return the row, the network (float32, eval mode) and the facts of a file from `save_shipped`.
 
     Raises FileNotFoundError where there is no file, ValueError where it is not one that we wrote, RuntimeError where
     an entry is missing or superfluous.
@@ -44,26 +44,24 @@ def read_drawn(path: str | Path) -> tuple[RecognizerSpec, nn.Module, dict[str, A
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"{path}: there are no weights of this drawn recogniser; notebook {NOTEBOOK} makes them"
-        )
+        raise FileNotFoundError(f"{path}: there are no weights of this recogniser; notebook {NOTEBOOKS} makes them")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
         facts = json.loads(metadata["facts"])
-        row = _drawn_spec(facts["name"])
+        row = _shipped_spec(facts["name"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or no file from notebook {NOTEBOOK}: {error}") from error
+        raise ValueError(f"{path} is damaged or no file from notebook {NOTEBOOKS}: {error}") from error
     network = row.builder()
     network.load_state_dict(tensors, strict=True)
     return row, network.eval(), facts
 
 
-def _drawn_spec(name: str) -> RecognizerSpec:
+def _shipped_spec(name: str) -> RecognizerSpec:
     row = spec(name)
-    if not row.drawn:
-        raise ValueError(f"{name} is not a recogniser of the drawn world")
+    if not row.shipped:
+        raise ValueError(f"{name} is no recogniser that this project trains")
     return row
 
 

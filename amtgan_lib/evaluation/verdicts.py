@@ -1,0 +1,109 @@
+"""What recognisers say about one face before and after: their cosines against their thresholds, and a word for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.images import Photo
+from amtgan_lib.recognizers import Recognizer
+
+PROTECTED, WEAK, NOT_PROTECTED = "protected", "weak", "not protected"
+VERDICTS = (PROTECTED, WEAK, NOT_PROTECTED)
+"""From good to bad; about the recognisers that were asked, never about others."""
+SIZE = 256  # pixels of the crop that a recogniser aligns its input from
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one recogniser says about one face: cosines to the known face of its owner, before and after protection.
+
+    NaN stands for a face that was not found. Above ``threshold`` it says "the same person"; ``lax`` is its lowest
+    threshold, that of the highest false accept rate. ``target`` is the cosine to whoever the face is to be taken for.
+    """
+
+    recogniser: str
+    before: float
+    after: float
+    threshold: float
+    lax: float
+    target: float | None = None
+
+    @property
+    def knew(self) -> bool:
+        """Whether it knew the owner before: if not, its not knowing the protected face shows nothing."""
+        return self.before > self.threshold
+
+    @property
+    def verdict(self) -> str:
+        """Accepted, or no face found: not protected. Refused, but accepted at the lax threshold: weak."""
+        if not self.after <= self.threshold:  # NaN, too
+            return NOT_PROTECTED
+        return PROTECTED if self.after <= self.lax else WEAK
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst verdict of several; of none at all, not protected."""
+    return max(verdicts, key=VERDICTS.index, default=NOT_PROTECTED)
+
+
+def with_thresholds(recognizers: Sequence[Recognizer], table: Path, far: float) -> list[Recognizer]:
+    """The recognisers, each with its own thresholds or, where it has none, with those in ``table``.
+
+    table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
+    recogniser has no threshold at ``far``.
+    """
+    columns, found = ["recogniser", "far", "threshold"], []
+    rows = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=columns)
+    if missing := sorted({*columns} - {*rows.columns}):
+        raise ValueError(f"{table} has no column {missing[0]}")
+    for each in recognizers:
+        own = rows[rows["recogniser"] == each.name]
+        known = each.thresholds or dict(zip(own["far"].tolist(), own["threshold"].tolist()))
+        if far not in known:
+            where = f"there are {', '.join(f'{other:g}' for other in known)}" if known else f"it is not in {table}"
+            raise ValueError(f"{each.name} has no threshold at a false accept rate of {far:g}: {where}")
+        found.append(each if each.thresholds else each.with_thresholds(known))
+    return found
+
+
+def same_face(
+    crop: FaceCrop,
+    clean: Photo,
+    protected: Photo | Image.Image,
+    recognizers: Sequence[Recognizer],
+    far: float,
+    target: Mapping[str, Any] | None = None,
+) -> list[Answer]:
+    """Is the protected face still that of the clean photo? The known face is the clean one itself: ``before`` is 1.
+
+    Stricter than another photo of the owner, and needs none. Both faces are cut in the frame in which ``crop`` was
+    found, so a face that a detector loses in the protected photo is never to its credit. ``target`` has the unit vector
+    (D,) of another person per recogniser.
+    """
+    images, points = zip(*(crop.view(picture, SIZE) for picture in (clean, protected)))
+    both, answers = (torch.stack(images), torch.stack(points)), []
+    for each in recognizers:
+        before, after = each.embed(*both).cpu().numpy()
+        near = None if target is None else float(after @ np.asarray(target[each.name]))
+        answers.append(_answer(each, far, float(before @ before), float(before @ after), near))
+    return answers
+
+
+def compared(similarity: pd.DataFrame, recognizers: Sequence[Recognizer], far: float) -> list[Answer]:
+    """The answers in a table that ``similarities`` made, at ``far``, of the photos "clean" and "protected"."""
+    by_name = {each.name: each for each in recognizers}
+    return [_answer(by_name[row.recogniser], far, row.clean, row.protected) for row in similarity.itertuples()]
+
+
+def _answer(recognizer: Recognizer, far: float, before: float, after: float, target: float | None = None) -> Answer:
+    known = recognizer.thresholds
+    return Answer(recognizer.name, before, after, known[far], min(known.values()), target)

@@ -1,0 +1,137 @@
+"""Where the runs of a sweep run: side by side on this machine's cores, or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amtgan_lib.pipeline import runs
+from amtgan_lib.pipeline.jobs import FAILED, Job, Outcome, work
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+SECONDS_TO_ANSWER = 20
+
+
+class NoCluster(Exception):
+    """The cluster does not answer, or its workers cannot do these runs."""
+
+
+@contextmanager
+def machines(scheduler: str, workers: int, board: Path) -> Iterator[Local | Cluster]:
+    """The cores here, or the cluster of a scheduler's address; at most ``workers`` runs at a time, 0 for all they can.
+
+    Raises NoCluster without Dask, for an address where no scheduler or no worker answers, and for workers that have
+    other code of the library or do not see ``board``.
+    """
+    if not scheduler:
+        yield Local(workers)
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise NoCluster("--scheduler needs Dask: pip install 'amtgan-lib[cluster]'") from None
+    try:
+        client = Client(scheduler, timeout=SECONDS_TO_ANSWER, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise NoCluster(f"no Dask scheduler answers at {scheduler!r} (such as tcp://HOST:8786): {error}") from error
+    with client:
+        yield Cluster(client, workers, _checked(client, board))
+
+
+class Local:
+    """joblib's threads, each of which watches the process of a run.
+
+    Its process pool would put one process more in between and give up all of its workers, with what they run, as soon
+    as one of them is killed.
+    """
+
+    def __init__(self, workers: int):
+        import joblib
+
+        self.cores = joblib.cpu_count()  # those that this process may use
+        self.slots = workers or self.cores
+
+    def threads(self, jobs: int) -> int:
+        """How many threads each of so many runs may use."""
+        return max(self.cores // min(self.slots, jobs), 1)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Outcomes as they come."""
+        import joblib
+
+        how = {"backend": "threading", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
+        return joblib.Parallel(min(self.slots, len(jobs)), **how)(joblib.delayed(work)(job) for job in jobs)
+
+
+class Cluster:
+    """Workers of a Dask cluster, which see the same checkout, data and results as this machine does.
+
+    joblib's own way to Dask is not taken: it waits for ever when a worker was lost too often (joblib 1.6).
+    """
+
+    def __init__(self, client: Client, workers: int, facts: dict[str, dict]):
+        self.client, self.workers = client, workers
+        self.slots = workers or sum(client.ncores().values())
+        self.facts = facts
+
+    def threads(self, jobs: int) -> int:
+        """How many threads each run may use: as many on every machine, since sums in another order end otherwise."""
+        taken: dict[str, int] = {}
+        for address, slots in self.client.ncores().items():
+            host = self.facts.get(address, {}).get("host", "")
+            taken[host] = taken.get(host, 0) + slots
+        return max(min(fact["cores"] // taken.get(fact["host"], 1) for fact in self.facts.values()), 1)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Outcomes as they come. Dask itself starts a job again whose worker was lost."""
+        from distributed import as_completed
+
+        left = iter(jobs)
+        running = {self._submit(job): job for job in islice(left, self.workers or len(jobs))}
+        completed = as_completed(running, loop=self.client.loop)
+        for future in completed:
+            yield _outcome(future, running.pop(future))
+            for job in islice(left, 1):
+                running[following := self._submit(job)] = job
+                completed.add(following)
+
+    def _submit(self, job: Job) -> Future:
+        return self.client.submit(work, job, pure=False)
+
+
+def _outcome(future: Future, job: Job) -> Outcome:
+    """What a job returned, or what Dask has to say where it was lost."""
+    try:
+        return future.result()
+    except Exception as error:  # whatever the cluster's trouble with this run is, the others go on
+        return Outcome(job.name, FAILED, reason=f"{type(error).__name__}: {error}", log=str(job.log))
+
+
+def _checked(client: Client, board: Path) -> dict[str, dict]:
+    """Per worker's address its host and cores; NoCluster for one that could not do our runs."""
+    try:
+        client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
+    except TimeoutError:
+        raise NoCluster(f"no worker has come to {client.scheduler.address} in {SECONDS_TO_ANSWER} seconds") from None
+    facts = client.run(_facts, board, on_error="return")
+    for address, fact in facts.items():
+        if isinstance(fact, Exception):
+            raise NoCluster(f"the worker {address} cannot import amtgan_lib as it is here: {fact!r}")
+        if not fact["board"]:
+            raise NoCluster(f"the worker {address} does not see {board.parent}: it needs this checkout's own folder")
+        if fact["code"] != runs.code():
+            raise NoCluster(f"the worker {address} has other code of the library: {fact['commit']}")
+    return facts
+
+
+def _facts(board: Path) -> dict:
+    import joblib
+
+    host, cores = socket.gethostname(), joblib.cpu_count()
+    return {"host": host, "cores": cores, "board": board.is_dir(), "code": runs.code(), "commit": runs.commit()}

@@ -1,0 +1,109 @@
+"""Training in several processes, one a GPU: `torchrun --nproc-per-node 4 -m amtgan_lib.training --preset open`.
+
+It trains what notebook 03_train of a preset would, from the same parameters, into the same place of a run folder, where
+`pipeline --run-id ID --from 04` goes on. `batch` is that of all processes together. Without torchrun it is one process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Annotated
+
+import tyro
+
+from amtgan_lib import datasets, losses, paths, recognizers
+from amtgan_lib.pipeline import PresetError, presets, runs
+from amtgan_lib.pipeline.parameters import Text
+from amtgan_lib.training import TrainConfig, Trainer, distributed, export, train
+
+NOTEBOOK = "03_train"
+Assignments = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
+
+
+def launch(
+    run_id: Annotated[str, tyro.conf.arg(metavar="ID")],
+    preset: str = "procedural",
+    parameter: Assignments = (),
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Train the generators of a preset, each in all processes that torchrun has started.
+
+    Args:
+        run_id: name of the run folder; each generator comes to lie in its train/RECIPE.
+        preset: a name in presets/, or the path of a YAML file.
+        parameter: a parameter of notebook 03_train, such as recipe=residual; may be given again and again.
+        resume: go on from the checkpoints that lie there, of however many processes they are.
+    """
+    run_dir = runs.folder(run_id)
+    wanted = planned(preset, parameter)
+    with distributed.process_group(str(wanted[0]["device"])) as share:
+        for given in wanted:
+            folder = run_dir / "train" / str(given["recipe"])
+            checkpoint = folder / "checkpoint.pt"
+            try:
+                trainer, sources, references, facts = assembled(given)
+                if resume and checkpoint.exists():
+                    trainer.resume(checkpoint)
+            except ValueError as error:  # what the parameters ask for cannot be
+                raise PresetError(str(error)) from error
+            train(trainer, sources, references, checkpoint=checkpoint)
+            if share.rank == 0:
+                print(f"{export(trainer, folder / 'generator.safetensors', **facts)}: {trainer.seconds:.0f} seconds")
+
+
+def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
+    """The parameters of each 03_train that the preset would run."""
+    overrides = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise PresetError(f"-p {assignment!r} is not NAME=VALUE.")
+        overrides[name.strip()] = Text(value)
+    steps = [step for step in presets.plan(presets.load(preset), overrides) if step.notebook.name == NOTEBOOK]
+    if not steps:
+        raise PresetError(f"The preset {preset} runs no notebook {NOTEBOOK}, so it says nothing to train.")
+    return [{**step.notebook.defaults, **step.parameters} for step in steps]
+
+
+def assembled(given: dict) -> tuple[Trainer, datasets.FaceSet, datasets.FaceSet, dict[str, str]]:
+    """Trainer, sources, references and the facts of its file, from the parameters of notebook 03_train."""
+    face_set = datasets.load(paths.PREPARED / f"{given['prepared']}.npz", given["zoo"]).resized(given["size"])
+    names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    person = given["target"] or datasets.default_target(face_set)
+    parts = datasets.training_parts(face_set, person)
+    if given["recipe"] == "any_target":
+        person, parts = "any", datasets.any_target_parts(face_set)
+    target, sources, references = parts
+    networks = [recognizers.load(name) for name in names]
+    perceptual = losses.perceptual(networks[0].features, names[0])
+    trainer = Trainer(configured(given, names), target, networks, perceptual)
+    world = datasets.world_of(face_set.manifest).name
+    facts = {"world": world, "target": person, "held_out": given["held_out"], "split": given["split"]}
+    return trainer, sources, references, {**facts, "perceptual": perceptual.name}
+
+
+def configured(given: dict, names: Sequence[str]) -> TrainConfig:
+    """The configuration in the parameters of notebook 03_train, some of which say a value for each recipe."""
+    known = {field.name for field in fields(TrainConfig)} & given.keys()
+    chosen = {name: value[given["recipe"]] if isinstance(value := given[name], dict) else value for name in known}
+    return TrainConfig(**chosen, recognizers=tuple(names), discriminator_width=given["width"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0, or 1 after one sentence for an error of this package or the system's; any other is a bug."""
+    try:
+        tyro.cli(launch, prog="python -m amtgan_lib.training", args=arguments)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("amtgan_lib."):
+            raise
+        print(f"python -m amtgan_lib.training: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

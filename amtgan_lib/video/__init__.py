@@ -1,0 +1,11 @@
+"""Video: every frame kept, sound kept, faces followed so that their makeup does not flicker; lost faces are blanked.
+
+A clip is looked at twice. First its faces are found in every frame and followed through time; then a protector changes
+them in key frames, and the frames between get a mixture of the changes before and after, laid onto the face by its
+alignment. Needs PyAV: ``pip install 'amtgan-lib[video]'``.
+"""
+
+from amtgan_lib.video.clips import CODECS, VideoError
+from amtgan_lib.video.protecting import CHANGED, EVERY, LOST, FaceOfVideo, VideoReport, protect_video
+
+__all__ = ["CHANGED", "CODECS", "EVERY", "LOST", "FaceOfVideo", "VideoError", "VideoReport", "protect_video"]

@@ -1,0 +1,261 @@
+"""Notebooks in a real browser: headless Chromium runs them in JupyterLab and voila, uses widgets, looks at pixels.
+
+Screenshots are kept in the folder that AMTGAN_SCREENSHOTS names, or with the other files of the test run.
+"""
+
+import os
+import time
+import urllib.request
+from pathlib import Path
+
+import browser
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from amtgan_lib import images, portraits
+
+pytest.importorskip("selenium", reason="no browser tests: pip install 'amtgan-lib[dev]'")
+pytest.importorskip("voila", reason="no browser tests: pip install 'amtgan-lib[demo]'")
+pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
+
+# One slider, one picture and one upload, which say what became of them.
+SMALL = """
+import io
+import ipywidgets
+from PIL import Image, UnidentifiedImageError
+
+level = ipywidgets.IntSlider(100, 0, 255, 5, description="grey")
+shown, photo, words = ipywidgets.Image(), ipywidgets.FileUpload(), ipywidgets.Label("nothing chosen")
+for name, widget in {"level": level, "shown": shown, "photo": photo, "words": words}.items():
+    widget.add_class(f"small-{name}")
+
+def show(picture):
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    shown.value = file.getvalue()
+
+def chosen(change):
+    try:
+        show(Image.open(io.BytesIO(photo.value[0].content)).convert("RGB"))
+        words.value = photo.value[0].name
+    except UnidentifiedImageError:
+        words.value = "this is no picture"
+
+level.observe(lambda change: show(Image.new("RGB", (40, 30), (change.new,) * 3)), "value")
+photo.observe(chosen, "value")
+show(Image.new("RGB", (40, 30), (100, 100, 100)))
+ipywidgets.VBox([level, photo, words, shown])
+"""
+GRUMPY = """
+import ipywidgets
+
+level = ipywidgets.IntSlider()
+level.add_class("grumpy-level")
+level.observe(lambda change: 1 / 0, "value")
+level
+"""
+
+
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A copy of the checkout for the servers, with the small notebook of this file."""
+    folder = browser.checkout(tmp_path_factory.mktemp("checkout"))
+    for name, code in {"small": SMALL, "broken": "1 / 0", "grumpy": GRUMPY}.items():
+        write(folder / "notebooks" / f"{name}.ipynb", code)
+    return folder
+
+
+def write(notebook: Path, code: str) -> None:
+    """A notebook of one cell."""
+    notebook.parent.mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)], metadata=PYTHON), notebook)
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with browser.chromium() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def servers(root):
+    with browser.lab(root) as lab, browser.voila(root) as voila:
+        yield {browser.Lab: lab, browser.Voila: voila}
+
+
+@pytest.fixture(params=[browser.Lab, browser.Voila], ids=["lab", "voila"])
+def page(request, driver, servers, tmp_path):
+    page = request.param(driver, servers[request.param], Path(os.environ.get("AMTGAN_SCREENSHOTS") or tmp_path))
+    yield page
+    try:
+        page.check()
+    finally:
+        page.close()
+
+
+# ---------------------------------------------------------------- the helpers themselves
+
+
+def test_widgets_are_moved_filled_and_seen(page, tmp_path):
+    """Keys on the slider, a photo and a text file in the upload: the pixels in the browser say what came of it."""
+    page.open("small.ipynb")
+    before = page.picture("small-shown")
+    assert before.shape == (30, 40, 3) and (before == 100).all()
+    assert page.move("small-level", "ARROW_RIGHT") == 105
+    after = page.changed_picture("small-shown", before)
+    assert (after == 105).all()
+    assert page.move("small-level", "END") == 255
+    assert (page.changed_picture("small-shown", after) == 255).all()
+
+    colours = np.random.default_rng(0).integers(0, 256, (20, 50, 3), np.uint8)
+    Image.fromarray(colours).save(tmp_path / "colours.png")
+    page.upload("small-photo", tmp_path / "colours.png")
+    page.until("small-words", "colours.png")
+    np.testing.assert_array_equal(page.picture("small-shown"), colours)
+
+    (tmp_path / "letter.jpg").write_text("Dear reader, this is no picture.")
+    page.upload("small-photo", tmp_path / "letter.jpg")
+    page.until("small-words", "no picture")
+    assert page.move("small-level", "HOME") == 0
+    assert not page.changed_picture("small-shown", colours).any()
+    assert page.screenshot("small").stat().st_size > 5000
+
+
+def test_a_cell_that_fails_is_noticed(page):
+    with pytest.raises(browser.BrowserError, match="ZeroDivisionError"):
+        page.open("broken.ipynb")
+    page.close()
+
+
+def test_a_callback_that_fails_is_noticed(page):
+    page.open("grumpy.ipynb")
+    page.move("grumpy-level", "ARROW_RIGHT")
+    with pytest.raises(browser.BrowserError, match="ZeroDivisionError"):
+        page.wait(page.check, "the callback's error is not noticed", 5)
+    page.close()
+
+
+def test_a_server_and_its_kernels_are_stopped_even_if_the_test_fails(driver, tmp_path):
+    write(tmp_path / "notebooks" / "small.ipynb", "6 * 7")
+    with pytest.raises(RuntimeError, match="a failing test"), browser.lab(tmp_path) as server:
+        browser.Lab(driver, server, tmp_path).open("small.ipynb")
+        assert len(browser.kernels(server.log.parent)) == 1
+        raise RuntimeError("a failing test")
+    assert browser.kernels(server.log.parent) == []
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(server.url)
+
+
+# ---------------------------------------------------------------- our notebooks
+
+
+def both(page, after="amtgan-picture", line="amtgan-position"):
+    """The picture before and after, by way of the line that divides them."""
+    page.move(line, "END")
+    before = settled(page, after)
+    page.move(line, "HOME")
+    return before, page.changed_picture(after, before)
+
+
+def settled(page, widget):
+    """A picture once it has stopped changing for a second."""
+    seen = [page.picture(widget)]
+
+    def same():
+        time.sleep(1)
+        seen.append(page.picture(widget))
+        return seen[-1] if np.array_equal(*seen[-2:]) else None
+
+    return page.wait(same, f".{widget} never comes to rest")
+
+
+def difference(one, other):
+    return np.abs(one.astype(int) - other).mean(-1)
+
+
+def shot(page, name):
+    return page.screenshot(f"{name}-{type(page).__name__.lower()}")
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory):
+    """A drawn portrait as a photo to upload: nobody, and of no one's making but ours."""
+    drawn = portraits.draw(portraits.people([11]), portraits.no_makeup(1), portraits.scenes([2], variety=0.2), 256)
+    return images.save(tmp_path_factory.mktemp("photos") / "portrait.png", drawn.image[0])
+
+
+def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portrait, tmp_path):
+    """Before and after differ in the face alone; a photo is taken; a letter is refused, and the widget lives on."""
+    page.open("00_quickstart.ipynb")
+    before, after = both(page)
+    changed = difference(before, after)
+    height, width = changed.shape
+    assert changed[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3].mean() > 2
+    assert changed[: height // 20].max() == 0
+    shot(page, "quickstart")
+
+    (tmp_path / "letter.jpg").write_text("Dear reader, this is no photo.")
+    page.upload("amtgan-photo-upload", tmp_path / "letter.jpg")
+    page.until("amtgan-message", "letter.jpg is not an image that can be read")
+    shot(page, "quickstart-letter")
+    assert difference(both(page)[0], before).max() == 0
+
+    page.upload("amtgan-photo-upload", portrait)
+    page.move("amtgan-position", "END")
+    page.wait(lambda: page.picture("amtgan-picture").shape == (256, 256, 3) or None, "the uploaded photo is not shown")
+    clean, protected = both(page)
+    assert difference(clean, images.open_photo(portrait).rgb).max() == 0
+    assert difference(clean, protected)[85:170, 85:170].mean() > 1
+    shot(page, "quickstart-upload")
+
+
+def test_makeup_strength_answers_its_sliders(page):
+    """At strength 0 the picture is the photo, at 1 it is not, and the meters, the curve and the report follow."""
+    page.open("demo_makeup_strength.ipynb")
+    page.move("amtgan-position", "HOME")
+    full = settled(page, "amtgan-picture")
+    similar = meters(page)
+    assert page.move("amtgan-strength", "HOME") == 0
+    none = page.changed_picture("amtgan-picture", full)
+    page.wait(lambda: meters(page) != similar or None, "the meters have not moved")
+    assert min(meters(page).values()) > max(similar.values()) - 1e-9
+    page.move("amtgan-position", "END")
+    assert difference(settled(page, "amtgan-picture"), none).max() == 0, "strength 0 is the photo, bit for bit"
+    page.move("amtgan-position", "HOME")
+    assert page.move("amtgan-strength", "END") == 1
+    page.wait(lambda: difference(page.picture("amtgan-picture"), full).max() == 0 or None, "the picture is not back")
+
+    curve = settled(page, "amtgan-curve")
+    assert page.move("amtgan-protection", "HOME") == 0
+    makeup = page.changed_picture("amtgan-picture", full)
+    assert 0 < difference(makeup, none).mean() < difference(full, none).mean()
+    assert curve.std() > 10 and page.changed_picture("amtgan-curve", curve).std() > 10
+    assert "protected" in page.text("amtgan-report")
+    page.find(".amtgan-picture")
+    shot(page, "makeup-strength")
+    page.find(".amtgan-report")
+    shot(page, "makeup-strength-report")
+
+
+def meters(page):
+    found = page.driver.find_elements("css selector", ".amtgan-meters [data-recogniser]")
+    return {each.get_attribute("data-recogniser"): float(each.get_attribute("data-similarity")) for each in found}
+
+
+def test_stored_results_are_explored(page):
+    """The threshold's slider and button move the line in the curves, the rate of false accepts and the photos' list."""
+    page.open("demo_results.ipynb")
+    curves, words = page.picture("results-curves"), page.text("results-far")
+    assert page.move("results-threshold", "HOME") < 0
+    page.changed_picture("results-curves", curves)
+    page.wait(lambda: page.text("results-far") != words or None, "the rate of false accepts stands still")
+    page.click("results-far-1")
+    page.wait(lambda: np.array_equal(page.picture("results-curves"), curves) or None, "FAR 1 % is not where it began")
+    assert "accepted as the target" in page.text("results-photos-of")
+    page.find(".results-curves")
+    shot(page, "results")

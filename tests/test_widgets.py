@@ -1,0 +1,403 @@
+"""The widgets, driven through their traits as a browser drives them: pictures, meters, messages, many events."""
+
+import asyncio
+import base64
+import io
+import re
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amtgan_lib import studio, widgets
+from amtgan_lib.images import PhotoError
+from amtgan_lib.studio import Settings, gallery, kits, sitting
+from amtgan_lib.widgets import parts, texts
+from amtgan_lib.widgets.pace import PAUSE, Newest
+
+pytest.importorskip("mediapipe")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_portraits():
+    """Portraits as the experiments have them, and the drawn kit for everything: what is tested here is the widget."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "LARGE", 160)
+        patch.setattr(studio, "photo_kit", studio.drawn_kit)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quickstart(small_portraits):
+    return widgets.Quickstart()
+
+
+@pytest.fixture(scope="module")
+def strength(small_portraits):
+    return widgets.MakeupStrength()
+
+
+@pytest.fixture(params=["quickstart", "strength"])
+def desk(request, no_curve):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def no_curve(monkeypatch):
+    """What both demos do, without the second one's curve and report card, which take most of the time."""
+    monkeypatch.setattr(widgets.MakeupStrength, "later", lambda self: iter(()))
+
+
+def pixels(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def shown(desk) -> np.ndarray:
+    return pixels(desk.comparison.image.value)
+
+
+def after(desk) -> np.ndarray:
+    """The picture after, whole."""
+    desk.comparison.position.value = 0
+    return shown(desk)
+
+
+def said(desk) -> str:
+    return re.sub("<[^>]+>", "", desk.message.box.value)
+
+
+def upload(button, name: str, content: bytes) -> None:
+    """What the browser sends (ipywidgets 8): one dict a file, its content as a memoryview."""
+    now = datetime.now(UTC)
+    file = {"name": name, "type": "image/jpeg", "size": len(content), "content": memoryview(content)}
+    button.value = ({**file, "last_modified": now},)
+
+
+def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return file.getvalue()
+
+
+def portrait(row: int) -> Image.Image:
+    with Image.open(studio.people((row,))[0].small) as picture:
+        return picture.convert("RGB")
+
+
+def chosen(shelf) -> list[str]:
+    return [name for name, button in shelf.buttons.items() if "amtgan-chosen" in button._dom_classes]
+
+
+# ---------------------------------------------------------------- the first look
+
+
+def test_it_begins_with_a_portrait_in_makeup_and_what_recognisers_say(desk):
+    desk.photos.buttons["portrait 3"].click()
+    desk.shelves["makeup"].buttons["berry"].click()
+    assert chosen(desk.photos) == ["portrait 3"] and chosen(desk.shelves["makeup"]) == ["berry"]
+    assert np.array_equal(after(desk), np.asarray(desk.picture))
+    assert said(desk) == ""
+    for judge in desk.studio.kit.judges:
+        assert judge.name in desk.meters.value
+    assert desk.meters.value.count("took part in training") == 3 and desk.meters.value.count("held out") == 1
+    assert "recognisers of real people they say nothing" in desk.meaning.value
+    assert "Recognised by none of 4 (1 nearly)" in desk.verdict.value
+
+
+def test_stable_classes_name_what_a_browser_looks_for(strength):
+    """tests/test_browser.py finds the widgets by these."""
+    found = {name for widget in walk(strength.view) for name in widget._dom_classes}
+    expected = "picture position message upload photo-upload makeup-upload second-upload known headline meters save"
+    expected += " strength lips eyes skin protection mix curve report photo-portrait-3 makeup-berry second-plum"
+    assert {f"amtgan-{name}" for name in expected.split()} <= found and "amtgan" in found
+
+
+def walk(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from walk(child)
+
+
+def test_the_line_divides_before_from_after(quickstart):
+    clean, made_up = np.asarray(quickstart.studio.clean).astype(int), after(quickstart)
+    assert not np.array_equal(clean, made_up)
+    quickstart.comparison.position.value = 1
+    assert np.array_equal(shown(quickstart), clean)
+    quickstart.comparison.position.value = 0.5
+    half = shown(quickstart)
+    assert np.array_equal(half[:, :79], clean[:, :79]) and np.array_equal(half[:, 81:], made_up[:, 81:])
+    assert (half[:, 79:81] == 255).all()
+
+
+# ---------------------------------------------------------------- choosing
+
+
+def test_another_makeup_and_another_portrait_change_the_picture(desk):
+    desk.photos.buttons["portrait 3"].click()
+    first = after(desk)
+    desk.shelves["makeup"].buttons["plum"].click()
+    second = after(desk)
+    assert chosen(desk.shelves["makeup"]) == ["plum"] and np.abs(second - first).max() > 3
+    desk.shelves["makeup"].buttons["own makeup"].click()
+    assert desk.styles["makeup"] is None and np.abs(after(desk) - second).max() > 3
+    desk.photos.buttons["portrait 9"].click()
+    assert chosen(desk.photos) == ["portrait 9"] and np.abs(after(desk) - second).mean() > 10
+    assert not desk.studio.compares_with_itself and desk.known.layout.display == "none"
+    desk.shelves["makeup"].buttons["berry"].click()
+
+
+def test_an_uploaded_photo_is_worked_on_and_compared_with_itself_until_there_is_another(desk):
+    upload(desk.photos.upload, "me & you.jpg", encoded(portrait(19), "JPEG"))
+    assert said(desk) == "" and chosen(desk.photos) == [] and desk.photos.upload.value == ()
+    assert desk.studio.photo.name == "me & you.jpg" and desk.studio.compares_with_itself
+    assert "the clean photo itself" in desk.meaning.value and desk.known.layout.display != "none"
+    upload(desk.known, "me again.png", encoded(portrait(19).rotate(4)))
+    assert not desk.studio.compares_with_itself and "another photo of the same person" in desk.meaning.value
+    assert desk.table["before"].max() < 0.9999
+
+
+def test_a_photograph_gets_the_kit_for_photographs(quickstart, monkeypatch):
+    asked = []
+    monkeypatch.setattr(studio, "photo_kit", lambda: (asked.append(1), studio.drawn_kit())[1])
+    quickstart.photos.buttons["portrait 3"].click()
+    assert not asked
+    upload(quickstart.photos.upload, "me.png", encoded(portrait(19)))
+    assert asked == [1]
+
+
+def test_an_uploaded_makeup_is_worn(desk):
+    desk.photos.buttons["portrait 3"].click()
+    before = after(desk)
+    with Image.open(studio.makeups()[2].small) as wine:
+        upload(desk.shelves["makeup"].upload, "party.png", encoded(wine))
+    assert said(desk) == "" and chosen(desk.shelves["makeup"]) == []
+    assert "amtgan-chosen" in desk.shelves["makeup"].upload._dom_classes
+    assert np.abs(after(desk) - before).max() > 3
+
+
+# ---------------------------------------------------------------- what cannot be used
+
+
+BROKEN = {
+    "notes.jpg": (b"dear diary, today I hid from a camera", "notes.jpg is not an image that can be read"),
+    "empty.jpg": (b"", "empty.jpg is empty"),
+    "half.png": (None, "half.png is damaged or incomplete"),
+    "wall.png": (encoded(Image.effect_noise((200, 160), 60)), "wall.png: no face was found"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("where", ["photo", "makeup", "known"])
+def test_what_cannot_be_used_is_said_in_a_sentence_and_everything_stays(desk, name, where):
+    upload(desk.photos.upload, "me.png", encoded(portrait(19)))
+    picture, opened, styles = after(desk), desk.studio, dict(desk.styles)
+    content, sentence = BROKEN[name]
+    button = {"photo": desk.photos.upload, "makeup": desk.shelves["makeup"].upload, "known": desk.known}[where]
+    upload(button, name, encoded(portrait(19))[:3000] if content is None else content)
+    assert said(desk).startswith(sentence) and said(desk).endswith(". What you see stays as it was.")
+    assert 'class="problem"' in desk.message.box.value
+    assert desk.studio is opened and desk.styles == styles and np.array_equal(after(desk), picture)
+    desk.photos.buttons["portrait 3"].click()  # it is alive
+    assert said(desk) == "" and not np.array_equal(after(desk), picture)
+
+
+def test_a_huge_photo_is_refused(quickstart, monkeypatch):
+    monkeypatch.setattr(sitting, "MOST_PIXELS", 100 * 100)
+    upload(quickstart.photos.upload, "poster.png", encoded(portrait(3)))
+    assert "poster.png has 0 megapixels; the studio takes up to 0: make it smaller" in said(quickstart)
+
+
+def test_a_photograph_without_recognisers_is_said(quickstart, monkeypatch):
+    monkeypatch.setattr(kits, "at_hand", lambda: ())
+    monkeypatch.setattr(studio, "photo_kit", kits.photo_kit.__wrapped__)
+    upload(quickstart.photos.upload, "me.png", encoded(portrait(3)))
+    assert said(quickstart).startswith("no recogniser of real faces is at hand: fetch the open ones once")
+
+
+def test_a_file_s_name_is_text_and_nothing_else(quickstart):
+    upload(quickstart.photos.upload, "<img src=x onerror=alert(1)>.jpg", b"no picture")
+    assert "<img" not in quickstart.message.box.value and "&lt;img" in quickstart.message.box.value
+    upload(quickstart.photos.upload, '"><b>.png', encoded(portrait(3)))
+    quickstart.save.click()
+    assert "<b>" not in quickstart.link.value
+
+
+def test_what_a_notebook_names_must_be_there(tmp_path):
+    with pytest.raises(PhotoError, match="there is no such file"):
+        widgets.Quickstart(widgets.Begin(photo=str(tmp_path / "me.jpg")))
+    with pytest.raises(PhotoError, match="there is no drawn person 99"):
+        widgets.MakeupStrength(widgets.Begin(person=99))
+
+
+def test_files_that_a_notebook_names_lie_on_the_desk(tmp_path):
+    for name, row in (("me", 19), ("known", 19), ("makeup", 9)):
+        portrait(row).save(tmp_path / f"{name}.png")
+    begin = widgets.Begin(
+        *(str(tmp_path / f"{name}.png") for name in ("me", "makeup")), known=str(tmp_path / "known.png")
+    )
+    desk = widgets.Quickstart(begin, strength=0.5)
+    assert desk.studio.photo.name == "me.png" and desk.styles["makeup"].name == "makeup.png"
+    assert not desk.studio.compares_with_itself and desk.settings == Settings(strength=0.5)
+
+
+# ---------------------------------------------------------------- sliders
+
+
+@pytest.fixture
+def at_rest(strength):
+    """The second demo with a drawn portrait and all sliders where they begin."""
+    strength.photos.buttons["portrait 3"].click()
+    strength.shelves["makeup"].buttons["berry"].click()
+    strength.shelves["second"].buttons["plum"].click()
+    for name, slider in strength.sliders.items():
+        slider.value = getattr(Settings(), name)
+    return strength
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("strength", 0.4), ("lips", 2), ("eyes", 2), ("skin", 1), ("protection", 0.3), ("mix", 1)]
+)
+def test_each_slider_changes_the_picture_and_the_meters(no_curve, at_rest, name, value):
+    picture, meters = after(at_rest), at_rest.meters.value
+    at_rest.sliders[name].value = value
+    assert getattr(at_rest.settings, name) == value
+    assert not np.array_equal(after(at_rest), picture) and at_rest.meters.value != meters
+    shown_now = at_rest.studio.picture(at_rest.settings, *at_rest.chosen)
+    assert np.array_equal(after(at_rest), np.asarray(shown_now))
+    assert at_rest.table.equals(at_rest.studio.judge(shown_now))
+
+
+def test_a_browser_that_rounds_a_slider_s_value_starts_no_work(no_curve, at_rest, monkeypatch):
+    monkeypatch.setattr(at_rest.pace, "ask", lambda: pytest.fail("asked"))
+    at_rest.sliders["protection"].value = 0.9999999999999999
+    assert at_rest.settings == Settings()
+
+
+def test_at_strength_zero_the_photo_is_back_and_everybody_recognises_it(no_curve, at_rest):
+    at_rest.sliders["strength"].value = 0
+    assert np.array_equal(after(at_rest), np.asarray(at_rest.studio.clean))
+    assert "Recognised by all 4" in at_rest.verdict.value
+
+
+def test_the_curve_is_computed_anew_where_it_changes_and_the_point_always_moves(at_rest, monkeypatch):
+    curves = []
+    original = studio.Studio.curve
+    monkeypatch.setattr(studio.Studio, "curve", lambda *given: (curves.append(1), original(*given))[1])
+    before = at_rest.curve.value
+    at_rest.sliders["strength"].value = 0.5
+    assert not curves and at_rest.curve.value != before  # the curve is of every strength
+    at_rest.sliders["lips"].value = 1.5
+    assert len(curves) == 1
+    at_rest.photos.buttons["portrait 9"].click()
+    assert len(curves) == 2 and not strength_stale(at_rest)
+
+
+def strength_stale(desk) -> bool:
+    return any("amtgan-stale" in widget._dom_classes for widget in (desk.curve, desk.card))
+
+
+def test_the_report_card_is_of_the_picture_shown(at_rest):
+    at_rest.sliders["strength"].value = 0.5
+    half = at_rest.card.value
+    tables = list(at_rest.studio.report(at_rest.picture))
+    assert half == texts.report(tables)
+    for word in ("JPEG, quality 50", "half its size", "blurred", "purified"):
+        assert word in half
+    at_rest.sliders["strength"].value = 0
+    assert at_rest.card.value != half and "one recogniser is enough" in at_rest.card.value
+
+
+def test_no_word_promises_safety(at_rest):
+    everything = " ".join(widget.value for widget in walk(at_rest.view) if isinstance(getattr(widget, "value", 0), str))
+    assert "report card" in everything.lower() and not re.search(r"\b(safe|secure|guarantee)", everything.lower())
+
+
+# ---------------------------------------------------------------- many events
+
+
+def test_many_events_become_one_piece_of_work(no_curve, at_rest, monkeypatch):
+    """A drag sends dozens of values; inside a notebook only the newest that is there is drawn."""
+    drawn, original = [], studio.Studio.picture
+    monkeypatch.setattr(studio.Studio, "picture", lambda *given: (drawn.append(given[1]), original(*given))[1])
+
+    async def drag():
+        for step in range(40):
+            at_rest.sliders["strength"].value = 0.2 + step / 100
+        await asyncio.sleep(20 * PAUSE)
+        while at_rest.pace._scheduled:
+            await asyncio.sleep(PAUSE)
+
+    asyncio.run(drag())
+    assert [settings.strength for settings in drawn] == [pytest.approx(0.59)]
+    assert at_rest.table.equals(at_rest.studio.judge(at_rest.picture))
+
+
+def test_a_newer_event_leaves_older_work_undone():
+    done = []
+
+    def steps():
+        number = len(made)
+        made.append(number)
+        for part in "abc":
+            done.append(f"{number}{part}")
+            yield
+
+    made, pace = [], Newest(steps)
+
+    async def events():
+        pace.ask()
+        while not done:
+            await asyncio.sleep(PAUSE / 4)
+        pace.ask()
+        await asyncio.sleep(20 * PAUSE)
+
+    asyncio.run(events())
+    assert done == ["0a", "1a", "1b", "1c"]
+    pace.ask()  # without an event loop all at once
+    assert done[4:] == ["2a", "2b", "2c"]
+
+
+def test_a_photo_that_was_asked_for_is_not_forgotten_when_a_slider_moves(no_curve, at_rest):
+    async def impatient():
+        at_rest.photos.buttons["portrait 9"].click()
+        at_rest.sliders["lips"].value = 1.2
+        at_rest.pace.finish()
+
+    asyncio.run(impatient())
+    assert chosen(at_rest.photos) == ["portrait 9"] and at_rest.settings.lips == 1.2
+
+
+# ---------------------------------------------------------------- the whole photo
+
+
+@pytest.mark.parametrize(("name", "kind"), [("me.jpg", "JPEG"), ("me.png", "PNG")])
+def test_the_whole_photo_is_handed_out(quickstart, name, kind):
+    upload(quickstart.photos.upload, name, encoded(portrait(19), kind))
+    quickstart.save.click()
+    link = re.search(r'download="([^"]+)" href="data:image/(\w+);base64,([^"]+)"', quickstart.link.value)
+    assert link[1] == f"me_amtgan.{name[-3:]}" and link[2] == kind.lower()
+    result = quickstart.studio.protect(quickstart.settings, *quickstart.chosen)
+    difference = np.abs(pixels(base64.b64decode(link[3])) - np.asarray(result.image))
+    assert difference.max() == 0 if kind == "PNG" else difference.mean() < 2
+    quickstart.photos.buttons["portrait 3"].click()
+    assert quickstart.link.value == ""  # it would be of another photo
+
+
+def test_nothing_is_handed_out_where_nothing_is_protected(no_curve, at_rest):
+    at_rest.sliders["protection"].value = 0
+    at_rest.save.click()
+    assert at_rest.link.value == "" and "nothing is protected and nothing is saved" in said(at_rest)
+
+
+def test_a_shelf_shows_names_where_it_has_no_picture():
+    picked = []
+    shelf = parts.Shelf("<h3>heading</h3>", [("own makeup", None), ("berry", studio.makeups()[0])], picked.append, "x")
+    assert shelf.buttons["own makeup"].description == "own makeup" and shelf.buttons["berry"].description == ""
+    assert shelf.buttons["berry"].tooltip == "berry"
+    styles = " ".join(widget.value for widget in walk(shelf.box) if hasattr(widget, "value") and widget.value)
+    assert ".amtgan-x-berry { background-image: url(data:image/jpeg;base64," in styles and "x-own" not in styles
+    shelf.buttons["berry"].click()
+    assert picked[0].name == "berry"
