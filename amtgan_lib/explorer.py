@@ -193,7 +193,8 @@ STYLE = """<style>
 
 
 @functools.lru_cache(maxsize=512)
-def _thumbnail(file: Path) -> str:
+def _thumbnail(file: Path, _written: int) -> str:
+    """A small copy as a data URL; a file that was written anew is read anew."""
     with Image.open(file) as picture:
         small = picture.convert("RGB")
     small.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
@@ -205,10 +206,9 @@ def photos_html(stored: Stored, method: str, ranked: pd.DataFrame) -> str:
     """Photos as clean and protected pictures side by side, or as names where the run's files are not there."""
     cards = []
     for row in ranked.itertuples():
-        keys = [(each, row.person) for each in dict.fromkeys(("clean", method))]
-        shown = (
-            f'<img src="{_thumbnail(stored.files[key])}" alt="{escape(key[0])}">' for key in keys if key in stored.files
-        )
+        files = {each: stored.files.get((each, row.person)) for each in ("clean", method)}
+        small = {each: _thumbnail(file, file.stat().st_mtime_ns) for each, file in files.items() if file}
+        shown = (f'<img src="{picture}" alt="{escape(each)}">' for each, picture in small.items())
         good = row.margin > 0  # NaN, no face found, is not
         cosines = "no face found" if np.isnan(row.margin) else f"cosine {row.before:.2f} → {row.after:.2f}"
         margin = "" if np.isnan(row.margin) else f"<br>margin {row.margin:+.2f}"
@@ -277,8 +277,10 @@ class Panel:
     def _quietly(self) -> Iterator[None]:
         """Several pickers change at once: nothing is shown before all of them fit together."""
         self._quiet = True
-        yield
-        self._quiet = False
+        try:
+            yield
+        finally:
+            self._quiet = False
 
     def _another_recogniser(self, _: dict | None = None) -> None:
         if self._quiet:
@@ -302,9 +304,10 @@ class Panel:
         curve = stored.false_accepts[stored.false_accepts["recogniser"] == recogniser]
         pairs = int(curve["impostor_pairs"].iloc[0])
         share = 100 * stored.false_accept_rate(recogniser, at)
+        words = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
         self.far.value = (
             f"At a cosine above <b>{at:.3f}</b> this recogniser takes two photos for one person. Two <i>different</i> "
-            f"people pass in <b>{share:.2g} %</b> of {pairs} pairs (false accept rate)."
+            f"people pass in <b>{words} %</b> of {pairs} pairs (false accept rate)."
         )
         self.curves.value = self._drawn(curve, at)
         self.rates.value = rates_html(stored.rates_at(recogniser, at), method)

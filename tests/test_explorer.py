@@ -204,6 +204,25 @@ def test_a_threshold_moves_everything(panel):
     assert "<b>10 %</b>" in panel.far.value and "1 of 4 are refused as their owner" in panel.shown.value
 
 
+def test_the_false_accept_rate_is_written_in_plain_digits(panel):
+    for threshold, words in ((-0.4, "55 %"), (0.2, "10 %"), (0.4, "1 %"), (0.994, "0.01 %"), (1.0, "0 %")):
+        panel.threshold.value = threshold
+        assert f"<b>{words}</b>" in panel.far.value
+    panel.stored.false_accepts.loc[:, "far"] = 1.0
+    panel.threshold.value = 0.0
+    assert "<b>100 %</b>" in panel.far.value
+
+
+def test_a_picture_that_was_written_anew_is_shown_anew(panel):
+    before = panel.shown.value
+    for file in panel.stored.files.values():
+        Image.new("RGB", (300, 300), "white").save(file)
+        os.utime(file, (1, 1))
+    panel.threshold.value = 0.39
+    panel.threshold.value = 0.4
+    assert panel.shown.value != before
+
+
 def test_buttons_jump_to_the_calibrated_thresholds(panel):
     ten, one = panel.strictness.children
     ten.click()
