@@ -6,7 +6,8 @@ import base64
 import contextlib
 import functools
 import io
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -25,6 +26,7 @@ MEASURED_FILES = ("scores-procedural.csv", "procedural.csv", "thresholds-drawn.c
 MEASURED = "results/measured"
 QUESTIONS = {"is its owner refused?": "dodging", "is it accepted as the target?": "impersonation"}
 GRID = np.linspace(-0.4, 1, 281)
+STEP = 0.001
 THUMBNAIL = 112
 
 
@@ -220,6 +222,17 @@ def photos_html(stored: Stored, method: str, ranked: pd.DataFrame) -> str:
 # ---------------------------------------------------------------- the panel
 
 
+def _one_at_a_time(callback: Callable[..., None]) -> Callable[..., None]:
+    """JupyterLab runs callbacks of widgets in threads, and a figure that two of them draw comes out blank."""
+
+    @functools.wraps(callback)
+    def waiting(panel: Panel, change: dict | None = None) -> None:
+        with panel.lock:
+            callback(panel, change)
+
+    return waiting
+
+
 class Panel:
     """Pickers, a threshold and what follows from them; ``box`` is what a notebook shows.
 
@@ -230,6 +243,7 @@ class Panel:
     def __init__(self, run: str = "", photos: int = 4):
         self.stored, self.photos, self._quiet = read(run), photos, False
         self._figure: tuple[tuple, Figure] | None = None
+        self.lock = threading.RLock()
         self.run = _picker("run", list(dict.fromkeys([*at_hand(), self.stored.name])), self.stored.name)
         self.recogniser, self.method = _picker("recogniser", []), _picker("method", [])
         self.question = _named(
@@ -237,7 +251,7 @@ class Panel:
             "question",
         )
         self.threshold = _named(
-            widgets.FloatSlider(min=GRID[0], max=GRID[-1], step=0.001, readout_format=".3f", layout={"width": "560px"}),
+            widgets.FloatSlider(min=GRID[0], max=GRID[-1], step=STEP, readout_format=".3f", layout={"width": "560px"}),
             "threshold",
         )
         self.far = _named(widgets.HTML(), "far")
@@ -259,6 +273,17 @@ class Panel:
             [self.title, pickers, strict, self.far, self.curves, self.rates, self.question, self.shown]
         ).add_class("results-explorer")
 
+    @property
+    def at(self) -> float:
+        """The threshold in use. A slider's step next to a calibrated threshold means that one.
+
+        A browser may round what a slider is set to, and say so; the rates would then not be those of the tables.
+        """
+        value = self.threshold.value
+        marks = self.stored.marks(self.recogniser.value).values()
+        return next((mark for mark in marks if abs(mark - value) <= STEP / 2), value)
+
+    @_one_at_a_time
     def _another_run(self, change: dict) -> None:
         self.stored = read(change["new"])
         self._open()
@@ -282,6 +307,7 @@ class Panel:
         finally:
             self._quiet = False
 
+    @_one_at_a_time
     def _another_recogniser(self, _: dict | None = None) -> None:
         if self._quiet:
             return
@@ -297,10 +323,11 @@ class Panel:
         button.on_click(lambda _: setattr(self.threshold, "value", threshold))
         return _named(button, f"far-{100 * far:g}".replace(".", "-"))
 
+    @_one_at_a_time
     def _show(self, _: dict | None = None) -> None:
         if self._quiet:
             return
-        stored, recogniser, method, at = self.stored, self.recogniser.value, self.method.value, self.threshold.value
+        stored, recogniser, method, at = self.stored, self.recogniser.value, self.method.value, self.at
         curve = stored.false_accepts[stored.false_accepts["recogniser"] == recogniser]
         pairs = int(curve["impostor_pairs"].iloc[0])
         share = 100 * stored.false_accept_rate(recogniser, at)

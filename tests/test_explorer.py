@@ -2,6 +2,8 @@
 
 import os
 import re
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -221,6 +223,27 @@ def test_a_picture_that_was_written_anew_is_shown_anew(panel):
     panel.threshold.value = 0.39
     panel.threshold.value = 0.4
     assert panel.shown.value != before
+
+
+def test_a_slider_that_rounds_still_means_the_calibrated_threshold(runs):
+    panel = explorer.Panel("results/measured")
+    rates, exact = panel.rates.value, panel.stored.marks("drawn_inception")[0.01]
+    panel.threshold.value = round(exact, 3)  # as a browser may say
+    assert panel.at == exact != panel.threshold.value and panel.rates.value == rates
+    panel.threshold.value = round(exact, 3) + explorer.STEP
+    assert panel.at == panel.threshold.value
+
+
+def test_two_threads_do_not_draw_at_the_same_time(panel):
+    """JupyterLab handles widgets in threads of their own: without a lock the curves come out blank."""
+    first = panel.curves.value
+    moves = [threading.Thread(target=setattr, args=(panel.threshold, "value", value)) for value in (-0.4, 0.9, 0.4)]
+    for move in moves:
+        move.start()
+        time.sleep(0.05)
+    for move in moves:
+        move.join()
+    assert panel.threshold.value == 0.4 and panel.curves.value == first
 
 
 def test_buttons_jump_to_the_calibrated_thresholds(panel):
