@@ -234,16 +234,25 @@ def test_a_slider_that_rounds_still_means_the_calibrated_threshold(runs):
     assert panel.at == panel.threshold.value
 
 
-def test_two_threads_do_not_draw_at_the_same_time(panel):
-    """JupyterLab handles widgets in threads of their own: without a lock the curves come out blank."""
-    first = panel.curves.value
-    moves = [threading.Thread(target=setattr, args=(panel.threshold, "value", value)) for value in (-0.4, 0.9, 0.4)]
+def test_two_threads_do_not_draw_at_the_same_time(panel, monkeypatch):
+    """JupyterLab handles widgets in threads of their own: without a lock the curves came out blank."""
+    inside, overlap = [], []
+
+    def slowly(curve, at):
+        inside.append(at)
+        overlap.append(len(inside))
+        time.sleep(0.2)
+        inside.remove(at)
+        return b"at %.1f" % at
+
+    monkeypatch.setattr(panel, "_drawn", slowly)
+    moves = [threading.Thread(target=setattr, args=(panel.threshold, "value", value)) for value in (-0.4, 0.9, 0.6)]
     for move in moves:
         move.start()
         time.sleep(0.05)
     for move in moves:
         move.join()
-    assert panel.threshold.value == 0.4 and panel.curves.value == first
+    assert overlap == [1, 1, 1] and panel.curves.value == b"at 0.6"
 
 
 def test_buttons_jump_to_the_calibrated_thresholds(panel):
