@@ -63,8 +63,12 @@ METRIC_TITLES = {
 def _in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @functools.wraps(draw)
     def styled(*positional: object, **named: object) -> Figure:
-        with plt.rc_context(STYLE):
+        before = {name: plt.rcParams[name] for name in STYLE}
+        plt.rcParams.update(STYLE)
+        try:
             return draw(*positional, **named)
+        finally:  # not plt.rc_context: it would also undo that a notebook shows figures, which the first one sets
+            plt.rcParams.update(before)
 
     return styled
 

@@ -76,6 +76,12 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     return pd.DataFrame([asdict(row) for row in rows], columns=COLUMNS).astype({"seed": "Int64"})
 
 
+def joined(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Tables of rows as one, with the columns of the first; an empty column of one takes nothing from the others."""
+    rows = [row for table in tables for row in table.to_dict("records")]
+    return pd.DataFrame(rows, columns=list(tables[0])).astype({"seed": "Int64"})
+
+
 def write(table: pd.DataFrame, path: Path) -> Path:
     """Write a table of rows as CSV, moved into place when complete."""
     missing = [column for column in COLUMNS if column not in table.columns]
@@ -171,8 +177,7 @@ def beside_published(literature: pd.DataFrame, measured: pd.DataFrame, columns: 
         rows.assign(numbers=whose, **{"from": origin})
         for rows, whose, origin in ((literature, "literature", literature["note"]), (measured, "measured here", here))
     ]
-    together = pd.concat(sides, ignore_index=True)
-    return pivot(together, ["numbers", "from", "method"], columns).fillna("").rename_axis(columns=None)
+    return pivot(joined(*sides), ["numbers", "from", "method"], columns).fillna("").rename_axis(columns=None)
 
 
 def setup_beside(notebook: str, here: Mapping[str, object]) -> pd.DataFrame:

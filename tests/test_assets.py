@@ -346,6 +346,19 @@ def test_progress_bar_reaches_the_whole_through_cuts_and_restarts(server, mirror
     assert min(steps) >= 0
 
 
+def test_files_at_hand_need_no_progress_bar(server, mirror_folder, monkeypatch):
+    """A bar is eleven widgets in a notebook; one for each of a thousand files at hand made a copy of 16 MB."""
+    import tqdm.auto
+
+    disabled, bar = [], tqdm.auto.tqdm
+    monkeypatch.setattr(tqdm.auto, "tqdm", lambda **options: disabled.append(options["disable"]) or bar(**options))
+    assets.fetch_many([])
+    assets.fetch_many([asset_at(PHOTO)])
+    (mirror_folder / asset_at(PHOTO).relative).unlink()
+    assets.fetch_many([asset_at(PHOTO)])
+    assert disabled == [True, True, False]
+
+
 def test_two_processes_download_one_file_once(server):
     server.plan = [{"delay": 3.0}]  # long enough for the second process to find the file not there yet
     code = (

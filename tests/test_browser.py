@@ -260,5 +260,7 @@ def test_stored_results_are_explored(page):
     page.until("results-photos-of", photos)
     assert "1 %" in page.text("results-far")
     assert difference(settled(page, "results-curves"), curves).max() == 0
+    page.find(".results-question button:nth-of-type(2)").click()
+    page.until("results-photos-of", "are accepted as the target")
     page.find(".results-curves")
     shot(page, "results")

@@ -2,8 +2,8 @@
 
 import os
 import re
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -206,22 +206,53 @@ def test_a_threshold_moves_everything(panel):
     assert "<b>10 %</b>" in panel.far.value and "1 of 4 are refused as their owner" in panel.shown.value
 
 
-def test_two_threads_draw_one_after_the_other(panel, monkeypatch):
-    """JupyterLab may hand a slider and a button to two threads of the kernel; two at once draw a blank figure."""
-    drawing, most, draw = [], [], panel._drawn
+def test_the_false_accept_rate_is_written_in_plain_digits(panel):
+    for threshold, words in ((-0.4, "55 %"), (0.2, "10 %"), (0.4, "1 %"), (0.994, "0.01 %"), (1.0, "0 %")):
+        panel.threshold.value = threshold
+        assert f"<b>{words}</b>" in panel.far.value
+    panel.stored.false_accepts.loc[:, "far"] = 1.0
+    panel.threshold.value = 0.0
+    assert "<b>100 %</b>" in panel.far.value
+
+
+def test_a_picture_that_was_written_anew_is_shown_anew(panel):
+    before = panel.shown.value
+    for file in panel.stored.files.values():
+        Image.new("RGB", (300, 300), "white").save(file)
+        os.utime(file, (1, 1))
+    panel.threshold.value = 0.39
+    panel.threshold.value = 0.4
+    assert panel.shown.value != before
+
+
+def test_a_slider_that_rounds_still_means_the_calibrated_threshold(runs):
+    panel = explorer.Panel("results/measured")
+    rates, exact = panel.rates.value, panel.stored.marks("drawn_inception")[0.01]
+    panel.threshold.value = round(exact, 3)  # as a browser may say
+    assert panel.at == exact != panel.threshold.value and panel.rates.value == rates
+    panel.threshold.value = round(exact, 3) + explorer.STEP
+    assert panel.at == panel.threshold.value
+
+
+def test_two_threads_do_not_draw_at_the_same_time(panel, monkeypatch):
+    """JupyterLab handles widgets in threads of their own: without a lock the curves came out blank."""
+    inside, overlap = [], []
 
     def slowly(curve, at):
-        drawing.append(at)
-        most.append(len(drawing))
-        time.sleep(0.1)
-        drawing.remove(at)
-        return draw(curve, at)
+        inside.append(at)
+        overlap.append(len(inside))
+        time.sleep(0.2)
+        inside.remove(at)
+        return b"at %.1f" % at
 
     monkeypatch.setattr(panel, "_drawn", slowly)
-    with ThreadPoolExecutor(2) as threads:
-        for result in [threads.submit(setattr, panel.threshold, "value", at) for at in (0.1, 0.3)]:
-            result.result()
-    assert most == [1, 1]
+    moves = [threading.Thread(target=setattr, args=(panel.threshold, "value", value)) for value in (-0.4, 0.9, 0.6)]
+    for move in moves:
+        move.start()
+        time.sleep(0.05)
+    for move in moves:
+        move.join()
+    assert overlap == [1, 1, 1] and panel.curves.value == b"at 0.6"
 
 
 def test_buttons_jump_to_the_calibrated_thresholds(panel):
@@ -246,6 +277,17 @@ def test_another_method_is_marked_and_its_photos_shown(panel):
     panel.method.value = "clean"
     assert re.search(r'class="chosen"><th[^>]*>clean', panel.rates.value)
     assert panel.shown.value.count("data:image/jpeg") == 4 and "margin -0.20" in panel.shown.value
+
+
+def test_the_curves_are_drawn_anew_for_another_method_and_recogniser(panel):
+    pictures = [panel.curves.value]
+    panel.method.value = "clean"
+    pictures.append(panel.curves.value)
+    panel.run.value = "results/measured"
+    pictures.append(panel.curves.value)
+    panel.recogniser.value = "drawn_ir"
+    pictures.append(panel.curves.value)
+    assert len(set(pictures)) == 4
 
 
 def test_another_recogniser_brings_its_own_threshold(panel):

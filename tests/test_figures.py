@@ -363,6 +363,13 @@ def test_curves_have_a_line_a_column(tmp_path):
     assert len({line.get_color() for line in axis.lines}) == 2
 
 
+def test_the_first_figure_of_a_notebook_does_not_hide_all_others(monkeypatch):
+    """A notebook's backend becomes interactive with its first figure, and must stay so to show the next."""
+    monkeypatch.setitem(plt.rcParams, "interactive", False)
+    figures._in_style(plt.ion)()
+    assert plt.isinteractive()
+
+
 def test_figures_leave_the_style_of_the_notebook_alone():
     before = dict(plt.rcParams)
     figures.loss_curves(history(["total"]))

@@ -94,6 +94,14 @@ def test_a_read_table_gives_the_same_summary(tmp_path):
     assert results.summary(again, JUDGES) == results.summary(table, JUDGES)
 
 
+@pytest.mark.filterwarnings("error")
+def test_joined_rows_keep_their_columns_and_types():
+    parts = [results.frame([row(far=0.01, seed=1234567891)]), results.frame([row(far=None, recogniser="", seed=None)])]
+    table = results.joined(*parts)
+    pd.testing.assert_frame_equal(table, results.frame([row(seed=1234567891), row(far=None, recogniser="")]))
+    assert len(results.joined(parts[0], parts[0].assign(note="x"), parts[1])) == 3
+
+
 def test_extra_columns_are_not_written_and_missing_ones_refused(tmp_path):
     table = results.frame([row()])
     written = results.write(table.assign(mood="good"), tmp_path / "table.csv").read_text()

@@ -30,13 +30,14 @@ def fetch(asset: Asset | str, progress: bool = True) -> Path:
 
 
 def fetch_many(assets: Iterable[Asset], progress: bool = True) -> list[Path]:
-    """The verified files of many assets, in their order, with one progress bar over all bytes."""
+    """The verified files of many assets, in their order, with one progress bar over all bytes if any is downloaded."""
     from tqdm.auto import tqdm
 
     wanted = list(assets)
     total = sum(asset.bytes for asset in wanted)
-    # Files at hand take no second, so `delay` keeps the bar for downloads.
-    with tqdm(total=total, unit="B", unit_scale=True, desc="assets", delay=1.0, disable=not progress) as bar:
+    # In a notebook a bar is eleven widgets, shown or not: thousands of calls for files at hand would store megabytes.
+    quiet = not progress or all(local(asset) for asset in wanted)
+    with tqdm(total=total, unit="B", unit_scale=True, desc="assets", delay=1.0, disable=quiet) as bar:
         found = _obtain_all(wanted, bar.update)
     _announce_licences(wanted)
     return found

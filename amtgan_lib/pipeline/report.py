@@ -80,7 +80,8 @@ def _devices(found: dict) -> str:
 
 def _time(state: dict) -> str:
     records = state.get("notebooks", {}).values()
-    return f"{_clock(sum(record['seconds'] for record in records))} in {len(records)} notebooks" if records else ""
+    words = "1 notebook" if len(records) == 1 else f"{len(records)} notebooks"
+    return f"{_clock(sum(record['seconds'] for record in records))} in {words}" if records else ""
 
 
 def _clock(seconds: float) -> str:
@@ -230,7 +231,7 @@ PAGE = """<!doctype html>
 STYLE = """
 :root { --ink: #1f2328; --soft: #5f6871; --line: #dfe3e6; --accent: #0b5f8f; --bad: #a4261d; --drawn: #7a4a00 }
 * { box-sizing: border-box }
-body { margin: 0 auto; max-width: 1120px; padding: 0 28px 60px; color: var(--ink); background: #fff;
+body { margin: 0 auto; max-width: 1180px; padding: 0 28px 60px; color: var(--ink); background: #fff;
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif }
 a { color: var(--accent); text-decoration: none } a:hover { text-decoration: underline }
 header { padding: 34px 0 14px; border-bottom: 2px solid var(--ink) }
@@ -256,6 +257,7 @@ pre { margin: 6px 0; white-space: pre-wrap; font-size: 13px }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; margin: 10px 0 }
 caption { text-align: left; color: var(--soft); padding: 6px 0; white-space: nowrap }
 th, td { text-align: right; padding: 4px 0 4px 22px; vertical-align: baseline; white-space: nowrap }
+tbody th { white-space: normal; max-width: 200px }
 tbody th, .text { text-align: left; font-weight: 400; padding-left: 0; padding-right: 22px }
 thead th { color: var(--soft); font-size: 13px; font-weight: 400; vertical-align: bottom }
 thead th[colspan]:not([rowspan]) { text-align: center; padding-bottom: 0 }
@@ -263,12 +265,14 @@ thead th.moment { font-size: 12px; padding-top: 0 }
 tbody { border-top: 1px solid var(--ink); border-bottom: 1px solid var(--ink) }
 tr.new > * { border-top: 1px solid var(--line) }
 small { display: block; color: var(--soft); font-size: 11.5px; line-height: 1.2 }
-.share small { display: inline-block; min-width: 78px; margin-left: 7px; font-size: 12px; text-align: left }
-.bar { position: relative; display: inline-block; width: 72px; height: 9px; background: #eef1f3; margin-right: 10px }
+td.share { padding-left: 16px }
+.share .number { display: inline-block; min-width: 44px }
+.share small { display: inline-block; min-width: 74px; margin-left: 6px; font-size: 12px; text-align: left }
+.bar { position: relative; display: inline-block; width: 54px; height: 9px; background: #eef1f3; margin-right: 6px }
 .bar i { position: absolute; top: 0; bottom: 0; background: #a9cfe4 }
 .bar b { position: absolute; top: -2px; bottom: -2px; width: 2px; margin-left: -1px; background: var(--accent) }
 .facts, .source { color: var(--soft); font-size: 13px; margin: 2px 0 }
-tbody th.given { color: var(--soft); white-space: normal; padding-left: 22px }
+thead .given, tbody .given { color: var(--soft); white-space: normal; padding-left: 22px }
 details { margin: 8px 0 }
 summary { cursor: pointer; color: var(--soft) }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 18px }

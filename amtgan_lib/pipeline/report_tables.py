@@ -190,7 +190,7 @@ def _share(row: pd.Series) -> str:
     known = not (math.isnan(low) or math.isnan(high))
     band = f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i>' if known else ""
     bar = f'<span class="bar">{band}<b style="left:{value:.1f}%"></b></span>'
-    return f"<td class=share>{bar}{value:.1f}{_interval(row, 100, 1)}</td>"
+    return f"<td class=share>{bar}<span class=number>{value:.1f}</span>{_interval(row, 100, 1)}</td>"
 
 
 def _interval(row: pd.Series, times: float, digits: int) -> str:
