@@ -30,15 +30,22 @@ class Comparison:
     facts: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[Iterable], Iterable] = iter
 
-    def table(self, protectors: Mapping[str, Protector], part: str, republish: Sequence[str] = ()) -> pd.DataFrame:
+    def table(
+        self,
+        protectors: Mapping[str, Protector],
+        part: str,
+        republish: Sequence[str] = (),
+        seconds: Mapping[str, float] | None = None,
+    ) -> pd.DataFrame:
         """Protect all photos by every method and judge them; the rows are stored under ``part``.
 
         ``republish`` judges each method's files, and the clean ones, also as a site may publish them (see
-        ``evaluation.republished``). Returns one line a judge and method: rates in per cent with intervals, mean SSIM
-        and colour difference of whole photos, seconds a photo. Raises ValueError where a method knew a judge.
+        ``evaluation.republished``); ``seconds`` are stored instead of those of this call a photo. Returns one line a
+        judge and method: rates in per cent with intervals, mean SSIM and colour difference of whole photos, seconds a
+        photo. Raises ValueError where a method knew a judge.
         """
         folder = self.run / self.name / part
-        reports, seconds = methods.protect_each(protectors, self.pairs, folder, self.progress, self.crop)
+        reports, taken = methods.protect_each(protectors, self.pairs, folder, self.progress, self.crop)
         for report in reports.values():
             known = report["trained_against"].iloc[0].split()
             recognizers.refuse_overlap(known, self.judge.held_out, self.split)
@@ -46,7 +53,7 @@ class Comparison:
         facts = {**self.facts, "experiment": f"{self.name} {part}"}
         rates, _ = self.judge.table(probes, self.judging, **facts)
         pictures = evaluation.quality_table(reports, **facts)
-        rows = pd.concat([rates, pictures], ignore_index=True)
+        rows, seconds = results.joined(rates, pictures), seconds or taken
         results.write(rows.assign(seconds=rows["method"].map(seconds)), self.file(part))
         seen = pictures.pivot_table(index="method", columns="metric", values="value")[["ssim", "visible"]].round(3)
         wide = results.pivot(rates, ["recogniser", "method"]).reset_index().join(seen, on="method")

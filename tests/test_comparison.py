@@ -64,6 +64,13 @@ def test_one_line_a_method_and_everything_once_more_as_republished(seen, tmp_pat
     assert Image.open(half).size == (16, 16)
 
 
+def test_seconds_that_are_given_take_the_place_of_those_of_the_call(seen, tmp_path):
+    compared = side_by_side(seen, tmp_path)
+    assert compared.table({"attack": None}, "part", seconds={"attack": 0.25})["seconds"].tolist() == [0.25]
+    stored = results.read(compared.file("part"))
+    assert (stored.loc[stored["method"] == "attack", "seconds"] == 0.25).all()
+
+
 def test_a_photo_that_failed_is_republished_clean(seen, tmp_path):
     side_by_side(seen, tmp_path).table({"attack": None, "failing": None}, "part", ["half"])
     (half,) = seen.judged["failing half"]

@@ -246,6 +246,22 @@ def test_a_remembered_method_is_computed_once_a_face(loaded, tmp_path):
     assert not torch.equal(remembered.change(TARGET, CLEAN), first) and len(counted) == 2
 
 
+def test_seconds_a_face_are_the_median_of_calls_after_a_first(loaded, tmp_path, monkeypatch):
+    clock, calls = [0.0], []
+
+    def slow(crop, reference):
+        calls.append((crop, reference))
+        clock[0] += [100.0, 1.0, 2.0, 9.0][len(calls) - 1]
+        return crop.image
+
+    monkeypatch.setattr(methods.time, "perf_counter", lambda: clock[0])
+    method = replace(of("mi_fgsm", tmp_path), method=slow)
+    assert methods.seconds_a_face(method, [CLEAN, TARGET, REFERENCE]) == 2.0
+    assert [list(map(id, pair)) for pair in calls] == [
+        list(map(id, pair)) for pair in [(CLEAN, CLEAN), (CLEAN, TARGET), (TARGET, REFERENCE), (REFERENCE, CLEAN)]
+    ]
+
+
 def test_each_method_writes_into_a_folder_of_its_name(loaded, tmp_path):
     pairs = pd.DataFrame({"probe": ["p.png"], "source": ["clean"], "reference": ["makeup"]})
     protectors = {name: of(name, tmp_path) for name in ("pgd", "makeup_only")}
