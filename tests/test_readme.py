@@ -31,6 +31,28 @@ def test_the_results_table_is_generated_from_the_stored_rows(name):
     assert block(f"results-{name}") == results.summary(table, judges).strip()
 
 
+def equal_visibility() -> str:
+    """The comparison at equal visibility as a table: two limits side by side, means of the two judges."""
+    tables = [results.read(paths.MEASURED / f"any-target-equal-{limit}.csv") for limit in ("ssim", "visible")]
+    methods = [name for name in dict.fromkeys(tables[0]["method"]) if not name.endswith((" jpeg75", " half"))]
+    rates = ("impersonation", "dodging", "rank-1", "rank-5")
+    lines = [f"| method | {' | '.join(rates)} | SSIM | visible | seconds |", "| --- |" + " --- |" * 7]
+    for method in methods:
+        rows = [table[table["method"] == method] for table in tables]
+        means = [each.groupby("metric")["value"].mean() for each in rows]
+        cells = [" / ".join(f"{100 * mean[rate]:.1f}".removesuffix(".0") for mean in means) for rate in rates]
+        for measure, digits in (("ssim", 3), ("visible", 1)):
+            cells.append(" / ".join(f"{mean[measure]:.{digits}f}" for mean in means) if measure in means[0] else "")
+        seconds = rows[0]["seconds"].dropna()
+        cells.append(f"{seconds.iloc[0]:.2f}" if len(seconds) else "")
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_comparison_at_equal_visibility_is_that_of_the_stored_rows():
+    assert block("equal-visibility") == equal_visibility()
+
+
 def test_every_stored_run_is_in_the_readme():
     stored = {path.stem for path in RUNS}
     assert set(re.findall(r"<!-- results-([a-z-]+):start -->", README)) == stored
