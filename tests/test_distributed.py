@@ -25,7 +25,9 @@ CONFIGS = {
     "published": replace(TINY, recipe="published", batch=4, steps=2),
     "corrected": replace(TINY, batch=4, steps=2),
     "residual": replace(RESIDUAL_TINY, batch=4, steps=2),
-    "any_target": replace(ANY_TINY, batch=4, steps=2),
+    # About one seed in twenty lies on a kink of |x|, and one pixel's gradient falls to either side by rounding (seed 3
+    # does, 39 others: 23; by PyTorch's own normalisation 23 and 25). The others agree to 1e-5.
+    "any_target": replace(ANY_TINY, batch=4, steps=2, seed=4),
 }
 
 

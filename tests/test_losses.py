@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from amtgan_lib import losses
 from amtgan_lib.losses import FeatureDistance, InputDiversity, LossWeights
+from benchmarks import published
 
 SIZE = 64
 REGIONS = ("lip", "skin", "eyes")
@@ -26,41 +27,6 @@ def box_mask(n: int = 2, top: int = 20, left: int = 10, height: int = 24, width:
     mask = torch.zeros(n, 1, size, size)
     mask[..., top : top + height, left : left + width] = 1
     return mask
-
-
-def looped_match(levels: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Histogram matching of one channel's pixels as the published algorithm states it: loops over bins and pixels."""
-
-    def cumulative(values: np.ndarray) -> list:
-        counts = np.zeros(256, np.float32)
-        for value in values:
-            counts[int(value)] += 1
-        sums = [counts[0] / counts.sum()]
-        for count in counts[1:]:
-            sums.append(np.float32(sums[-1] + count / counts.sum()))
-        return sums
-
-    own, other = cumulative(levels), cumulative(reference)
-    table = list(range(256))
-    for i in range(1, 255):
-        for j in range(1, 256):
-            if other[j - 1] <= own[i] <= other[j]:
-                table[i] = j
-                break
-    return np.array([table[int(value)] for value in levels], np.float32)
-
-
-def looped_loss(image, reference, image_mask, reference_mask) -> float:
-    """The loss of a single pair (1,3,H,W), with `looped_match`."""
-    inside, reference_inside = image_mask[0, 0] > 0, reference_mask[0, 0] > 0
-    total = 0.0
-    for channel in range(3):
-        own, other = (
-            (((x[0, channel] + 1) / 2).clamp(0, 1) * 255)[where].numpy()
-            for x, where in ((image, inside), (reference, reference_inside))
-        )
-        total += np.abs(own - looped_match(own, other)).sum(dtype=np.float64)
-    return total / image[0].numel()
 
 
 class OperationCount(TorchDispatchMode):
@@ -111,9 +77,15 @@ class TestHistogramLoss:
     def test_equals_the_plain_loop(self, scale):
         image, reference = scale * random_images(1, 1), scale * random_images(1, 2)
         own, other = box_mask(1), box_mask(1, 30, 20, 30, 40)
-        loss = losses.histogram_loss(image, reference, own, other)
-        assert loss.item() == pytest.approx(looped_loss(image, reference, own, other), rel=1e-5)
-        assert loss.item() > 0.1
+        image.requires_grad_()
+        fast, plain = (
+            match(image, reference, own, other) for match in (losses.histogram_loss, published.histogram_loss)
+        )
+        assert fast.item() == pytest.approx(plain.item(), rel=1e-5)
+        slopes = [torch.autograd.grad(loss, image)[0] for loss in (fast, plain)]
+        assert slopes[1].abs().max() > 0
+        torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-9)
+        assert fast.item() > 0.1
 
     def test_published_rules_at_black_white_and_ties(self):
         """White stays white although the reference has none; F(i) equal to the share of black maps to level 1."""
@@ -123,7 +95,9 @@ class TestHistogramLoss:
         target = losses.histogram_match(image, reference, mask, mask)
         assert target[0, 0, 0].tolist() == [1, 1, 255, 255]
         assert losses.histogram_match(image, reference, mask, mask, exact=True)[0, 0, 0].tolist() == [0, 0, 200, 200]
-        assert losses.histogram_loss(image, reference, mask, mask) == looped_loss(image, reference, mask, mask)
+        assert losses.histogram_loss(image, reference, mask, mask) == published.histogram_loss(
+            image, reference, mask, mask
+        )
 
     def test_batch_equals_singles(self):
         image, reference = random_images(3, 1), random_images(3, 2)
@@ -260,9 +234,9 @@ class TestAsShipped:
         levels, reference_levels = ((x + 1) / 2 * 255 * m for x, m in ((image, own), (reference, other)))
         target = levels[0].clone().numpy()
         for channel in range(3):
-            pixels = levels[0, channel, rows, columns].numpy()
-            wanted = reference_levels[0, channel, other_rows, other_columns].numpy()
-            target[channel, rows, columns] = looped_match(pixels, wanted)
+            pixels = levels[0, channel, rows, columns]
+            wanted = reference_levels[0, channel, other_rows, other_columns]
+            target[channel, rows, columns] = published.matched(pixels, wanted)
         expected = np.abs(levels[0].numpy() - target).mean()
         loss = losses.histogram_loss_as_shipped(image, reference, own, other)
         assert expected > 0.01 and loss.item() == pytest.approx(expected, rel=1e-5)

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ from amtgan_lib.models import (
 from amtgan_lib.models.generator import MADE_UP_TINT
 from amtgan_lib.models.makeup import colour_transfer, makeup_transfer
 from amtgan_lib.models.morphing import morph, relative_positions
+from amtgan_lib.models.normalization import InstanceNorm
 from amtgan_lib.models.published import UNUSED
+from benchmarks import published as published_way
 
 # The published arithmetic itself is only good to about 3e-4 here: float32 products times 200. Same operations in the
 # same order agree far better, about 5e-6 on the machine where this was measured.
@@ -116,6 +119,14 @@ def test_reverse_transfer_and_regularizer_are_the_published_ones(
         assert_matches(regularizer(cases[case]["transfer"]), cases[case]["purified"])
 
 
+def test_in_channels_last_they_come_as_near_as_the_published_arithmetic_is_good(published: dict, cases: dict) -> None:
+    """Convolutions add in another order there; a generator file is loaded so."""
+    fast = load_published("generator", published["generator"]).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for case in "ab":
+            assert_matches(fast(*batch(cases[case])), cases[case]["transfer"], 3e-4)
+
+
 def test_comparison_notices_a_disturbed_number(cases: dict) -> None:
     disturbed = cases["a"]["transfer"].clone()
     disturbed[0, 1, 100, 100] += 2 * TOLERANCE
@@ -162,31 +173,10 @@ def test_published_spectral_norm_is_kept(published: dict) -> None:
 # --- attentive morphing against a plain transcription --------------------------------------------------------------
 
 
-def dense_offsets(landmarks: Tensor, mask: Tensor) -> Tensor:
-    """Relative positions of one sample on the whole pixel grid, (136,h,w): sampled, masked, normalised."""
-    height, width = mask.shape
-    rows = torch.arange(height).view(1, -1, 1) - landmarks[:, 0].view(-1, 1, 1)
-    columns = torch.arange(width).view(1, 1, -1) - landmarks[:, 1].view(-1, 1, 1)
-    offsets = torch.cat((rows.expand(-1, -1, width), columns.expand(-1, height, -1)))
-    offsets = (offsets * mask)[:, ::4, ::4]
-    norm = offsets.norm(dim=0)
-    return offsets / torch.where(norm == 0, 1e10, norm)
-
-
 def dense_morph(features: list[Tensor], makeup: Tensor, masks: list[Tensor], landmarks: list[Tensor]) -> Tensor:
-    """Every source position against every reference position; entries that are exactly zero carry no value."""
-    results = torch.zeros_like(makeup)
-    for index in range(len(makeup)):
-        for region in range(masks[0].shape[1]):
-            vectors = []
-            for side in range(2):
-                mask = masks[side][index, region]
-                visual = 0.01 * features[side][index] * mask[::4, ::4]
-                vectors.append(torch.cat((visual, dense_offsets(landmarks[side][index], mask))).flatten(1))
-            products = vectors[0].T @ vectors[1]
-            weights = (200 * products).softmax(dim=1) * (products != 0)
-            results[index] += (weights @ makeup[index].flatten(1).T).T.view_as(results[index])
-    return results
+    """The published attention, in `benchmarks`: every source position against every reference position."""
+    places = (published_way.positions(*side) for side in zip(landmarks, masks, strict=True))
+    return published_way.morph(*features, makeup, *masks, *places)
 
 
 def morphing_inputs(values: int = 2) -> tuple[list[Tensor], Tensor, list[Tensor], list[Tensor]]:
@@ -241,6 +231,37 @@ def test_morphing_stays_in_float32_under_autocast() -> None:
     # The inputs are rounded; the arithmetic is not.
     exact = dense_morph([narrow[0].double(), narrow[1].double()], narrow[2].double(), masks, landmarks)
     assert_matches(morphed.double(), exact, 1e-3)
+
+
+# --- instance normalisation ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("affine", [False, True])
+def test_instance_norm_and_its_gradient_are_right_in_every_memory_format(count: int, affine: bool) -> None:
+    """PyTorch's own has a wrong gradient for one picture and a channels-last gradient (torch 2.11, CPU)."""
+    x, slope = (torch.randn(count, 6, 9, 7).double() for _ in range(2))
+    norm, formats = InstanceNorm(6, affine=affine), (torch.contiguous_format, torch.channels_last)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    wanted = x.clone().requires_grad_()
+    weights = [parameter.double() for parameter in norm.parameters()] or [None, None]
+    expected = F.instance_norm(wanted, weight=weights[0], bias=weights[1])
+    expected.backward(slope)
+    for layout, slope_layout in product(formats, formats):
+        found = x.float().contiguous(memory_format=layout).requires_grad_()
+        result = norm(found)
+        result.backward(slope.float().contiguous(memory_format=slope_layout))
+        assert_matches(result.double(), expected, 1e-5)
+        assert_matches(found.grad.double(), wanted.grad, 1e-5)
+
+
+def test_instance_norm_keeps_channels_last_and_the_type() -> None:
+    x = torch.randn(2, 6, 8, 8).to(memory_format=torch.channels_last)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        result = InstanceNorm(6, affine=True)(x.bfloat16())
+    assert result.is_contiguous(memory_format=torch.channels_last) and result.dtype == torch.bfloat16
+    assert_matches(result.float(), F.instance_norm(x.bfloat16().float()), 0.02)
 
 
 # --- the generator -------------------------------------------------------------------------------------------------

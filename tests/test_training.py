@@ -17,13 +17,14 @@ from amtgan_lib import losses, recipes, recognizers
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.images import LEVELS
-from amtgan_lib.losses import FeatureDistance, InputDiversity, LossWeights
+from amtgan_lib.losses import FeatureDistance, LossWeights
 from amtgan_lib.models import load_generator
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.recognizers.staged import StagedNetwork
 from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, residual, train
+from benchmarks.published import PlainLoop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -156,104 +157,16 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 # --- the paper's step ---------------------------------------------------------------------------------------------
 
 
-class PlainLoop:
-    """The released loop (AMT-GAN, `backbone/solver.py`, as REFERENCE.md tells it), one pair, everything recomputed."""
-
-    def __init__(self, subject: Trainer, recipe: Recipe):
-        self.recipe, self.weights, self.views = recipe, recipe.weights, subject.config.views
-        self.networks, self.optimizers = copy.deepcopy((subject.networks, subject.optimizers))
-        for name, network in self.networks.items():
-            self.optimizers[name] = torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999))
-        self.g, self.h, self.d_makeup, self.d_plain = (
-            self.networks[name] for name in ("generator", "regularizer", "discriminator_makeup", "discriminator_plain")
-        )
-        self.judges, self.lpips = tiny_recognizers(), perceptual()
-        self.z = TARGETS.batch([0])
-
-    def step(self, x: FaceBatch, y: FaceBatch, noise: torch.Generator) -> dict[str, list[Tensor]]:
-        """One step; returns the gradient that every network was updated with."""
-        found = {}
-        for name, judge, real, fake in (
-            ("discriminator_makeup", self.d_makeup, y.image, self.draw(x, y)),
-            ("discriminator_plain", self.d_plain, x.image, self.draw(y, x)),
-        ):
-            scores = judge(real), judge(fake.detach())
-            self.update(
-                name, 0.5 * (F.mse_loss(scores[0], torch.ones_like(scores[0])) + (scores[1] ** 2).mean()), found
-            )
-        self.update("generator", self.generator_loss(x, y, noise), found)
-        self.update("regularizer", self.regularizer_loss(x, y), found)
-        return found
-
-    def draw(self, a: FaceBatch, b: FaceBatch, image: Tensor | None = None) -> Tensor:
-        return self.g(a.image if image is None else image, b.image, a.masks, b.masks, a.landmarks, b.landmarks)
-
-    def update(self, name: str, loss: Tensor, found: dict[str, list[Tensor]]) -> None:
-        self.optimizers[name].zero_grad()
-        loss.backward()
-        found[name] = gradients(self.networks[name])
-        self.optimizers[name].step()
-        for network in self.networks.values():
-            network.zero_grad()
-
-    def shared_loss(
-        self, fake: Tensor, back: Tensor, pure: tuple[Tensor, Tensor], x: FaceBatch, y: FaceBatch
-    ) -> Tensor:
-        """GAN and makeup terms of a pair of pictures, and the cycle of their purified forms."""
-        judged = ((self.d_makeup(fake) - 1) ** 2).mean() + ((self.d_plain(back) - 1) ** 2).mean()
-        again = self.h(self.draw(x, x, pure[0])), self.h(self.draw(y, y, pure[1]))
-        cycle = (again[0] - x.image).abs().mean() + (again[1] - y.image).abs().mean()
-        shipped = self.recipe.makeup_loss_as_shipped
-        match = losses.histogram_loss_as_shipped if shipped else losses.histogram_loss
-        makeup = 0.0
-        for region, share in enumerate((1.0, 0.1, 1.0)):
-            own, other = x.masks[:, region, None], y.masks[:, region, None]
-            makeup = makeup + share * (match(fake, y.image, own, other) + match(back, x.image, other, own))
-        w = self.weights
-        return 0.5 * (w.gan * judged + w.cycle * cycle + w.makeup * makeup)
-
-    def identity(self, same: list[Tensor], crossed: list[Tensor], x: FaceBatch, y: FaceBatch) -> Tensor:
-        total = 0.0
-        for own, other, face in zip(same, crossed, (x, y), strict=True):
-            total = total + (own - face.image).abs().mean() + self.lpips(own, face.image)
-            if self.recipe.perceptual_to_source:
-                total = total + self.lpips(other, face.image)
-        return 0.5 * self.weights.identity * total
-
-    def generator_loss(self, x: FaceBatch, y: FaceBatch, noise: torch.Generator) -> Tensor:
-        fake, back = self.draw(x, y), self.draw(y, x)
-        loss = self.shared_loss(fake, back, (self.h(fake), self.h(back)), x, y)
-        loss = loss + self.identity([self.draw(x, x), self.draw(y, y)], [fake, back], x, y)
-        cosines = []
-        for picture, face in ((fake, x), (back, y)):
-            for _ in range(self.views):
-                view, points = InputDiversity()(picture, self.points(face), noise)
-                for judge in self.judges:
-                    target = judge.embed(self.z.image, self.points(self.z))
-                    cosines.append(F.cosine_similarity(judge.embed(view, points), target).mean())
-        return loss + self.weights.adversarial * (1 - torch.stack(cosines)).mean()
-
-    def regularizer_loss(self, x: FaceBatch, y: FaceBatch) -> Tensor:
-        drawn = [self.draw(*sides).detach() for sides in ((x, y), (y, x), (x, x), (y, y))]
-        pure_x, pure_y, *same = (self.h(picture) for picture in drawn)
-        loss = self.shared_loss(pure_x, pure_y, (pure_x, pure_y), x, y) + self.identity(same, [pure_x, pure_y], x, y)
-        for picture, face in ((pure_x, x), (pure_y, y)):
-            for judge in self.judges:
-                cosine = F.cosine_similarity(
-                    judge.embed(picture, self.points(face)), judge.embed(face.image, self.points(face))
-                )
-                loss = loss + self.weights.adversarial * (1 - cosine.mean()) / (2 * len(self.judges))
-        return loss
-
-    def points(self, face: FaceBatch) -> Tensor | None:
-        return None if self.recipe.unaligned_recognizers else face.points
+def plain_loop(subject: Trainer, recipe: Recipe) -> PlainLoop:
+    """The released loop, in `benchmarks`, on this trainer's networks and on recognisers of its own."""
+    return PlainLoop(subject, recipe, tiny_recognizers(), perceptual(), TARGETS.batch([0]))
 
 
 @pytest.mark.parametrize("recipe", [CORRECTED, PUBLISHED], ids=lambda recipe: recipe.name)
 def test_a_step_is_the_released_loop(recipe):
     """Two steps, so that the second stands on the weights of the first: every network's gradient, from scratch."""
     subject = trainer(recipe=recipe.name)
-    plain = PlainLoop(subject, recipe)
+    plain = plain_loop(subject, recipe)
     for number in range(2):
         noise = torch.Generator().manual_seed(subject._seed("noise"))
         expected = plain.step(*pair(), noise)
@@ -266,7 +179,7 @@ def test_a_step_is_the_released_loop(recipe):
 
 def test_the_transcription_notices_a_disturbed_weight():
     subject = trainer()
-    plain = PlainLoop(subject, replace(CORRECTED, weights=replace(CORRECTED.weights, cycle=10.5)))
+    plain = plain_loop(subject, replace(CORRECTED, weights=replace(CORRECTED.weights, cycle=10.5)))
     expected = plain.step(*pair(), torch.Generator().manual_seed(subject._seed("noise")))
     subject.train_step(*pair())
     assert differ(gradients(subject.networks["generator"]), expected["generator"])
@@ -1028,7 +941,8 @@ def test_an_exported_generator_draws_the_same(config, tmp_path):
     written = TrainConfig(**facts["config"])
     assert written == subject.config
     assert (loaded.transfer, loaded.hint_channels) == (written.transfer, subject.networks["generator"].hint_channels)
-    rebuilt = build_generator(written)
+    # The memory format decides in which order a convolution adds.
+    rebuilt = build_generator(written).to(memory_format=torch.channels_last)
     rebuilt.load_state_dict(loaded.state_dict())
     x, y = pair(2)
     sides = (x.image, y.image, x.masks, y.masks, x.landmarks, y.landmarks)

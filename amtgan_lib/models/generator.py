@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from amtgan_lib.models.initialization import initialize
 from amtgan_lib.models.makeup import colour_transfer, makeup_transfer
 from amtgan_lib.models.morphing import STRIDE, morph
+from amtgan_lib.models.normalization import InstanceNorm
 
 LANDMARKS = 68
 REGIONS = 3  # lip, skin, eyes
@@ -28,7 +29,7 @@ class ConvBlock(nn.Module):
     def __init__(self, conv: nn.Module, channels: int, *, affine: bool):
         super().__init__()
         self.conv = conv
-        self.norm = nn.InstanceNorm2d(channels, affine=affine)
+        self.norm = InstanceNorm(channels, affine=affine)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C',H',W')."""
@@ -45,9 +46,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, *, affine: bool):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm1 = nn.InstanceNorm2d(channels, affine=affine)
+        self.norm1 = InstanceNorm(channels, affine=affine)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = nn.InstanceNorm2d(channels, affine=affine)
+        self.norm2 = InstanceNorm(channels, affine=affine)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,H,W)."""

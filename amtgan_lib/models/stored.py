@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from amtgan_lib.models.generator import Generator
 
 
@@ -44,4 +46,5 @@ def load_generator(path: str | Path) -> tuple[Generator, dict[str, Any]]:
         raise ValueError(
             f"{path} does not hold the generator that it describes; train it by notebook 03_train"
         ) from error
+    generator.to(memory_format=torch.channels_last)  # a quarter faster on a CPU; it differs by rounding
     return generator.eval().requires_grad_(False), json.loads(metadata["facts"])

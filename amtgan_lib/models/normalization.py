@@ -1,0 +1,29 @@
+"""Instance normalisation that keeps channels last, and is right there."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Instance normalisation, as group normalisation with a group for each channel.
+
+    ``nn.InstanceNorm2d`` makes a channels-last picture contiguous, so that the next convolution turns it round again
+    (pytorch/pytorch#72341). Worse, its gradient is wrong without a word where the batch is one picture and the gradient
+    that comes in is channels last (torch 2.11, CPU; measured: off by as much as the gradient itself).
+    """
+
+    def __init__(self, channels: int, *, affine: bool):
+        super().__init__(channels, channels, affine=affine)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,H,W) of the same type."""
+        if torch.is_grad_enabled() and features.requires_grad:
+            # In channels last the backward pass of group normalisation takes 17 times as long (same torch, CPU).
+            features = features.contiguous()
+        weight, bias = (None if value is None else value.to(features.dtype) for value in (self.weight, self.bias))
+        # Its sums are in float32 whatever the type: autocast, which would copy everything to float32, is not needed.
+        with torch.autocast(features.device.type, enabled=False):
+            return F.group_norm(features, self.num_groups, weight, bias, self.eps)
