@@ -4,6 +4,7 @@ PRESET ?= procedural
 PYTEST_ARGS ?=
 LAB_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 LOCK_ARGS ?=
 
 VENV := .venv/bin
@@ -21,7 +22,7 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test lint reproduce leave-one-out lab demo lock clean
+.PHONY: help setup test lint reproduce leave-one-out lab demo bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -57,6 +58,9 @@ lab: setup ## open JupyterLab on the quickstart (LAB_ARGS="--no-browser")
 demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 	@echo "then open /voila/render/demo_makeup_strength.ipynb or /voila/render/demo_results.ipynb there"
 	$(VENV)/python -m voila notebooks $(DEMO_ARGS)
+
+bench: setup ## how fast everything is beside the published algorithm, 4 minutes (BENCH_ARGS="generator --repeats 20")
+	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)
 
 # numpy<2 with the rest makes the set that everything here was measured with. Versions already locked are kept where
 # pyproject.toml allows it (LOCK_ARGS=--upgrade takes the newest). Options that carry addresses are taken out.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -131,16 +132,23 @@ def _exact_table(counts: Tensor, reference_counts: Tensor) -> Tensor:
     return torch.searchsorted(reference_counts.cumsum(-1) * counts.sum(-1, keepdim=True), own)
 
 
+def _added_one_by_one(frequencies: Tensor) -> Tensor:
+    """Sums along the last axis, each of the one before and the next in float32: torch.cumsum has more precision."""
+    if frequencies.device.type == "cpu":
+        return torch.from_numpy(np.add.accumulate(frequencies.numpy(), axis=-1))
+    # On a device 255 additions of all rows at once, without waiting for any.
+    return torch.stack(list(accumulate(frequencies.unbind(-1), torch.add)), dim=-1)
+
+
 def _published_table(counts: Tensor, reference_counts: Tensor) -> Tensor:
     """Transfer table (N,3,256) of the published code: the first j >= 1 with F_ref(j-1) <= F(i) <= F_ref(j), else i.
 
-    The published code adds the frequencies one after the other in float32. The last digit of those sums decides whether
-    the brightest bin finds a j at all, which is worth half a percent of the lip loss, so the order of addition is kept:
-    255 additions of all rows at once (torch.cumsum adds in another order and precision).
+    The last digit of the cumulative frequencies decides whether the brightest bin finds a j at all, which is worth half
+    a percent of the lip loss: they are added as the published code does.
     """
     both = torch.stack([counts, reference_counts]).float()
     frequencies = both / both.sum(-1, keepdim=True).clamp(min=1)
-    own, other = torch.stack(list(accumulate(frequencies.unbind(-1), torch.add)), dim=-1)
+    own, other = _added_one_by_one(frequencies)
     found = torch.searchsorted(other, own).clamp(min=1)
     level = torch.arange(LEVELS, device=counts.device).expand_as(found)
     unmapped = (found == LEVELS) | (own < other[..., :1]) | (level == 0) | (level == LEVELS - 1)

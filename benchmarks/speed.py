@@ -1,0 +1,339 @@
+"""How fast everything is, beside the published algorithm and the rate of the convolutions, measured in the same run.
+
+Run it from the checkout: ``make bench``, or ``.venv/bin/python -m benchmarks.speed``. Nothing is fetched: faces are
+drawn, recognisers are the drawn world's. Works that are compared take turns, so that other work on the machine hits all
+of them, and medians are printed. ``--store`` writes ``results/measured/speed.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from amtgan_lib import faces, losses, paths, portraits, recognizers, results, studio
+from amtgan_lib.datasets import FaceBatch
+from amtgan_lib.models import Generator, Regularizer, load_generator
+from amtgan_lib.protection import DEFAULT
+from amtgan_lib.recipes import CORRECTED
+from amtgan_lib.training import TrainConfig, Trainer
+from benchmarks import published
+from benchmarks.portraits import portraits_a_second
+
+SIZE = 256
+SKIN = slice(1, 2)
+JUDGES = ("drawn_ir", "drawn_irse", "drawn_mobile")
+PHOTOS = ((1600, 1200), (4000, 3000))
+
+
+@dataclass
+class Bench:
+    """Where and how often to measure; ``rows`` are (what, way, metric, value, n)."""
+
+    device: str = "cpu"
+    repeats: int = 7
+    rows: list[tuple[str, str, str, float, int]] = field(default_factory=list)
+
+    def note(self, what: str, way: str, metric: str, value: float, n: int = 1) -> None:
+        """Keep one number and print it."""
+        self.rows.append((what, way, metric, value, n))
+        print(f"{what:<34}{way:<24}{metric:<22}{value:10.4g}", flush=True)
+
+    def seconds(
+        self, works: Mapping[str, Callable[[], object]], repeats: int | None = None, calls: int = 1
+    ) -> dict[str, float]:
+        """Median seconds of a call of each, taking turns of so many ``calls``, after one turn that does not count."""
+        taken: dict[str, list[float]] = {name: [] for name in works}
+        for turn in range((repeats or self.repeats) + 1):
+            for name, work in works.items():
+                began = time.perf_counter()
+                for _ in range(calls):
+                    work()
+                if self.device != "cpu":
+                    torch.cuda.synchronize()
+                if turn:
+                    taken[name].append((time.perf_counter() - began) / calls)
+        return {name: statistics.median(each) for name, each in taken.items()}
+
+    def compare(
+        self,
+        what: str,
+        plain: Callable[[], object],
+        fast: Mapping[str, Callable[[], object]],
+        repeats: int | None = None,
+        calls: int = 1,
+    ) -> dict[str, float]:
+        """Seconds of the published way and of ours, and how many times as fast ours are."""
+        taken = self.seconds({"published": plain, **fast}, repeats, calls)
+        for way, value in taken.items():
+            self.note(what, way, "seconds", value, repeats or self.repeats)
+        for way in fast:
+            self.note(what, way, "times as fast", taken["published"] / taken[way], repeats or self.repeats)
+        return taken
+
+
+def pair(size: int, device: str = "cpu") -> FaceBatch:
+    """Two drawn people in makeup: a source and a reference."""
+    drawn = portraits.draw(portraits.people([0, 1]), portraits.makeups([0, 1]), portraits.scenes([0, 1]), size)
+    masks = torch.stack([faces.region_masks(*each) for each in zip(drawn.parse.numpy(), drawn.landmarks, strict=True)])
+    return FaceBatch(drawn.image, masks, drawn.landmarks.round(), drawn.points).to(device)
+
+
+def sides(both: FaceBatch) -> list[Tensor]:
+    """The arguments of a generator."""
+    parts = (both.image, both.masks, both.landmarks)
+    return [part[index : index + 1] for part in parts for index in (0, 1)]
+
+
+def in_bfloat16(network: nn.Module, device: str) -> Callable[..., Tensor]:
+    """The same network under autocast."""
+
+    def run(*inputs: Tensor) -> Tensor:
+        with torch.autocast(device, torch.bfloat16):
+            return network(*inputs)
+
+    return run
+
+
+# --- the limit ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution as a network calls it, alone."""
+
+    module: nn.Module
+    input: Tensor
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions: each weight meets each position of the smaller of the two pictures."""
+        transposed = isinstance(self.module, nn.ConvTranspose2d)
+        stride = 1 if transposed else self.module.stride[0] ** 2
+        return 2 * self.module.weight.numel() * len(self.input) * self.input[0, 0].numel() / stride
+
+
+def layers(network: nn.Module, *inputs: Tensor) -> list[Layer]:
+    """Every call of a convolution in one pass."""
+    found: list[Layer] = []
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+    hooks = [each.register_forward_hook(lambda m, given, _: found.append(Layer(m, given[0]))) for each in convolutions]
+    network(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def limits(bench: Bench, what: str, calls: Sequence[Layer], dtype: torch.dtype, taken: float) -> None:
+    """``taken`` seconds of a network beside two limits: its FLOPs at the best layer's rate, its convolutions alone."""
+    kinds = {(str(layer.module), tuple(layer.input.shape)): layer for layer in calls}
+    works = {}
+    for kind, layer in kinds.items():
+        module = copy.deepcopy(layer.module).to(dtype=dtype, memory_format=torch.channels_last)
+        given = layer.input.to(dtype=dtype, memory_format=torch.channels_last)
+        works[kind] = lambda module=module, given=given: module(given)
+    alone = bench.seconds(works)
+    rate = max(layer.flops / alone[kind] for kind, layer in kinds.items())
+    least = sum(layer.flops for layer in calls) / rate
+    whole = sum(alone[str(layer.module), tuple(layer.input.shape)] for layer in calls)
+    way = "float32" if dtype == torch.float32 else "bfloat16"
+    bench.note(what, way, "best GFLOP/s", rate / 1e9, bench.repeats)
+    bench.note(what, way, "times FLOPs/rate", taken / least, bench.repeats)
+    bench.note(what, way, "times convolutions", taken / whole, bench.repeats)
+
+
+# --- what is measured ---------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def generator(bench: Bench) -> None:
+    """G at the paper's size, one pair at a time; its weights do not matter for the time."""
+    torch.manual_seed(0)
+    network = Generator().eval().to(bench.device)
+    both = pair(SIZE, bench.device)
+    inputs = sides(both)
+    plain = published.generator_of(network)
+    plain.prepared = published.positions(inputs[4], inputs[2]), published.positions(inputs[5], inputs[3])
+    network.to(memory_format=torch.channels_last)
+    narrow = in_bfloat16(network, bench.device)
+    ways = {"float32": lambda: network(*inputs), "bfloat16": lambda: narrow(*inputs)}
+    taken = bench.compare(f"generator, {SIZE} px", lambda: plain(*inputs), ways)
+    calls = layers(network, *inputs)
+    for dtype in (torch.float32, torch.bfloat16):
+        way = str(dtype).removeprefix("torch.")
+        limits(bench, f"generator, {SIZE} px", calls, dtype, taken[way])
+    worst = (network(*inputs) - plain(*inputs)).abs().max().item()
+    bench.note(f"generator, {SIZE} px", "float32", "largest error, levels", 127.5 * worst)
+    bench.note(f"generator, {SIZE} px", "bfloat16", "mean error, levels", error(narrow(*inputs), plain(*inputs)))
+    trained(bench)
+
+
+def trained(bench: Bench) -> None:
+    """What bfloat16 changes in the pictures of the generator that comes along, without hints as with any."""
+    network, facts = load_generator(paths.WEIGHTS / DEFAULT)
+    network = network.to(bench.device)
+    inputs = sides(pair(facts["size"], bench.device))
+    hints = torch.randn(1, network.hint_channels, *inputs[0].shape[2:], device=bench.device).tanh()
+    wide, narrow = network(*inputs, hints), in_bfloat16(network, bench.device)(*inputs, hints)
+    bench.note(f"trained generator, {facts['size']} px", "bfloat16", "mean error, levels", error(narrow, wide))
+
+
+def error(narrow: Tensor, wide: Tensor) -> float:
+    """Mean difference in 8-bit levels."""
+    return 127.5 * (narrow.float() - wide.float()).abs().mean().item()
+
+
+@torch.inference_mode()
+def regularizer(bench: Bench) -> None:
+    """H at the paper's size."""
+    torch.manual_seed(0)
+    plain = Regularizer().eval().to(bench.device)
+    network = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    image = pair(SIZE, bench.device).image[:1]
+    narrow = in_bfloat16(network, bench.device)
+    ways = {"float32": lambda: network(image), "bfloat16": lambda: narrow(image)}
+    taken = bench.compare(f"regularizer, {SIZE} px", lambda: plain(image), ways, 3)
+    limits(bench, f"regularizer, {SIZE} px", layers(network, image), torch.float32, taken["float32"])
+
+
+def histogram(bench: Bench) -> None:
+    """The makeup loss of one skin mask, with its gradient."""
+    both = pair(SIZE, bench.device)
+    image, reference = both.image[:1].clone().requires_grad_(), both.image[1:]
+    own, other = both.masks[:1, SKIN], both.masks[1:, SKIN]
+
+    def slope(loss: Callable[..., Tensor]) -> Tensor:
+        return torch.autograd.grad(loss(image, reference, own, other), image)[0]
+
+    fast = {"float32": lambda: slope(losses.histogram_loss)}
+    bench.compare(f"histogram loss, skin, {SIZE} px", lambda: slope(published.histogram_loss), fast, calls=10)
+
+
+def training_step(bench: Bench, size: int) -> None:
+    """A step of the paper's networks against three recognisers at five views: samples a second."""
+    both = pair(size, bench.device)
+    networks = [recognizers.load(name).to(bench.device) for name in JUDGES]
+    distance = losses.perceptual(networks[0].features, JUDGES[0]).to(bench.device)
+    config = TrainConfig("corrected", JUDGES, size=size, device=bench.device)
+    first = Trainer(config, both[:1], networks, distance)
+    plain = published.PlainLoop(first, CORRECTED, networks, distance, both[:1])
+    works = {"published": lambda: plain.step(both[:1], both[1:], torch.Generator().manual_seed(0))}
+    samples = {"published": 1}
+    for name, bf16, batch in (("float32", False, 1), ("bfloat16", True, 1), ("bfloat16, batch 4", True, 4)):
+        own = Trainer(replace(config, bf16=bf16, batch=batch), both[:1], networks, distance)
+        source, reference = both[[0] * batch], both[[1] * batch]
+        works[name] = lambda own=own, source=source, reference=reference: own.train_step(source, reference)
+        samples[name] = batch
+    taken, what = bench.seconds(works, 2), f"training step, {size} px"
+    for name, seconds in taken.items():
+        bench.note(what, name, "samples a second", samples[name] / seconds, 2)
+        bench.note(what, name, "times as fast", samples[name] / seconds * taken["published"], 2)
+
+
+CHILD = """
+import re, sys, time
+from amtgan_lib.protection import prepare, protect
+began = time.perf_counter()
+protect(sys.argv[1]).save(sys.argv[2])
+first = time.perf_counter() - began
+protector = prepare()
+began = time.perf_counter()
+protector.protect(sys.argv[1]).save(sys.argv[2])
+again = time.perf_counter() - began
+peak = int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])
+print('measured', first, again, peak / 2**20, len(protector.guide.recognizers))
+"""
+
+
+def photo(bench: Bench) -> None:
+    """Protect a drawn portrait in a process of its own: its first call, one after, and peak memory (Linux)."""
+    for size in PHOTOS:
+        with tempfile.TemporaryDirectory() as folder:
+            before, after = Path(folder) / "before.jpg", Path(folder) / "after.png"
+            picture = Image.new("RGB", size, (90, 100, 110))
+            with Image.open(studio.people()[0].large()) as portrait:
+                square = portrait.convert("RGB").resize((size[1], size[1]))
+            picture.paste(square, ((size[0] - size[1]) // 2, 0))
+            picture.save(before, quality=92)
+            runs = [_last_line(CHILD, str(before), str(after)) for _ in range(3)]
+        first, again, gib, hints = (statistics.median(values) for values in zip(*runs, strict=True))
+        what = f"protect, {size[0] * size[1] / 1e6:.0f} MP, {hints:.0f} recogniser{'s' if hints > 1 else ''}"
+        bench.note(what, "float32", "seconds, first call", first, 3)
+        bench.note(what, "float32", "seconds, next call", again, 3)
+        bench.note(what, "float32", "peak GiB", gib, 3)
+
+
+def importing(bench: Bench) -> None:
+    """``import amtgan_lib`` in a fresh process."""
+    code = "import time; t = time.perf_counter(); import amtgan_lib; print('measured', time.perf_counter() - t)"
+    seconds = [_last_line(code)[0] for _ in range(5)]
+    bench.note("import amtgan_lib", "", "seconds", statistics.median(seconds), 5)
+
+
+def _last_line(code: str, *arguments: str) -> list[float]:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("measured ")]
+    return [float(word) for word in line.split()[1:]]
+
+
+def drawing(bench: Bench) -> None:
+    """Portraits a second on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    bench.note("portraits, 128 px, one thread", "", "portraits a second", portraits_a_second(), 3)
+    torch.set_num_threads(threads)
+
+
+def stored(bench: Bench) -> list[results.Row]:
+    """The measurements as rows of the results."""
+    threads = torch.get_num_threads()
+    versions = f"torch {torch.__version__}, {threads} threads, {torch.backends.cpu.get_cpu_capability()}"
+    known = {"experiment": "speed", "preset": "", "recogniser": "", "target": "", "far": None, "seed": 0}
+    known |= {"commit": results.commit(), "device": results.device_name(bench.device), "note": versions}
+    return [
+        results.Row(dataset=what, method=way, metric=metric, value=value, n=n, **known)
+        for what, way, metric, value, n in bench.rows
+    ]
+
+
+WORKS = {
+    "generator": generator,
+    "regularizer": regularizer,
+    "histogram": histogram,
+    "step": lambda bench: training_step(bench, SIZE if bench.device == "cuda" else SIZE // 2),
+    "photo": photo,
+    "import": importing,
+    "portraits": drawing,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure all works, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"some of {', '.join(WORKS)}; all by default")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--store", action="store_true", help="write results/measured/speed.csv")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.works) - set(WORKS):
+        parser.error(f"no work {', '.join(sorted(unknown))}; there are {', '.join(WORKS)}")
+    bench = Bench(given.device, given.repeats)
+    for name in given.works or WORKS:
+        WORKS[name](bench)
+    if given.store:
+        print(results.write(results.frame(stored(bench)), paths.MEASURED / "speed.csv"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The benchmarks: what they count, what they compare, and that each of them runs."""
+
+import pytest
+import torch
+from torch import nn
+
+from amtgan_lib import paths, results
+from amtgan_lib.models import Generator
+from benchmarks import published, speed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_flops_are_those_of_each_weight_at_each_position():
+    picture = torch.randn(1, 4, 8, 8)
+    plain, halving = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 6, 4, stride=2, padding=1)
+    doubling = nn.ConvTranspose2d(4, 6, 4, stride=2, padding=1)
+    network = nn.Sequential(plain, nn.ReLU(), plain.__class__(6, 4, 1))
+    assert [layer.flops for layer in speed.layers(network, picture)] == [2 * 4 * 6 * 9 * 64, 2 * 6 * 4 * 64]
+    assert speed.Layer(halving, picture).flops == 2 * 4 * 6 * 16 * 16
+    assert speed.Layer(doubling, picture).flops == 2 * 4 * 6 * 16 * 64
+
+
+def test_all_convolutions_of_the_published_generator_are_counted():
+    """Counted by hand: stems, downs, 18 convolutions of the blocks, ups, last."""
+    network = Generator(width=64).eval()
+    with torch.no_grad():
+        found = speed.layers(network, *speed.sides(speed.pair(64)))
+    stems, downs = 2 * 2 * 49 * 3 * 64 * 64**2, 2 * (2 * 16 * 64 * 128 * 32**2 + 2 * 16 * 128 * 256 * 16**2)
+    blocks, matrices = 18 * 2 * 9 * 256**2 * 16**2, 2 * 2 * 256 * 16**2
+    ups, last = 2 * 16 * 256 * 128 * 16**2 + 2 * 16 * 128 * 64 * 32**2, 2 * 49 * 64 * 3 * 64**2
+    assert sum(layer.flops for layer in found) == stems + downs + blocks + matrices + ups + last
+
+
+def test_the_published_way_draws_the_same_picture():
+    torch.manual_seed(0)
+    network = Generator(width=8).eval()
+    inputs = speed.sides(speed.pair(64))
+    plain = published.generator_of(network)
+    with torch.no_grad():
+        expected = plain(*inputs)
+        torch.testing.assert_close(network(*inputs), expected, atol=1e-4, rtol=0)
+        plain.prepared = published.positions(inputs[4], inputs[2]), published.positions(inputs[5], inputs[3])
+        assert torch.equal(plain(*inputs), expected)
+
+
+def test_works_take_turns_and_the_first_turn_does_not_count(monkeypatch):
+    clock, order = [0.0], []
+
+    def work(name: str, seconds: list[float]):
+        order.append(name)
+        clock[0] += seconds.pop(0)
+
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    slow, quick = [100.0, 4.0, 6.0, 5.0], [100.0, 1.0, 1.0, 2.0]
+    taken = speed.Bench(repeats=3).seconds({"slow": lambda: work("slow", slow), "quick": lambda: work("quick", quick)})
+    assert taken == {"slow": 5.0, "quick": 1.0} and order == ["slow", "quick"] * 4
+
+
+def test_small_works_run_and_are_stored_as_rows(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(paths, "MEASURED", tmp_path)
+    speed.main(["histogram", "import", "--repeats", "1", "--store"])
+    table = results.read(tmp_path / "speed.csv").set_index(["dataset", "method", "metric"])["value"]
+    skin = table[f"histogram loss, skin, {speed.SIZE} px"]
+    assert skin["float32", "times as fast"] == pytest.approx(skin["published", "seconds"] / skin["float32", "seconds"])
+    assert skin["float32", "times as fast"] > 5
+    assert 0 < table["import amtgan_lib"].iloc[0] < 0.3
+    assert "times as fast" in capsys.readouterr().out
+
+
+def test_a_work_that_there_is_not_is_said(capsys):
+    with pytest.raises(SystemExit):
+        speed.main(["generatr"])
+    assert "no work generatr; there are generator" in capsys.readouterr().err
