@@ -53,6 +53,23 @@ def test_the_comparison_at_equal_visibility_is_that_of_the_stored_rows():
     assert block("equal-visibility") == equal_visibility()
 
 
+def speed() -> str:
+    """The stored speeds: a line for each way of each work."""
+    table = results.read(paths.MEASURED / "speed.csv")
+    lines = ["| work | way | measured |", "| --- | --- | --- |"]
+    for (work, way), rows in table.groupby(["dataset", "method"], sort=False):
+        figures = (
+            f"{row.value:.3g} {row.metric}" if row.value < 100 else f"{row.value:.0f} {row.metric}"
+            for row in rows.itertuples()
+        )
+        lines.append(f"| {work} | {way} | {'; '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def test_the_speeds_are_the_stored_ones():
+    assert block("speed") == speed()
+
+
 def test_every_stored_run_is_in_the_readme():
     stored = {path.stem for path in RUNS}
     assert set(re.findall(r"<!-- results-([a-z-]+):start -->", README)) == stored
