@@ -847,6 +847,18 @@ def test_two_photos_are_compared_with_the_clean_one(pair, capsys):
     assert "me.png -> me.png: not protected" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("there", "asked"), [(("edgeface_xs",), ["edgeface_xs"]), ((), list(recognizers.OWN))])
+def test_without_names_those_at_hand_are_asked_and_nothing_is_fetched(monkeypatch, there, asked):
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(name for name in names if name in there))
+    assert asking.at_hand() == asked
+
+
+def test_evaluate_works_without_any_open_recogniser(pair, monkeypatch, capsys):
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: ())
+    assert command_line.main(["evaluate", *map(str, pair)]) in (0, 1)
+    assert "in the eyes of the 1 recogniser asked (distilled)" in capsys.readouterr().out
+
+
 def test_protect_and_evaluate_agree(pair, capsys):
     protect("me.png", "--overwrite", "--json")
     told = json.loads(capsys.readouterr().out)["photos"][0]["faces"][0]["answers"]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from amtgan_lib import studio, widgets
 from amtgan_lib.images import PhotoError
@@ -403,6 +403,19 @@ def test_the_whole_photo_is_handed_out(quickstart, name, kind):
     assert difference.max() == 0 if kind == "PNG" else difference.mean() < 2
     quickstart.photos.buttons["portrait 3"].click()
     assert quickstart.link.value == ""  # it would be of another photo
+
+
+def test_the_whole_photo_is_handed_out_without_camera_time_and_place(quickstart):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "camera"
+    file = io.BytesIO()
+    portrait(19).save(file, "JPEG", exif=exif)
+    upload(quickstart.photos.upload, "me.jpg", file.getvalue())
+    quickstart.save.click()
+    handed = base64.b64decode(re.search(r"base64,([^\"]+)\"", quickstart.link.value)[1])
+    with Image.open(io.BytesIO(file.getvalue())) as before, Image.open(io.BytesIO(handed)) as after:
+        assert before.getexif() and not after.getexif()
+    assert "without EXIF" in quickstart.link.value
 
 
 def test_nothing_is_handed_out_where_nothing_is_protected(no_curve, at_rest):

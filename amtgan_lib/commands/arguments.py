@@ -125,7 +125,8 @@ class Evaluate:
         protected: The protected photo, or the folder that `protect` wrote: same names, in the same subfolders.
         known: Another photo of the same person, which a recogniser may know, or a folder of such photos with the same
             names. Without it the clean photo itself, which asks more of a protection.
-        ask: Recognisers to ask, or open, drawn or published for a set of them.
+        ask: Recognisers to ask, or open, drawn or published for a set of them. Without it the open ones that lie on
+            this machine; our own, which tells strangers apart poorly, where there is none.
         far: False accept rate whose threshold counts: 0.1 asks the most of a protection, 0.001 the least.
         thresholds: Thresholds of recognisers that have none of their own, as notebook 02 writes them.
         json: Print everything as JSON on stdout; what is for people goes to stderr.
@@ -134,7 +135,7 @@ class Evaluate:
     clean: Annotated[Path, tyro.conf.Positional, _arg("CLEAN")]
     protected: Annotated[Path, tyro.conf.Positional, _arg("PROTECTED")]
     known: PhotoFile = None
-    ask: Names = "open"
+    ask: Names = ""
     far: Rate = 0.01
     thresholds: Table = None
     json: Flag = False

@@ -47,6 +47,11 @@ def names(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def at_hand() -> list[str]:
+    """The open recognisers that lie on this machine, or our own, which comes along, where there is none."""
+    return list(recognizers.at_hand(recognizers.OPEN) or recognizers.OWN)
+
+
 def panel(
     wanted: Sequence[str], far: float, table: Path | None = None, at_hand: Mapping[str, Recognizer] | None = None
 ) -> Panel:

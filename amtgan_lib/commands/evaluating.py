@@ -23,7 +23,7 @@ NOT_KNOWN = "not recognised before either"
 
 def run(options: Evaluate) -> int:
     """Compare what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
-    names = asking.names(options.ask)
+    names = asking.names(options.ask) if options.ask else asking.at_hand()
     pairs = _pairs(options)
     panel = asking.panel(names, options.far, options.thresholds)
     done: list[Comparison] = []

@@ -220,11 +220,12 @@ def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None])
     stem, suffix = Path(opened.photo.name).stem, Path(opened.photo.name).suffix.lower()
     kind = ".jpg" if suffix in (".jpg", ".jpeg") else ".png"
     with tempfile.TemporaryDirectory() as folder:
-        content = result.save(Path(folder) / f"changed{kind}").read_bytes()
+        # Whoever hands this on should not hand on where and when it was taken; nobody was asked.
+        content = result.save(Path(folder) / f"changed{kind}", keep_metadata=False).read_bytes()
     data = f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64,{base64.b64encode(content).decode()}"
     name, count = escape(f"{stem}_amtgan{kind}"), len(result.faces)
     faces = "1 face" if count == 1 else f"{count} faces; the meters speak of the largest"
     return (
         f'<a class="amtgan-link" download="{name}" href="{data}">{name}</a> '
-        f"<small>{result.image.width} x {result.image.height}, {faces}</small>"
+        f"<small>{result.image.width} x {result.image.height}, {faces}; without EXIF (camera, time, place)</small>"
     )
