@@ -31,6 +31,8 @@ from amtgan_lib.recipes import CORRECTED
 from amtgan_lib.training import TrainConfig, Trainer
 from benchmarks import published
 from benchmarks.portraits import portraits_a_second
+from benchmarks.studio import REPEATS as SLIDES
+from benchmarks.studio import measure as measure_sliders
 
 SIZE = 256
 SKIN = slice(1, 2)
@@ -291,6 +293,13 @@ def _last_line(code: str, *arguments: str) -> list[float]:
     return [float(word) for word in line.split()[1:]]
 
 
+def sliders(bench: Bench) -> None:
+    """From a slider of the demo to its picture, for drawn faces and for photographs with the recognisers at hand."""
+    for name, kit in (("drawn", studio.drawn_kit()), ("photo", studio.photo_kit())):
+        for step, (wall, _) in measure_sliders(kit).items():
+            bench.note(f"demo, {name}, {len(kit.judges)} meters", step, "seconds", wall / 1000, SLIDES)
+
+
 def drawing(bench: Bench) -> None:
     """Portraits a second on one thread."""
     threads = torch.get_num_threads()
@@ -317,6 +326,7 @@ WORKS = {
     "histogram": histogram,
     "step": lambda bench: training_step(bench, SIZE if bench.device == "cuda" else SIZE // 2),
     "photo": photo,
+    "sliders": sliders,
     "import": importing,
     "portraits": drawing,
 }

@@ -1,6 +1,6 @@
 """From a slider to its picture, and to the meters, beside a full protection of the same photo in the same run.
 
-Run it from the checkout: ``PYTHONPATH=. .venv/bin/python benchmarks/studio.py``. Both kits change a drawn portrait of
+Run it from the checkout: ``.venv/bin/python -m benchmarks.studio``. Both kits change a drawn portrait of
 384 pixels; the one for photographs takes the recognisers at hand. Medians of wall clock and of the process's own time;
 other work on the machine counts in the first only.
 """
@@ -27,29 +27,39 @@ def milliseconds(work: Callable[[int], object], repeats: int = REPEATS) -> tuple
     return statistics.median(walls), statistics.median(own)
 
 
-def measure(name: str, kit: Kit) -> None:
-    """Print one line a step for a kit."""
+def measure(kit: Kit) -> dict[str, tuple[float, float]]:
+    """Milliseconds, wall and own, of each step with a kit, on a drawn portrait of 384 pixels."""
     sample = studio.people()[0]
     opened, comparison = Studio(sample.large(), kit, sample.known()), Comparison()
-    styles = [opened.reference(makeup.small) for makeup in studio.makeups()[:2]]
-    shown = opened.picture(Settings(mix=0.5), *styles)
-    opened.judge(shown)
+    styles = [opened.reference(makeup.small) for makeup in studio.makeups()[:3]]
 
-    def slid(settings: Settings) -> None:
-        comparison.show(opened.clean, opened.picture(settings, *styles))
+    def slid(settings: Settings, first: int = 0, second: int = 1) -> None:
+        comparison.show(opened.clean, opened.picture(settings, styles[first], styles[second]))
 
     whole = milliseconds(lambda _: kit.protector.protect(sample.large(), styles[0]), repeats=3)
-    steps = {
+    slid(Settings())
+    cold = milliseconds(lambda _: slid(Settings(mix=0.5), second=2), repeats=1)
+    slid(Settings(mix=0.5))
+    shown = opened.picture(Settings(mix=0.5), *styles[:2])
+    opened.judge(shown)
+    return {
         "full protection": whole,
         "slider to picture": milliseconds(lambda i: slid(Settings(strength=i / 10, lips=i / 10))),
         "mix slider to picture": milliseconds(lambda i: slid(Settings(mix=(i + 1) / 20))),
+        "mix with a makeup not tried yet": cold,
         "meters": milliseconds(lambda _: opened.judge(shown)),
         "report card": milliseconds(lambda _: list(opened.report(shown)), repeats=3),
     }
-    for step, (wall, own) in steps.items():
-        print(f"{name:<8}{step:<24}{wall:8.0f} ms wall{own:8.0f} ms own   {own / whole[1]:6.2f} of a full protection")
+
+
+def main() -> None:
+    """Print one line a step for both kits."""
+    for name, kit in (("drawn", studio.drawn_kit()), ("photo", studio.photo_kit())):
+        steps = measure(kit)
+        for step, (wall, own) in steps.items():
+            share = own / steps["full protection"][1]
+            print(f"{name:<8}{step:<32}{wall:8.0f} ms wall{own:8.0f} ms own   {share:6.2f} of a full protection")
 
 
 if __name__ == "__main__":
-    measure("drawn", studio.drawn_kit())
-    measure("photo", studio.photo_kit())
+    main()

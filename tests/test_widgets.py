@@ -259,6 +259,17 @@ def at_rest(strength):
     return strength
 
 
+def test_the_second_makeup_is_ready_before_mix_is_moved(at_rest, monkeypatch):
+    at_rest.pace.finish()
+    face = at_rest.studio.faces[0]
+    assert at_rest.settings.mix == 0 and face.tried(0.5, *at_rest.chosen)
+    at_rest.shelves["second"].buttons["berry"].click()
+    at_rest.pace.finish()
+    monkeypatch.setattr(face, "_seen", lambda other: pytest.fail("mix waits for a makeup"))
+    at_rest.sliders["mix"].value = 0.5
+    at_rest.pace.finish()
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("strength", 0.4), ("lips", 2), ("eyes", 2), ("skin", 1), ("protection", 0.3), ("mix", 1)]
 )

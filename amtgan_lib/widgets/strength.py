@@ -86,6 +86,10 @@ class MakeupStrength(Desk):
             yield
         self.card.value = texts.report(tables)
         self.card.remove_class(STALE)
+        yield
+        # Else the first move of `mix` would wait for all that is slow about the other makeup.
+        for style in self.chosen:
+            self.studio.faces[0].look(style)
 
     def figure(self):
         """The curve with the point of the picture that is shown on it."""
