@@ -16,7 +16,7 @@ from torch import Tensor
 
 from amtgan_lib import faces as face_finder
 from amtgan_lib import images, paths, recognizers, targets
-from amtgan_lib.faces import FaceCrop
+from amtgan_lib.faces import FaceCrop, SmallFace
 from amtgan_lib.hints import HINT_CHANNELS, gradient_hints
 from amtgan_lib.images import Photo, PhotoError, open_photo
 from amtgan_lib.models import Generator, load_generator
@@ -33,7 +33,7 @@ class ProtectionError(PhotoError):
 
 
 class ProtectionWarning(UserWarning):
-    """What a photo's owner should know about a generator before trusting it; one sentence."""
+    """What a photo's owner should know before trusting a generator or a protected photo; one sentence."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,15 @@ class FaceReport:
 
 @dataclass(frozen=True)
 class Protected:
-    """A protected photo: the picture (same size and mode as the photo) and one report a face."""
+    """A protected photo: the picture (same size and mode as the photo) and one report a face.
+
+    too_small: faces that were found and could not be changed; they are in the picture as they were.
+    """
 
     image: Image.Image
     faces: tuple[FaceReport, ...]
     photo: Photo
+    too_small: tuple[SmallFace, ...] = ()
 
     def save(self, path: str | Path, keep_metadata: bool = True) -> Path:
         """Write the picture, moved into place when complete; EXIF is kept unless told otherwise.
@@ -110,7 +114,8 @@ class Protector:
         """Protect a photo's faces: those ``found`` in it before, or all that are found now.
 
         Without a ``reference`` each face stays in its own makeup. Raises ProtectionError (or PhotoError) where no face
-        is found, or one fails.
+        is found, or one fails. Faces too small to be changed are named in the result, and with "all" by a
+        ProtectionWarning each; those beside ``found`` are not looked for.
         """
         if faces not in ("all", "largest"):
             raise ProtectionError(f"faces is {faces!r}; expected 'all' or 'largest'")
@@ -118,14 +123,16 @@ class Protector:
             raise ProtectionError(f"strength is {strength}; expected a number from 0 (no change) to 1")
         photo = open_photo(photo)
         makeup = None if reference is None else self.reference(reference)
-        crops = face_finder.detect(photo, self.size) if found is None else found
+        crops, small = face_finder.detect_all(photo, self.size) if found is None else (found, [])
         if not crops:
             raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
         chosen = crops if faces == "all" else crops[:1]
         changed = [self.change(crop, makeup or crop, strength) for crop in chosen]
         if self.recipe.crop_output:
             return self._as_crop(photo, chosen[0], changed[0])
-        return self._pasted(photo, chosen, changed)
+        for face in small if faces == "all" else ():
+            warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
+        return replace(self._pasted(photo, chosen, changed), too_small=tuple(small))
 
     def _pasted(self, photo: Photo, crops: list[FaceCrop], changed: list[Tensor]) -> Protected:
         change = sum(crop.change(photo, image) for crop, image in zip(crops, changed))
@@ -341,6 +348,7 @@ def protect(
     (``results/runs/<id>/train/<recipe>/generator.safetensors``) or a loaded :class:`Protector`. One that was trained
     for one person needs ``impersonate=True``; one that was trained on drawn faces warns: it is no protection from
     recognisers of real people. For many photos :func:`prepare` a protector once: each call loads what it needs anew.
+    A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning.
     """
     photo = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
     protector = prepare(generator, target, impersonate=impersonate)

@@ -80,6 +80,18 @@ def group(here, people):
     return path
 
 
+@pytest.fixture
+def far_behind(here, people):
+    """A person who can be protected, and far behind somebody with 6 pixels between the eyes."""
+    with Image.open(people[PROTECTED][0]) as one, Image.open(people[WEAK][0]) as other:
+        picture = Image.new("RGB", (260, 130), (120, 120, 120))
+        picture.paste(one.convert("RGB").resize((130, 130)), (0, 0))
+        picture.paste(other.convert("RGB").resize((30, 30), Image.Resampling.LANCZOS), (150, 30))
+    path = here / "two.png"
+    picture.save(path)
+    return path
+
+
 def protect(*words):
     return command_line.main(["protect", *map(str, words), "--generator", DRAWN])
 
@@ -505,6 +517,53 @@ def test_on_a_terminal_faces_are_asked_for(group, capsys, monkeypatch, typed, st
     if len(typed) == 3:
         assert "'both\\n' names no faces" in out or "'both' names no faces" in out
         assert "There are 2 faces." in out
+
+
+# ---------------------------------------------------------------- a face too small to change
+
+SMALL = "the face of 14 x 16 px at (157, 38) is too small to change: 6 px between the eyes, at least 8 are needed"
+ADVICE = "Faces too small to change are in the written photos as they were: cover or cut them off."
+
+
+def test_a_face_too_small_to_change_is_named_and_fails_a_photo_that_is_written_all_the_same(far_behind, capsys):
+    assert protect("two.png") == 1
+    said = capsys.readouterr().out.splitlines()
+    assert "[1/1] two.png: 1 face protected, 1 face too small to change -> two_protected.png" in said
+    assert f"  mind: {SMALL}" in said and said[-1] == ADVICE
+    assert any(line.startswith("0 of 1 photo protected in the eyes of") for line in said)
+    changed = (pixels("two.png") != pixels("two_protected.png")).any(-1)
+    assert changed[:, :130].any() and not changed[:, 150:].any()
+
+
+@pytest.mark.parametrize("words", [("--faces", "largest"), ("--pick", "1")])
+def test_a_face_too_small_to_change_that_was_not_chosen_is_named_only(far_behind, capsys, words):
+    assert protect("two.png", *words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "[1/1] two.png: 1 face protected, 1 face too small to change -> two_protected.png" in said
+    assert f"  mind: {SMALL}" in said and ADVICE not in said
+    assert any(line.startswith("1 of 1 photo protected in the eyes of") for line in said)
+
+
+@pytest.mark.parametrize(("words", "status", "chosen"), [((), 1, True), (("--faces", "largest"), 0, False)])
+def test_json_has_the_place_and_the_reason_of_a_face_too_small_to_change(far_behind, capsys, words, status, chosen):
+    assert protect("two.png", "--json", *words) == status
+    told = json.loads(capsys.readouterr().out)
+    (photo,) = told["photos"]
+    assert told["exit_status"] == status and photo["output"] == "two_protected.png"
+    assert photo["status"] == ("not protected" if chosen else "protected")
+    assert [face["verdict"] for face in photo["faces"]] == ["protected"]
+    (small,) = photo["too_small"]
+    assert small["box"] == pytest.approx([157, 38, 171, 54], abs=1) and small["chosen"] is chosen
+    assert 6 <= small["eye_distance"] < 7
+    assert small["reason"] == "too small to change: 6 px between the eyes, at least 8 are needed"
+
+
+def test_a_recognised_face_beside_one_too_small_to_change_is_still_not_written(far_behind, capsys):
+    assert protect("two.png", "--strength", 0) == 1
+    said = capsys.readouterr().out
+    assert "1 face not protected, 1 face too small to change; nothing was written" in said
+    assert SMALL in said and ADVICE not in said
+    assert tree() == ["two.png"]
 
 
 # ---------------------------------------------------------------- JSON

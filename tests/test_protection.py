@@ -49,17 +49,17 @@ def found(monkeypatch):
     """The places where faces are "detected", largest first; a test may change the list."""
     places = [LARGE]
 
-    def detect(photo, size=SIZE):
+    def detect_all(photo, size=SIZE):
         assert size == SIZE
         photo = open_photo(photo)
-        return [hand_made(photo, *place) for place in places] if photo.rgb.any() else []
+        return ([hand_made(photo, *place) for place in places] if photo.rgb.any() else []), []
 
     def detect_one(photo, size=SIZE):
-        if not (crops := detect(photo, size)):
+        if not (crops := detect_all(photo, size)[0]):
             raise faces.FaceError(f"{open_photo(photo).name}: no face was found")
         return crops[0]
 
-    monkeypatch.setattr(faces, "detect", detect)
+    monkeypatch.setattr(faces, "detect_all", detect_all)
     monkeypatch.setattr(faces, "detect_one", detect_one)
     return places
 
@@ -196,6 +196,30 @@ def test_only_the_largest_face_when_asked(found, protector, photo, makeup):
     changed = difference(result.image, photo).any(-1)
     assert changed[frame(*LARGE)].mean() > 0.3 and not changed[~frame(*LARGE)].any()
     assert len(result.faces) == 1
+
+
+@pytest.fixture
+def tiny(found, monkeypatch):
+    """Somebody far behind, in every photo."""
+    face, detect_all = faces.SmallFace((100.2, 60, 112.4, 75), 6.3), faces.detect_all
+    monkeypatch.setattr(faces, "detect_all", lambda photo, size: (detect_all(photo, size)[0], [face]))
+    return face
+
+
+def test_a_face_too_small_to_change_is_in_the_result_and_warned_of(tiny, protector, photo, makeup):
+    place = r"photo: the face of 12 x 15 px at \(100, 60\) is too small to change: 6 px between the eyes"
+    for ask in (protector.protect, lambda *photos: protect(*photos, generator=protector)):
+        with pytest.warns(protection.ProtectionWarning, match=place) as caught:
+            result = ask(photo, makeup)
+        assert result.too_small == (tiny,) and len(result.faces) == len(caught) == 1
+
+
+def test_a_face_too_small_to_change_that_was_not_asked_for_warns_of_nothing(tiny, protector, photo, makeup):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", protection.ProtectionWarning)
+        assert protector.protect(photo, makeup, faces="largest").too_small == (tiny,)
+        crops = faces.detect_all(photo, SIZE)[0]
+        assert protector.protect(photo, makeup, found=crops).too_small == ()
 
 
 def test_overlapping_faces_both_change(found, protector, photo, makeup):

@@ -249,11 +249,72 @@ def test_one_of_two_faces_lost_blanks_the_whole_frame(squares, tmp_path):
     assert all(read(report.path)[0][number].max() <= 1 for number in HIDDEN)
 
 
-def test_a_face_too_small_to_protect_counts_as_lost(squares, tmp_path, monkeypatch):
+def test_a_clip_of_faces_too_small_to_change_is_refused(squares, tmp_path, monkeypatch):
     meshes = faces.meshes
     monkeypatch.setattr(faces, "meshes", lambda photo: [0.2 * each for each in meshes(photo)])
-    with pytest.raises(VideoError, match="no face was found in any of 20 frames"):
+    with pytest.raises(VideoError, match=r"clip\.mp4: no face large enough to change was found in any of 20 fr"):
         protect_video(make(tmp_path / "clip.mp4", walk()), tmp_path / "out.mp4", painter())
+    assert not (tmp_path / "out.mp4").exists()
+
+
+SMALL = (10, 11, 12)  # frames with a face too small to change
+AROUND = tuple(range(5, 18))  # and a second before and after, since so few sightings may have missed it
+
+
+@pytest.fixture
+def far_behind(squares, tmp_path, monkeypatch):
+    """Four seconds of a large face on the left; in SMALL the blue square on the right is a face of 16 pixels."""
+    meshes = faces.meshes
+
+    def smaller(photo):
+        found = meshes(photo)
+        return found[:1] + [mesh_at(*(mesh.min(0) + mesh.max(0)) / 2, 16) for mesh in found[1:]]
+
+    monkeypatch.setattr(faces, "meshes", smaller)
+    frames = [picture((45, 48), (115, 48) if step in SMALL else None) for step in range(20)]
+    return make(tmp_path / "clip.mp4", frames, [5 * step for step in range(20)])
+
+
+def test_frames_with_a_face_too_small_to_change_beside_another_are_black_and_told(far_behind, tmp_path):
+    report = protect_video(far_behind, tmp_path / "out.mp4", painter())
+    assert report.lost == AROUND and report.too_small == SMALL
+    for number, rgb in enumerate(read(report.path)[0]):
+        assert (rgb.max() <= 1) == (number in AROUND), number
+    assert [(each.seen, each.keys > 0) for each in report.faces] == [(20, True), (3, False)]
+    said = "13 frames with a lost face blanked (1.0-3.4 s), 3 of them with one too small to change (less than 8 px"
+    assert said in str(report)
+
+
+def test_a_face_too_small_to_change_may_be_covered_while_the_other_is_changed(far_behind, tmp_path):
+    report = protect_video(far_behind, tmp_path / "out.mp4", painter(), lost="cover")
+    clean, out = read(far_behind)[0], read(report.path)[0]
+    assert report.lost == AROUND and report.too_small == SMALL
+    for number in range(20):
+        left = (slice(40, 56), slice(37, 53))
+        assert out[number][left].astype(int).mean() > clean[number][left].mean() + 10, "the large face is brightened"
+        assert (out[number][40:56, 107:123].max() < 20) == (number in AROUND), number
+    beside = out[11][40:56, 70:95]
+    assert beside.min() > 60, "no more is covered than is needed where the face is seen"
+
+
+def test_a_face_too_small_to_change_passes_only_on_purpose(far_behind, tmp_path):
+    report = protect_video(far_behind, tmp_path / "out.mp4", painter(), lost="keep")
+    assert report.lost == AROUND and report.too_small == SMALL
+    assert "13 frames with a lost face KEPT AS THEY WERE (1.0-3.4 s), 3 of them with one too small" in str(report)
+    before, after = (read(path)[0][11][40:56, 107:123].astype(int) for path in (far_behind, report.path))
+    assert np.abs(after - before).mean() < 1.5
+
+
+def test_a_face_too_small_to_change_may_refuse_the_clip(far_behind, tmp_path):
+    with pytest.raises(VideoError, match=r"lost in 13 of 20 frames, 3 of them with one too small to change \(less"):
+        protect_video(far_behind, tmp_path / "out.mp4", painter(), lost="refuse")
+    assert [each.name for each in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_the_command_s_status_says_that_a_face_was_too_small_to_change(far_behind, monkeypatch, capsys):
+    monkeypatch.setattr(protection, "prepare", lambda generator: painter())
+    assert main(["video", str(far_behind)]) == 1
+    assert "3 of them with one too small to change" in capsys.readouterr().out
 
 
 def test_the_command_says_what_it_did_and_its_status_that_a_face_was_lost(squares, interrupted, monkeypatch, capsys):
@@ -469,6 +530,16 @@ def test_a_flash_is_no_cut():
     assert tracks.shots(glances(*[[]] * 13, thumbnails=flash)) == [range(13)]
     cut = [GREY] * 6 + [GREY + 100] * 7
     assert tracks.shots(glances(*[[]] * 13, thumbnails=cut)) == [range(6), range(6, 13)]
+
+
+def test_a_face_that_walks_off_is_followed_and_missed_while_too_small():
+    sides = [40, 36, 32, 28, 24, 16, 16, 16, 16, 16, 24]  # 16 pixels have 6.3 between the eyes
+    film = [Glance(step / 10, [mesh_at(500, 500, side)], GREY) for step, side in enumerate(sides)]
+    (each,) = tracks.track(film)
+    assert list(each.meshes) == list(range(11)) and each.too_small == [5, 6, 7, 8, 9]
+    assert missing(film) == [5, 6, 7, 8, 9]
+    tracks.choose_keys(each, [glance.time for glance in film], 9, 1)
+    assert each.keys == [0, 4, 10]
 
 
 def test_where_a_missed_face_may_be_grows_with_the_time():

@@ -429,6 +429,20 @@ def test_the_whole_photo_is_handed_out_without_camera_time_and_place(quickstart)
     assert "without EXIF" in quickstart.link.value
 
 
+def test_a_face_too_small_to_change_is_told_beside_the_whole_photo(quickstart):
+    picture = Image.new("RGB", (260, 130), (120, 120, 120))
+    for person, side, place in ((3, 130, (0, 0)), (9, 33, (150, 30))):
+        picture.paste(portrait(person).resize((side, side), Image.Resampling.LANCZOS), place)
+    upload(quickstart.photos.upload, "two.png", encoded(picture, "PNG"))
+    quickstart.save.click()
+    assert len(quickstart.studio.faces) == 1
+    assert re.search(
+        r"1 face; the face of \d+ x \d+ px at \(15\d, 3\d\) is too small to change: \d px between the eyes, at least 8 "
+        "are needed, and stays as it was</small>",
+        quickstart.link.value,
+    )
+
+
 def test_nothing_is_handed_out_where_nothing_is_protected(no_curve, at_rest):
     at_rest.sliders["protection"].value = 0
     at_rest.save.click()

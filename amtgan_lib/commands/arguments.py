@@ -115,6 +115,11 @@ class Protect:
         """Whether faces are picked by number."""
         return self.faces == "pick" or bool(self.pick)
 
+    @property
+    def everyone(self) -> bool:
+        """Whether every face is to be protected."""
+        return self.faces == "all" and not self.pick
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -166,8 +171,8 @@ def protect(options: Annotated[Protect, tyro.conf.arg(name="")]) -> int:
     """Protect the faces of a photo, or of every photo of a folder, from recognisers nobody agreed to.
 
     Recognisers judge each result. A photo in which no face is found, or one is still recognised, is not written. The
-    exit status is 0 only when none of those asked takes any face that was to be protected for its owner. That is no
-    promise about other recognisers.
+    exit status is 0 only when none of those asked takes any face that was to be protected for its owner, and none of
+    these faces was too small to change. That is no promise about other recognisers.
     """
     from amtgan_lib.commands import protecting
 

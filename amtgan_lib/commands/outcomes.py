@@ -11,6 +11,7 @@ from typing import Any
 from amtgan_lib import evaluation
 from amtgan_lib.commands.asking import Panel
 from amtgan_lib.evaluation import NOT_PROTECTED, WEAK, Answer
+from amtgan_lib.faces import SmallFace
 
 KEPT = "there already"
 STATUSES = (*evaluation.VERDICTS, KEPT)
@@ -47,7 +48,10 @@ class Face:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one photo; ``output`` is None where nothing was written, ``problem`` says why in one sentence."""
+    """What became of one photo; ``output`` is None where nothing was written, ``problem`` says why in one sentence.
+
+    too_small: faces that could not be changed, and are none of ``faces``; all_chosen: whether they were to be.
+    """
 
     photo: Path
     output: Path | None = None
@@ -55,6 +59,8 @@ class Outcome:
     problem: str = ""
     kept: bool = False
     notes: tuple[str, ...] = ()
+    too_small: tuple[SmallFace, ...] = ()
+    all_chosen: bool = False
 
     @property
     def chosen(self) -> list[Face]:
@@ -62,11 +68,21 @@ class Outcome:
         return [face for face in self.faces if face.chosen]
 
     @property
+    def verdict(self) -> str:
+        """The worst verdict about a face that was changed."""
+        return evaluation.worst(face.verdict for face in self.chosen)
+
+    @property
+    def missed(self) -> tuple[SmallFace, ...]:
+        """The faces that were to be protected, and are too small."""
+        return self.too_small if self.all_chosen else ()
+
+    @property
     def status(self) -> str:
         """The worst of its faces' verdicts, or that it was passed over."""
         if self.kept:
             return KEPT
-        return NOT_PROTECTED if self.problem else evaluation.worst(face.verdict for face in self.chosen)
+        return NOT_PROTECTED if self.problem or self.missed else self.verdict
 
     @property
     def good(self) -> bool:
@@ -87,6 +103,7 @@ def line(outcome: Outcome) -> str:
     counts = {word: sum(face.verdict == word for face in outcome.chosen) for word in evaluation.VERDICTS}
     said = [f"{plural(n, 'face')} {word}" for word, n in counts.items() if n]
     said += [f"{plural(left, 'face')} left as {'it was' if left == 1 else 'they were'}"] * bool(left)
+    said += [f"{plural(len(outcome.too_small), 'face')} too small to change"] * bool(outcome.too_small)
     said += [outcome.problem] * bool(outcome.problem)
     where = f" -> {outcome.output}" if outcome.output else "; nothing was written"
     return f"{outcome.photo}: {', '.join(said)}{where}"
@@ -148,18 +165,28 @@ def as_json(outcome: Outcome, took_part: Sequence[str]) -> dict[str, Any]:
         "problem": outcome.problem or None,
         "notes": list(outcome.notes),
         "faces": [_face_json(face, took_part) for face in outcome.faces],
+        "too_small": [_small_json(face, outcome.all_chosen) for face in outcome.too_small],
     }
 
 
 def _face_json(face: Face, took_part: Sequence[str]) -> dict[str, Any]:
     return {
         "number": face.number,
-        "box": [round(value, 1) for value in face.box],
+        "box": _box_json(face.box),
         "chosen": face.chosen,
         "verdict": face.verdict if face.chosen else None,
         "mean_change": round(face.mean_change, 3),
         "answers": [answer_json(answer, answer.recogniser in took_part) for answer in face.answers],
     }
+
+
+def _small_json(face: SmallFace, chosen: bool) -> dict[str, Any]:
+    eyes = round(face.eye_distance, 1)
+    return {"box": _box_json(face.box), "eye_distance": eyes, "chosen": chosen, "reason": face.reason}
+
+
+def _box_json(box: tuple[float, float, float, float]) -> list[float]:
+    return [round(value, 1) for value in box]
 
 
 def answer_json(answer: Answer, took_part: bool = False) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -68,7 +68,7 @@ class Desk:
     def outcome(self, job: Job, people: TextIO) -> Outcome:
         """Protect one photo and judge the very file that is to be written; it is moved to its place only when good."""
         photo = open_photo(job.photo)
-        found = faces.detect(photo, self.protector.size)
+        found, small = faces.detect_all(photo, self.protector.size)
         if not found:
             raise PhotoError("no face was found")
         numbers = _chosen(found, self.options, people)
@@ -80,9 +80,11 @@ class Desk:
             changes = [report.mean_change for report in result.faces]
             judged = dict(zip(numbers, zip(answers, changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(found, 1))
-            outcome = Outcome(job.photo, job.output, seen, notes=_notes(photo, self.options))
-            if not outcome.good and not self.options.keep_recognised:
-                return Outcome(job.photo, None, seen)
+            about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
+            outcome = Outcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
+            # A face too small to change does not keep the others' protection from being written.
+            if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
+                return replace(outcome, output=None, notes=())
             _move(draft, job.output, self.options.overwrite)
         return outcome
 
@@ -207,7 +209,7 @@ class Session:
         self.done.append(outcome)
         lines = [f"[{len(self.done)}/{self.total}] {outcomes.line(outcome)}"]
         lines += outcomes.report(outcome, self.took_part) if self.options.report else []
-        lines += [f"  mind: {note}" for note in outcome.notes]
+        lines += [f"  mind: {note}" for note in (*outcome.too_small, *outcome.notes)]
         for line in lines:
             tqdm.write(line, file=self.people)
         self.people.flush()
@@ -219,11 +221,7 @@ class Session:
         if self.options.report and panel:
             lines.append("Similarity is that to the clean face itself: 1 is the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
-        if any(outcome.chosen and not outcome.output for outcome in self.done):
-            ways = ["more --passes"] if self.desk.protector.guide else []
-            ways += ["more --strength"] if self.options.strength < 1 else []
-            advice = f"{' or '.join(ways) or 'another --generator'} may help"
-            lines.append(f"For faces still recognised: {advice}; --keep-recognised writes such photos, too.")
+        lines += self._advice()
         if self.others:
             lines.append(f"{plural(len(self.others), 'other file')} skipped: {', '.join(map(str, self.others))}")
         for line in lines:
@@ -236,6 +234,18 @@ class Session:
             again = "; the same command with --skip-existing goes on from there" if self.total > 1 else ""
             raise Interrupted(f"interrupted: {len(self.done)} of {plural(self.total, 'photo')} done{again}.")
         return status
+
+    def _advice(self) -> list[str]:
+        """What may help with faces that were to be protected and are not."""
+        lines = []
+        if any(outcome.chosen and not outcome.output for outcome in self.done):
+            ways = ["more --passes"] if self.desk.protector.guide else []
+            ways += ["more --strength"] if self.options.strength < 1 else []
+            advice = f"{' or '.join(ways) or 'another --generator'} may help"
+            lines.append(f"For faces still recognised: {advice}; --keep-recognised writes such photos, too.")
+        if any(outcome.missed and outcome.output for outcome in self.done):
+            lines.append("Faces too small to change are in the written photos as they were: cover or cut them off.")
+        return lines
 
     def _facts(self, status: int) -> dict:
         counts = {word: sum(outcome.status == word for outcome in self.done) for word in outcomes.STATUSES}

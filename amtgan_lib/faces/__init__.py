@@ -6,7 +6,15 @@ size; what a generator changes in the crop goes back into the photo as a differe
 """
 
 from amtgan_lib.faces.crops import CROP_TEMPLATE, FEATHER, FaceCrop, FaceError, crop_face, frame, outline
-from amtgan_lib.faces.detection import SMALLEST_EYE_DISTANCE, detect, detect_one, meshes
+from amtgan_lib.faces.detection import (
+    SMALLEST_EYE_DISTANCE,
+    SmallFace,
+    detect,
+    detect_all,
+    detect_one,
+    large_enough,
+    meshes,
+)
 from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, eye_distance, region_masks
 from amtgan_lib.faces.warps import similarity
 from amtgan_lib.images import PhotoError
@@ -20,11 +28,14 @@ __all__ = [
     "FaceCrop",
     "FaceError",
     "PhotoError",
+    "SmallFace",
     "crop_face",
     "detect",
+    "detect_all",
     "detect_one",
     "eye_distance",
     "frame",
+    "large_enough",
     "meshes",
     "outline",
     "region_masks",

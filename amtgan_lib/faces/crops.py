@@ -119,7 +119,7 @@ def crop_face(photo: Photo, mesh: np.ndarray, size: int = 256) -> FaceCrop:
         points=torch.from_numpy(regions.five_points(local)[:, ::-1].copy()).float(),
         masks=regions.mesh_masks(local, size) * _inside(matrix, size, photo.size),
         matrix=matrix,
-        box=tuple(np.concatenate([mesh.min(0), mesh.max(0)]).tolist()),
+        box=regions.bounding_box(mesh),
         name=photo.name,
         photo_size=photo.size,
     )

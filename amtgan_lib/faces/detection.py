@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from amtgan_lib.faces.crops import FaceCrop, FaceError, crop_face, frame
-from amtgan_lib.faces.regions import eye_distance, five_points
+from amtgan_lib.faces.regions import bounding_box, eye_distance, five_points
 from amtgan_lib.faces.warps import apply, sample
 from amtgan_lib.images import Photo, open_photo
 
@@ -36,6 +36,25 @@ MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
 
 
+@dataclass(frozen=True)
+class SmallFace:
+    """A face too small to be changed: its box (x0, y0, x1, y1) and the distance of its eyes, in photo pixels."""
+
+    box: tuple[float, float, float, float]
+    eye_distance: float
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be changed, in words."""
+        # Cut off, not rounded: 7.9 px are not the 8 that are needed.
+        eyes, least = int(self.eye_distance), SMALLEST_EYE_DISTANCE
+        return f"too small to change: {eyes} px between the eyes, at least {least:.0f} are needed"
+
+    def __str__(self) -> str:
+        x0, y0, x1, y1 = map(round, self.box)
+        return f"the face of {x1 - x0} x {y1 - y0} px at ({x0}, {y0}) is {self.reason}"
+
+
 @dataclass(frozen=True, eq=False)
 class _Face:
     """A confirmed face: its mesh (478, 2) as (x, y) photo pixels, and the detector's score in the upright crop."""
@@ -49,18 +68,35 @@ class _Face:
 
 
 def detect(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: int = 256) -> list[FaceCrop]:
-    """Every face of a photo, largest first, as crops of ``size`` pixels; an empty list where there is none.
+    """Every usable face of a photo, largest first, as crops of ``size`` pixels; an empty list where there is none.
+
+    Faces that are too small beside these are left out without a word: whoever must not miss one takes
+    :func:`detect_all`, which raises the same errors.
+    """
+    return detect_all(photo, size)[0]
+
+
+def detect_all(
+    photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: int = 256
+) -> tuple[list[FaceCrop], list[SmallFace]]:
+    """Every face of a photo: the usable ones, largest first, as crops of ``size`` pixels, and those too small.
 
     Raises PhotoError for what is not a readable photo, FaceError for faces too small to work with
     when no other face is usable.
     """
     photo = open_photo(photo)
     found = meshes(photo)
-    usable = [mesh for mesh in found if eye_distance(mesh) >= SMALLEST_EYE_DISTANCE]
+    usable = [mesh for mesh in found if large_enough(mesh)]
     if found and not usable:
         raise FaceError(f"{photo.name}: the face is too small (eyes less than {SMALLEST_EYE_DISTANCE:.0f} px apart)")
     crops = [crop_face(photo, mesh, size) for mesh in usable]
-    return sorted(crops, key=lambda crop: -crop.scale)
+    small = [SmallFace(bounding_box(mesh), eye_distance(mesh)) for mesh in found if not large_enough(mesh)]
+    return sorted(crops, key=lambda crop: -crop.scale), small
+
+
+def large_enough(mesh: np.ndarray) -> bool:
+    """Whether the face of a mesh (478, 2) in photo pixels can be changed."""
+    return eye_distance(mesh) >= SMALLEST_EYE_DISTANCE
 
 
 def meshes(photo: Photo) -> list[np.ndarray]:

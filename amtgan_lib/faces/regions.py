@@ -45,6 +45,11 @@ def eye_distance(mesh: np.ndarray) -> float:
     return float(np.linalg.norm(left - right))
 
 
+def bounding_box(mesh: np.ndarray) -> tuple[float, float, float, float]:
+    """The box (x0, y0, x1, y1) around a mesh (478, 2)."""
+    return tuple(np.concatenate([mesh.min(0), mesh.max(0)]).tolist())
+
+
 def landmarks_68(mesh: np.ndarray) -> np.ndarray:
     """The usual 68 landmarks (68, 2) of a mesh (478, 2)."""
     return mesh[list(MESH_TO_68)]

@@ -52,7 +52,7 @@ class Studio:
     def __init__(self, photo: str | Path | Image.Image | np.ndarray | Photo, kit: Kit, known=None):
         self.photo, self.kit = open_photo(photo), kit
         _check_size(self.photo)
-        crops = faces.detect(self.photo, kit.size)
+        crops, self.too_small = faces.detect_all(self.photo, kit.size)
         if not crops:
             raise StudioError(f"{self.photo.name}: no face was found; take a photo that shows one from the front")
         self.faces = [Face(crop, kit) for crop in crops]
@@ -120,7 +120,7 @@ class Studio:
             yield self.judge(evaluation.republish(picture, how)).assign(how=how)
 
     def protect(self, settings: Settings, first: Style = None, second: Style = None) -> Protected:
-        """The whole photo at its own size, every face changed as the sliders say.
+        """The whole photo at its own size, every face changed as the sliders say but those that are too small.
 
         Raises StudioError where they leave the change for recognisers out: that would be passed on as protected.
         """
@@ -131,7 +131,7 @@ class Studio:
         change = sum(crop.change(self.photo, image) for crop, image in pairs)
         means = [float((image - crop.image).abs().mean()) * images.LEVELS for crop, image in pairs]
         reports = [FaceReport(crop.box, mean) for (crop, _), mean in zip(pairs, means)]
-        return Protected(self.photo.with_change(change), tuple(reports), self.photo)
+        return Protected(self.photo.with_change(change), tuple(reports), self.photo, tuple(self.too_small))
 
     def _similarities(self, probes: Probes) -> list[float]:
         return [float(own @ known) for own, known in zip(_vectors(probes, self.kit), self._known)]

@@ -22,8 +22,8 @@ def video(
 ) -> int:
     """Protect every face in every frame of a video; frames, their times and the sound stay.
 
-    The exit status is 0 only when no face was lost in any frame. Nothing is asked of recognisers here: `protect` on a
-    frame tells what they say.
+    The exit status is 0 only when no face was lost in any frame; one too small to change counts as lost. Nothing is
+    asked of recognisers here: `protect` on a frame tells what they say.
 
     Args:
         clip: The video.

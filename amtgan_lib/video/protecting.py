@@ -29,13 +29,15 @@ DONE = {"blank": "blanked", "cover": "covered", "keep": "KEPT AS THEY WERE"}
 EVERY = 0.5  # seconds between key frames at most
 CHANGED = 0.01  # and how far a face's points move, in sides of the crop, before it is one earlier
 THUMBNAIL = (16, 16)
+TOO_SMALL = f"less than {face_finder.SMALLEST_EYE_DISTANCE:.0f} px between the eyes"
 
 
 @dataclass(frozen=True)
 class FaceOfVideo:
     """One face of a clip: the frames (first and last) and number of frames in which it was seen, and its key frames.
 
-    A person who comes back after a cut, or much later, is another face here.
+    A face that is too small to be changed throughout has no key frames. A person who comes back after a cut, or much
+    later, is another face here.
     """
 
     first: int
@@ -49,7 +51,8 @@ class VideoReport:
     """What was done to a clip.
 
     lost: numbers of the frames, from 0, in which a face was missing or none was found, and what was done to them;
-    lost_times the same as spans (first, last) in seconds. flicker: mean difference between the changes of a face in two
+    lost_times the same as spans (first, last) in seconds. too_small: those of them in which a face was seen that is too
+    small to be changed. flicker: mean difference between the changes of a face in two
     frames on end, in 8-bit levels, in face coordinates; nan where there are none. seconds: the time it took.
     """
 
@@ -62,12 +65,14 @@ class VideoReport:
     flicker: float
     seconds: float
     left_out: tuple[str, ...]
+    too_small: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
         text = f"{self.path.name}: {self.frames} frames, {faces}, flicker {self.flicker:.2f} levels"
         if self.lost:
             text += f"; {len(self.lost)} frames with a lost face {DONE[self.done_to_lost]} ({self._spans()})"
+            text += _small_among(self.too_small)
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
     def _spans(self) -> str:
@@ -102,10 +107,10 @@ def protect_video(
         keep_metadata: title, place and date of the file go along.
         progress: wraps the frames, once to find the faces and once to protect them (``tqdm.tqdm``).
 
-    A face that turns away counts as there until its shot ends, unless it was last seen at the picture's border. What
-    is too small to be protected counts as not found. Some 4 kB a face and frame, and ``every`` seconds of frames, are
-    kept in memory. Raises VideoError (or ProtectionError) with one sentence, and writes nothing, where no face is
-    found in the whole clip, or it cannot be read or written.
+    A face that turns away counts as there until its shot ends, unless it was last seen at the picture's border. One
+    that is too small to be changed counts as lost. Some 4 kB a face and frame, and ``every`` seconds of frames, are
+    kept in memory. Raises VideoError (or ProtectionError) with one sentence, and writes nothing, where no face that
+    can be changed is found in the whole clip, or it cannot be read or written.
     """
     begun, path, out = time.perf_counter(), Path(path), Path(out)
     _check(path, out, protector, strength, lost, every)
@@ -114,7 +119,8 @@ def protect_video(
     plan = _look(clip, progress, every)
     if lost == "refuse" and plan.lost:
         raise VideoError(
-            f"{path.name}: a face was lost in {len(plan.lost)} of {len(plan.glances)} frames; nothing written"
+            f"{path.name}: a face was lost in {len(plan.lost)} of {len(plan.glances)} frames"
+            f"{_small_among(plan.too_small)}; nothing written"
         )
     painter = _Painter(protector, makeup, strength, lost, plan)
     with Writer(clip, out, plan.size, keep_metadata) as writer:
@@ -130,7 +136,12 @@ def protect_video(
         flicker=float(np.mean(painter.flicker)) if painter.flicker else float("nan"),
         seconds=time.perf_counter() - begun,
         left_out=tuple(writer.left_out),
+        too_small=tuple(plan.too_small),
     )
+
+
+def _small_among(frames: Sequence[int]) -> str:
+    return f", {len(frames)} of them with one too small to change ({TOO_SMALL})" if frames else ""
 
 
 def _check(path: Path, out: Path, protector: Protector, strength: float, lost: str, every: float) -> None:
@@ -168,9 +179,14 @@ class _Plan:
         """Frames with a face that is missed, or without any."""
         return [number for number, missed in enumerate(self.missed) if missed is None or missed]
 
+    @functools.cached_property
+    def too_small(self) -> list[int]:
+        """Frames with a face that is seen, and too small to be changed; all of them are lost."""
+        return sorted({number for each in self.tracks for number in each.too_small})
+
     def faces(self, number: int) -> list[Track]:
-        """The faces that are seen in a frame."""
-        return [each for each in self.tracks if number in each.meshes]
+        """The faces that are seen in a frame, and can be changed."""
+        return [each for each in self.tracks if each.usable(number)]
 
 
 def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) -> _Plan:
@@ -178,11 +194,12 @@ def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) ->
     for frame in progress(clip.frames()):
         size = frame.rgb.shape[1], frame.rgb.shape[0]
         glances.append(_glance(frame))
-    if not any(glance.meshes for glance in glances):
-        raise VideoError(
-            f"{clip.path.name}: no face was found in any of {len(glances)} frames, so nothing was protected"
-        )
     found = tracks.track(glances)
+    if not any(each.usable(number) for each in found for number in each.meshes):
+        face = "face large enough to change" if found else "face"
+        raise VideoError(
+            f"{clip.path.name}: no {face} was found in any of {len(glances)} frames, so nothing was protected"
+        )
     for each in found:
         tracks.choose_keys(each, [glance.time for glance in glances], every, CHANGED)
     return _Plan(size, glances, found, tracks.missed(found, glances, size))
@@ -190,9 +207,8 @@ def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) ->
 
 def _glance(frame: Frame) -> Glance:
     photo = open_photo(frame.rgb)
-    large = [m for m in face_finder.meshes(photo) if face_finder.eye_distance(m) >= face_finder.SMALLEST_EYE_DISTANCE]
     thumbnail = np.asarray(photo.original.resize(THUMBNAIL, Image.Resampling.BOX))
-    return Glance(frame.time, large, thumbnail)
+    return Glance(frame.time, face_finder.meshes(photo), thumbnail)
 
 
 # ---------------------------------------------------------------- then: paint

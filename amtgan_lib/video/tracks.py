@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from amtgan_lib.faces import frame
+from amtgan_lib.faces import frame, large_enough
 
 # In widths of the face: how far a face may be from where it was last seen and still be the same, at once and for each
 # second in between; half as much is covered around a lost one.
@@ -37,7 +37,7 @@ class Glance:
 
 @dataclass(eq=False)
 class Track:
-    """One face of one shot: the frames in which it was seen, and its mesh (478, 2) in each."""
+    """One face of one shot: the frames in which it was seen, and its mesh (478, 2) in each, however small."""
 
     shot: range
     meshes: dict[int, np.ndarray] = field(default_factory=dict)
@@ -53,8 +53,19 @@ class Track:
         """The frame in which it was last seen."""
         return next(reversed(self.meshes))
 
+    def usable(self, number: int) -> bool:
+        """Whether it was seen in a frame, and large enough to be changed."""
+        return number in self.meshes and large_enough(self.meshes[number])
+
+    @property
+    def too_small(self) -> list[int]:
+        """The frames in which it was seen, and too small to be changed."""
+        return [number for number in self.meshes if not self.usable(number)]
+
     def around(self, number: int) -> list[int]:
-        """The frames of its sightings next to a frame in which it was not seen: before, after or both."""
+        """The frames of its sightings next to a frame: itself, or those before, after or both."""
+        if number in self.meshes:
+            return [number]
         seen = np.array(list(self.meshes))
         where = int(np.searchsorted(seen, number))
         return [int(each) for each in seen[max(where - 1, 0) : where + 1]]
@@ -167,10 +178,11 @@ def _at_zero(lag: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def choose_keys(each: Track, times: Sequence[float], every: float, changed: float) -> None:
     """Choose key frames: both ends of a run, at most ``every`` seconds between, and wherever the face has changed.
 
+    A run is of frames in which the face is large enough to be changed.
     changed: mean distance of the mesh to that of the last key, upright and in shares of the crop's side.
     """
     chosen: set[int] = set()
-    for run in runs(list(each.meshes)):
+    for run in runs([number for number in each.meshes if each.usable(number)]):
         shapes = {number: _upright(each.meshes[number]) for number in run}
         key = run[0]
         chosen |= {run[0], run[-1]}
@@ -214,11 +226,14 @@ def _at_border(mesh: np.ndarray, size: tuple[int, int]) -> bool:
 
 
 def missed(tracks: Sequence[Track], glances: Sequence[Glance], size: tuple[int, int]) -> list[list[Track] | None]:
-    """Per frame the faces that should be seen in it and are not; None where no face is seen and none is missed."""
+    """Per frame the faces that should be seen in it and are not, or are too small to be changed.
+
+    None where no face is seen and none is missed.
+    """
     frames: list[list[Track] | None] = [[] if glance.meshes else None for glance in glances]
     for each in tracks:
         for number in expected(each, glances, size):
-            if number not in each.meshes:
+            if not each.usable(number):
                 frames[number] = [*(frames[number] or []), each]
     return frames
 
