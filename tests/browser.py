@@ -280,6 +280,12 @@ class Page:
         """Click a button."""
         self.find(f"button.{widget}").click()
 
+    def choose(self, widget: str, words: str) -> None:
+        """Choose an option of a dropdown by its words."""
+        from selenium.webdriver.support.select import Select
+
+        Select(self.find(f".{widget} select")).select_by_visible_text(words)
+
     def read(self, widget: str) -> float:
         """A slider's number."""
         return float(self.find(f".{widget} .noUi-handle").get_attribute("aria-valuenow"))

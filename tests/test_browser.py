@@ -182,6 +182,15 @@ def shot(page, name):
     return page.screenshot(f"{name}-{type(page).__name__.lower()}")
 
 
+def offer_a_letter(page, folder):
+    """Upload a text file that is named like a photo; the widget says so, on the ground that problems have."""
+    (folder / "letter.jpg").write_text("Dear reader, this is no photo.")
+    page.upload("amtgan-photo-upload", folder / "letter.jpg")
+    page.until("amtgan-message", "letter.jpg is not an image that can be read")
+    ground = page.find(".amtgan-message .problem").value_of_css_property("background-color")
+    assert ground == "rgba(251, 230, 220, 1)"
+
+
 @pytest.fixture(scope="module")
 def portrait(tmp_path_factory):
     """A drawn portrait as a photo to upload: nobody, and of no one's making but ours."""
@@ -192,16 +201,16 @@ def portrait(tmp_path_factory):
 def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portrait, tmp_path):
     """Before and after differ in the face alone; a photo is taken; a letter is refused, and the widget lives on."""
     page.open("00_quickstart.ipynb")
+    page.picture("amtgan-picture")
+    page.find(".amtgan")
+    shot(page, "quickstart")  # as the README shows it: the whole widget, the line still in the middle
     before, after = both(page)
     changed = difference(before, after)
     height, width = changed.shape
     assert changed[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3].mean() > 2
     assert changed[: height // 20].max() == 0
-    shot(page, "quickstart")
 
-    (tmp_path / "letter.jpg").write_text("Dear reader, this is no photo.")
-    page.upload("amtgan-photo-upload", tmp_path / "letter.jpg")
-    page.until("amtgan-message", "letter.jpg is not an image that can be read")
+    offer_a_letter(page, tmp_path)
     shot(page, "quickstart-letter")
     assert difference(both(page)[0], before).max() == 0
 
@@ -214,8 +223,8 @@ def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portra
     shot(page, "quickstart-upload")
 
 
-def test_makeup_strength_answers_its_sliders(page):
-    """At strength 0 the picture is the photo, at 1 it is not, and the meters, the curve and the report follow."""
+def test_makeup_strength_answers_its_sliders(page, tmp_path):
+    """At strength 0 the picture is the photo, at 1 it is not; meters, curve and report follow; a letter is refused."""
     page.open("demo_makeup_strength.ipynb")
     page.move("amtgan-position", "HOME")
     full = settled(page, "amtgan-picture")
@@ -242,6 +251,14 @@ def test_makeup_strength_answers_its_sliders(page):
     page.find(".amtgan-report")
     shot(page, "makeup-strength-report")
 
+    worn = makeup
+    for slider, most in {"lips": 2, "eyes": 2, "skin": 1, "mix": 1}.items():
+        assert page.move(f"amtgan-{slider}", "END") == most
+        worn = page.changed_picture("amtgan-picture", worn)
+    offer_a_letter(page, tmp_path)
+    shot(page, "makeup-strength-letter")
+    assert difference(settled(page, "amtgan-picture"), worn).max() == 0
+
 
 def meters(page):
     found = page.driver.find_elements("css selector", ".amtgan-meters [data-recogniser]")
@@ -249,7 +266,7 @@ def meters(page):
 
 
 def test_stored_results_are_explored(page):
-    """The threshold's slider and button move the line in the curves, the rate of false accepts and the photos' list."""
+    """Threshold and method move the curves, the rate of false accepts and the photos, which are seen without a run."""
     page.open("demo_results.ipynb")
     curves, photos = settled(page, "results-curves"), page.text("results-photos-of")
     assert page.move("results-threshold", "HOME") < 0
@@ -262,5 +279,12 @@ def test_stored_results_are_explored(page):
     assert difference(settled(page, "results-curves"), curves).max() == 0
     page.find(".results-question button:nth-of-type(2)").click()
     page.until("results-photos-of", "are accepted as the target")
+
+    page.choose("results-method", "pgd")
+    assert page.changed_picture("results-curves", curves).std() > 20
+    page.until("results-photos-of", "pgd: ")
+    photo = page.picture("results-photos-of")
+    assert photo.shape == (160, 160, 3) and photo.std() > 20
+    shot(page, "results-photos")
     page.find(".results-curves")
     shot(page, "results")

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "comparison": {"evaluation", "methods", "recognizers", "results", "faces", "protection"},
     "evaluation": {"recognizers", "images", "results", "faces", "assets", "datasets", "losses"},
     "figures": {"results"},
-    "explorer": {"evaluation", "figures", "paths", "results"},
+    "explorer": {"datasets", "evaluation", "figures", "paths", "results"},
     "studio": {
         *("assets", "datasets", "evaluation", "faces", "images", "losses", "models", "paths", "protection", "recipes"),
         *("recognizers", "targets"),

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from amtgan_lib import evaluation, explorer, figures, paths, results
+from amtgan_lib import datasets, evaluation, explorer, figures, paths, results
 from amtgan_lib.results import Row
 
 PEOPLE = ["drawn/0", "drawn/1", "drawn/2", "drawn/<3>"]
@@ -59,9 +59,25 @@ def write_pictures(folder):
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
+def runs(tmp_path, monkeypatch, asked):
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """The drawn photos that were asked for; grey ones are given, since drawing takes most of a second each."""
+    photos = []
+
+    def files(assets):
+        photos.extend(assets)
+        for asset in assets:
+            (tmp_path / asset).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (160, 160), "grey").save(tmp_path / asset)
+        return {asset: tmp_path / asset for asset in assets}
+
+    monkeypatch.setattr(datasets.drawn, "files", files)
+    return photos
 
 
 @pytest.fixture
@@ -176,6 +192,14 @@ def test_pictures_are_found_beside_their_report(stored):
     assert len(stored.files) == 8
     stored.files["residual", PEOPLE[2]].unlink()
     assert len(explorer.read("r").files) == 7
+
+
+def test_without_a_run_a_drawn_person_is_drawn_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.drawn, "folder", lambda size: tmp_path)
+    pictures = explorer.read("results/measured").pictures(["drawn/0004", "celeba_hq/12"])
+    assert pictures == {("clean", "drawn/0004"): tmp_path / "drawn/p0004-mbare-s0008.png"}
+    with Image.open(pictures["clean", "drawn/0004"]) as photo:
+        assert photo.size == (160, 160) and np.asarray(photo).std() > 20
 
 
 # The panel
@@ -301,10 +325,33 @@ def test_another_run_brings_its_own_methods_and_no_stale_picture(panel):
     panel.run.value = "results/measured"
     assert panel.method.value == "residual" and panel.recogniser.value == "drawn_inception"
     assert panel.threshold.value == pytest.approx(0.42433, abs=1e-4)
-    assert "data:image" not in panel.shown.value and "in no run at hand" in panel.shown.value
+    assert panel.shown.value.count("data:image") == panel.shown.value.count('alt="clean"') == 4
     assert "63 photos" in panel.title.value
     panel.run.value = "r"
     assert panel.recogniser.value == "judge" and "data:image" in panel.shown.value
+
+
+def test_without_a_run_the_photos_that_are_shown_are_drawn_and_no_others(runs, asked):
+    panel = explorer.Panel("results/measured", photos=2)
+    assert sorted(asked) == sorted(_drawn_photo(person) for person in shown(panel)) and len(asked) == 4
+    assert panel.shown.value.count("<img") == panel.shown.value.count('alt="clean"') == 4
+    assert "the protected ones need a run of your own (<code>make reproduce</code>)" in panel.shown.value
+    panel.method.value = "clean"
+    assert panel.shown.value.count("<img") == 4 and "make reproduce" not in panel.shown.value
+
+
+def _drawn_photo(person):
+    number = int(person.removeprefix("drawn/"))
+    return datasets.drawn.name(number, None, 2 * number)
+
+
+def test_photos_of_which_nothing_is_at_hand_are_named(panel):
+    for file in panel.stored.files.values():
+        file.unlink()
+    panel.run.value = "results/measured"
+    panel.run.value = "r"
+    assert "<img" not in panel.shown.value and "in no run at hand" in panel.shown.value
+    assert shown(panel) == ["drawn/0", "drawn/2", "drawn/&lt;3&gt;", "drawn/1"]
 
 
 def test_what_a_visitor_touches_has_a_class_of_its_own(panel):

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from amtgan_lib import figures, results
-from amtgan_lib.explorer.stored import GRID, Stored, at_hand, read
+from amtgan_lib.explorer.stored import GRID, at_hand, read
 
 QUESTIONS = {"is its owner refused?": "dodging", "is it accepted as the target?": "impersonation"}
 STEP = 0.001
@@ -67,11 +67,11 @@ def _thumbnail(file: Path, _written: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def photos_html(stored: Stored, method: str, ranked: pd.DataFrame) -> str:
-    """Photos as clean and protected pictures side by side, or as names where the run's files are not there."""
+def photos_html(pictures: Mapping[tuple[str, str], Path], method: str, ranked: pd.DataFrame) -> str:
+    """Photos as clean and protected pictures side by side, as far as they are there, with names and cosines."""
     cards = []
     for row in ranked.itertuples():
-        files = {each: stored.files.get((each, row.person)) for each in ("clean", method)}
+        files = {each: pictures.get((each, row.person)) for each in ("clean", method)}
         small = {each: _thumbnail(file, file.stat().st_mtime_ns) for each, file in files.items() if file}
         shown = (f'<img src="{picture}" alt="{escape(each)}">' for each, picture in small.items())
         good = row.margin > 0  # NaN, no face found, is not
@@ -218,15 +218,24 @@ class Panel:
 
     def _photos(self, ranked: pd.DataFrame) -> str:
         good, words = int((ranked["margin"] > 0).sum()), _words(self.question.value)
-        html = [f"<b>{escape(self.method.value)}</b>: {good} of {len(ranked)} {words}."]
-        if not self.stored.files:
-            html.append(" Their pictures are in no run at hand, so photos are named only.")
-        elif self.method.value != "clean":
-            html.append(" Clean photo left, protected right.")
-        for title, part in (("Best", ranked.head(self.photos)), ("Worst", ranked.tail(self.photos).iloc[::-1])):
+        parts = {"Best": ranked.head(self.photos), "Worst": ranked.tail(self.photos).iloc[::-1]}
+        # All at once, and no others: what is missing of drawn faces is drawn now.
+        pictures = self.stored.pictures({person for part in parts.values() for person in part["person"]})
+        method = self.method.value
+        html = [f"<b>{escape(method)}</b>: {good} of {len(ranked)} {words}. {_what_is_shown(method, pictures)}"]
+        for title, part in parts.items():
             html.append(f"<p><b>{title}</b> by margin to the threshold</p>")
-            html.append(photos_html(self.stored, self.method.value, part))
+            html.append(photos_html(pictures, method, part))
         return "".join(html)
+
+
+def _what_is_shown(method: str, pictures: Mapping[tuple[str, str], Path]) -> str:
+    shown = {each for each, _ in pictures}
+    if not shown:
+        return "Their pictures are in no run at hand, so photos are named only."
+    if method not in shown:
+        return "Clean photos only: the protected ones need a run of your own (<code>make reproduce</code>)."
+    return "" if method == "clean" else "Clean photo left, protected right."
 
 
 def _words(question: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from amtgan_lib import evaluation, paths, results
+from amtgan_lib import datasets, evaluation, paths, results
 
 RUN_FILES = ("05_scores.csv", "05_black_box_success.csv", "02_thresholds.csv", "02_false_accepts.csv")
 MEASURED_FILES = ("scores-procedural.csv", "procedural.csv", "thresholds-drawn.csv", "false-accepts-drawn.csv")
@@ -118,6 +119,21 @@ class Stored:
                 found[report.parent.name, row.person] = report.parent / row.probe
                 found.setdefault(("clean", row.person), Path(row.source))
         return {key: file for key, file in found.items() if file.is_file()}
+
+    def pictures(self, people: Collection[str]) -> dict[tuple[str, str], Path]:
+        """The files of these people. Without a run drawn people are drawn again: that gives the clean photo alone."""
+        if self.run:
+            return {key: file for key, file in self.files.items() if key[1] in people}
+        photos = {person: photo for person, photo in _drawn_photos().items() if person in people}
+        found = datasets.drawn.files(list(photos.values()))
+        return {("clean", person): found[photo] for person, photo in photos.items()}
+
+
+@functools.cache
+def _drawn_photos() -> dict[str, str]:
+    """{person: asset of the photo that is judged} of the drawn test."""
+    pairs = datasets.test_pairs(datasets.manifest_of("drawn"))
+    return dict(zip(pairs["person"], pairs["source"]))
 
 
 def at_hand() -> dict[str, Path | None]:

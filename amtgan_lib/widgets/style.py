@@ -51,7 +51,7 @@ SHEET = """
 
 .amtgan-message .widget-html-content > div { padding: 7px 12px; border-radius: 8px;
   background: var(--jp-layout-color2, #f3f3f3); }
-.amtgan-message .problem { background: #fbe6dc; color: #8a3200; }
+.amtgan-message .widget-html-content > .problem { background: #fbe6dc; color: #8a3200; }
 .amtgan-message .working::before { content: ""; display: inline-block; width: 10px; height: 10px; margin-right: 8px;
   border: 2px solid #0072B2; border-right-color: transparent; border-radius: 50%;
   animation: amtgan-turn 0.9s linear infinite; }
