@@ -2,7 +2,7 @@
 
 Run it from the checkout: ``make bench``, or ``.venv/bin/python -m benchmarks.speed``. Nothing is fetched: faces are
 drawn, recognisers are the drawn world's. Works that are compared take turns, so that other work on the machine hits all
-of them, and medians are printed. ``--store`` writes ``results/measured/speed.csv``.
+of them, and medians are printed. ``--store`` writes their rows to ``results/measured/speed.csv``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -320,6 +321,15 @@ def stored(bench: Bench) -> list[results.Row]:
     ]
 
 
+def store(rows: pd.DataFrame, file: Path) -> Path:
+    """Write the rows to ``file``, where they take the place of those of the same work on the same kind of machine."""
+    if not file.exists():
+        return results.write(rows, file)
+    known, keys = results.read(file), ["dataset", "device"]
+    kept = known[~known.set_index(keys).index.isin(rows.set_index(keys).index)]
+    return results.write(results.joined(rows.iloc[:0], kept, rows), file)
+
+
 WORKS = {
     "generator": generator,
     "regularizer": regularizer,
@@ -338,7 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"some of {', '.join(WORKS)}; all by default")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--store", action="store_true", help="write results/measured/speed.csv")
+    parser.add_argument("--store", action="store_true", help="write their rows to results/measured/speed.csv")
     given = parser.parse_args(arguments)
     if unknown := set(given.works) - set(WORKS):
         parser.error(f"no work {', '.join(sorted(unknown))}; there are {', '.join(WORKS)}")
@@ -346,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in given.works or WORKS:
         WORKS[name](bench)
     if given.store:
-        print(results.write(results.frame(stored(bench)), paths.MEASURED / "speed.csv"))
+        print(store(results.frame(stored(bench)), paths.MEASURED / "speed.csv"))
 
 
 if __name__ == "__main__":

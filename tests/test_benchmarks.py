@@ -68,6 +68,21 @@ def test_small_works_run_and_are_stored_as_rows(monkeypatch, tmp_path, capsys):
     assert "times as fast" in capsys.readouterr().out
 
 
+def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
+    bench = speed.Bench()
+    for what, value in (("a", 1.0), ("b", 2.0)):
+        bench.note(what, "way", "seconds", value)
+    file = speed.store(results.frame(speed.stored(bench)), tmp_path / "speed.csv")
+    again = speed.Bench()
+    again.note("a", "other way", "seconds", 3.0)
+    speed.store(results.frame(speed.stored(again)), file)
+    elsewhere = results.frame(speed.stored(again)).assign(device="another")
+    speed.store(elsewhere, file)
+    found = results.read(file)[["dataset", "method", "value", "device"]].values.tolist()
+    here = results.device_name()
+    assert found == [["b", "way", 2.0, here], ["a", "other way", 3.0, here], ["a", "other way", 3.0, "another"]]
+
+
 def test_a_work_that_there_is_not_is_said(capsys):
     with pytest.raises(SystemExit):
         speed.main(["generatr"])
