@@ -245,6 +245,28 @@ def training_step(bench: Bench, size: int) -> None:
         bench.note(what, name, "times as fast", samples[name] / seconds * taken["published"], 2)
 
 
+STEP = """
+import re, sys, torch
+from amtgan_lib import losses, recognizers
+from amtgan_lib.training import TrainConfig, Trainer
+from benchmarks.speed import JUDGES, SIZE, pair
+both, networks = pair(SIZE), [recognizers.load(name) for name in JUDGES]
+own = {'checkpointing': sys.argv[1] == 'checkpointing', 'bf16': sys.argv[2] == 'bfloat16'}
+config = TrainConfig('corrected', JUDGES, **own)
+trainer = Trainer(config, both[:1], networks, losses.perceptual(networks[0].features, JUDGES[0]))
+trainer.train_step(both[:1], both[1:])
+print('measured', int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 2**20)
+"""
+
+
+def memory(bench: Bench) -> None:
+    """Peak memory of a process that takes one step at the paper's size and batch 1 on a CPU (Linux)."""
+    for kind in ("float32", "bfloat16"):
+        for way in ("plain", "checkpointing"):
+            (gib,) = _last_line(STEP, way, kind)
+            bench.note(f"training step, {SIZE} px, batch 1", f"{kind}, {way}", "peak GiB", gib)
+
+
 CHILD = """
 import re, sys, time
 from amtgan_lib.protection import prepare, protect
@@ -335,6 +357,7 @@ WORKS = {
     "regularizer": regularizer,
     "histogram": histogram,
     "step": lambda bench: training_step(bench, SIZE if bench.device == "cuda" else SIZE // 2),
+    "memory": memory,
     "photo": photo,
     "sliders": sliders,
     "import": importing,

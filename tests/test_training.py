@@ -18,7 +18,7 @@ from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.images import LEVELS
 from amtgan_lib.losses import FeatureDistance, LossWeights
-from amtgan_lib.models import load_generator
+from amtgan_lib.models import Regularizer, load_generator
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
@@ -407,6 +407,35 @@ def test_bf16_is_near_fp32(config):
     for name, value in full.items():
         # The similarity starts near 0, where only the absolute difference means something.
         assert half[name] == pytest.approx(value, rel=0.05, abs=0.02), name
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_checkpointing_gives_the_same_gradients(bf16):
+    usual, sparing = (trainer(checkpointing=checkpointing, bf16=bf16) for checkpointing in (False, True))
+    losses_of = [each.train_step(*pair()) for each in (usual, sparing)]
+    assert losses_of[0] == pytest.approx(losses_of[1], rel=1e-5)
+    for name, network in usual.networks.items():
+        assert_close(gradients(sparing.networks[name]), gradients(network), 1e-6)
+
+
+def test_checkpointing_keeps_a_fraction_of_what_the_regularizer_computes():
+    image = pair()[0].image.requires_grad_()
+
+    def kept(checkpointing: bool) -> int:
+        network, sizes = Regularizer(blocks=2, width=8, growth=4), []
+        network.checkpointing = checkpointing
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            network(image)
+        return sum(sizes)
+
+    assert kept(True) < 0.2 * kept(False)
+
+
+def test_a_trainer_of_either_kind_goes_on_from_a_checkpoint(tmp_path):
+    run(replace(TINY, steps=1), checkpoint=tmp_path / "run.pt")
+    sparing = trainer(checkpointing=True)
+    sparing.resume(tmp_path / "run.pt")
+    assert sparing.step == 1
 
 
 def test_bf16_judges_with_the_updated_discriminators():

@@ -39,6 +39,7 @@ class TrainConfig:
     transfer: str = "colours"  # what the residual output starts from, see ``Generator``
     attack: float = 1.0  # factor on the generator's adversarial and dodging weights
     bf16: bool = False
+    checkpointing: bool = False  # of the regularization module: less memory, more time, the same gradients
     device: str = "cpu"
 
     def __post_init__(self):

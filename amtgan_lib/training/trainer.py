@@ -29,6 +29,8 @@ from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 
+FREE = ("steps", "device", "checkpointing")  # what may change when a run is gone on with
+
 
 @dataclass
 class History:
@@ -87,6 +89,7 @@ class Trainer:
         if self.recipe.adversaries:
             blocks, width = config.regularizer_blocks, config.regularizer_width
             networks["regularizer"] = Regularizer(blocks, width, width // 2)
+            networks["regularizer"].checkpointing = config.checkpointing
             networks["discriminator_makeup"] = Discriminator(config.discriminator_width)
             networks["discriminator_plain"] = Discriminator(config.discriminator_width)
         return networks
@@ -197,10 +200,10 @@ class Trainer:
             unfinished.unlink(missing_ok=True)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same configuration (the number of steps and the device may differ)."""
+        """Go on from a checkpoint of the same configuration (steps, device and checkpointing may differ)."""
         state = torch.load(path, map_location=self.device, weights_only=True)
         saved, ours = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
-        different = [key for key in ours if key not in ("steps", "device") and saved.get(key) != ours[key]]
+        different = [key for key in ours if key not in FREE and saved.get(key) != ours[key]]
         if different:
             listed = ", ".join(f"{key} {saved.get(key)!r} there, {ours[key]!r} here" for key in different)
             raise ValueError(f"{path} belongs to another run: {listed}")
