@@ -61,7 +61,7 @@ demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 	@echo "then open /voila/render/demo_makeup_strength.ipynb or /voila/render/demo_results.ipynb there"
 	$(VENV)/python -m voila build/demos $(DEMO_ARGS)
 
-bench: setup ## how fast everything is beside the published algorithm, 4 minutes (BENCH_ARGS="generator --repeats 20")
+bench: setup ## how fast everything is beside the published algorithm, 5 minutes (BENCH_ARGS="generator --repeats 20")
 	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)
 
 # numpy<2 with the rest makes the set that everything here was measured with. Versions already locked are kept where

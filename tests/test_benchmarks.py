@@ -83,6 +83,15 @@ def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
     assert found == [["b", "way", 2.0, here], ["a", "other way", 3.0, here], ["a", "other way", 3.0, "another"]]
 
 
+def test_what_a_laptop_has_no_memory_for_is_measured_only_when_named(monkeypatch):
+    measured = []
+    monkeypatch.setattr(speed, "WORKS", {name: lambda bench, name=name: measured.append(name) for name in speed.WORKS})
+    speed.main([])
+    assert "memory" not in measured and len(measured) == len(speed.WORKS) - 1
+    speed.main(["memory"])
+    assert measured[-1] == "memory"
+
+
 def test_a_work_that_there_is_not_is_said(capsys):
     with pytest.raises(SystemExit):
         speed.main(["generatr"])
