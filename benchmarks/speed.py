@@ -371,9 +371,8 @@ LARGE = ("memory",)  # float32 without checkpointing takes 22 GiB
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the works that are named, or all that fit a laptop."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "works", nargs="*", metavar="WORK", help=f"some of {', '.join(WORKS)}; by default all but {', '.join(LARGE)}"
-    )
+    which = f"some of {', '.join(WORKS)}; by default all but {', '.join(LARGE)}"
+    parser.add_argument("works", nargs="*", metavar="WORK", help=which)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--store", action="store_true", help="write their rows to results/measured/speed.csv")

@@ -62,9 +62,9 @@ def process_group(device: str = "cpu") -> Iterator[Share]:
     group.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield share()
-        # Waiting lets gloo's threads give up the tensors of the last message: one that still holds them when Python ends
-        # aborts the process (pytorch/pytorch#179291). That is the likely cause of an abort seen now and then at the end
-        # of a run of two processes: in one of 12 repeated tests before, in none of 8 since.
+        # Waiting lets gloo's threads give up the tensors of the last message: one that still holds them when Python
+        # ends aborts the process (pytorch/pytorch#179291). That is the likely cause of an abort seen now and then at
+        # the end of a run of two processes: in one of 12 repeated tests before, in none of 8 since.
         group.barrier()
     finally:
         group.destroy_process_group()
