@@ -94,7 +94,7 @@ class PublishedGenerator(Generator):
                     setattr(module, name, nn.InstanceNorm2d(child.num_channels, affine=child.affine))
 
     def _morph(self, features: Tensor, reference: Tensor, *sides: Tensor) -> tuple[Tensor, Tensor]:
-        masks, landmarks = sides[:2], sides[2:]
+        masks, landmarks = sides[:2], sides[2:4]
         known = self.prepared or tuple(positions(*each) for each in zip(landmarks, masks, strict=True))
         reference_features, makeup = self.mdnet(reference)
         return morph(features, reference_features, makeup, *masks, *known).chunk(2, dim=1)

@@ -21,12 +21,13 @@ from amtgan_lib.training import __main__ as launcher
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TESTS = Path(__file__).parent
+# About one seed in fifteen lies on a kink of |x| or of ReLU, and one value's gradient falls to either side by
+# rounding: of seeds 3 to 14, published 3, corrected 6 and any_target 3 are off by 1.5e-4 to 3e-4. The others agree to
+# 1e-5 (two of 48 to 5e-5), and 4 is one of them for every recipe.
 CONFIGS = {
-    "published": replace(TINY, recipe="published", batch=4, steps=2),
-    "corrected": replace(TINY, batch=4, steps=2),
-    "residual": replace(RESIDUAL_TINY, batch=4, steps=2),
-    # About one seed in twenty lies on a kink of |x|, and one pixel's gradient falls to either side by rounding (seed 3
-    # does, 39 others: 23; by PyTorch's own normalisation 23 and 25). The others agree to 1e-5.
+    "published": replace(TINY, recipe="published", batch=4, steps=2, seed=4),
+    "corrected": replace(TINY, batch=4, steps=2, seed=4),
+    "residual": replace(RESIDUAL_TINY, batch=4, steps=2, seed=4),
     "any_target": replace(ANY_TINY, batch=4, steps=2, seed=4),
 }
 

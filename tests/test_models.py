@@ -25,7 +25,7 @@ from amtgan_lib.models import (
 )
 from amtgan_lib.models.generator import MADE_UP_TINT
 from amtgan_lib.models.makeup import colour_transfer, makeup_transfer
-from amtgan_lib.models.morphing import morph, relative_positions
+from amtgan_lib.models.morphing import morph, region_counts, relative_positions
 from amtgan_lib.models.normalization import InstanceNorm
 from amtgan_lib.models.published import UNUSED
 from benchmarks import published as published_way
@@ -211,6 +211,37 @@ def test_empty_region_contributes_nothing(side: int, whole_batch: bool) -> None:
     lips = masks[0][1, 0, ::4, ::4].bool() & ~masks[0][1, 1:, ::4, ::4].bool().any(dim=0)
     assert (morphed[1][:, lips] == 0).all()
     assert all(grad.isfinite().all() for grad in torch.autograd.grad(morphed.sum(), [*features, makeup]))
+
+
+def test_morphing_with_budgets_is_the_same_with_gradients() -> None:
+    features, makeup, masks, landmarks = morphing_inputs()
+    masks[1] = masks[1].clone()
+    masks[1][1, 0] = 0  # no lips in one of the references
+    counts = region_counts(masks[1]).amax(dim=0).tolist()
+    for budgets in (counts, [count + 7 for count in counts], [10_000] * 3):
+        padded, plain = (
+            morph(*features, makeup, *masks, *landmarks, budgets),
+            morph(*features, makeup, *masks, *landmarks),
+        )
+        assert_matches(padded, plain, 1e-12)
+        slopes = (torch.autograd.grad(each.square().sum(), [*features, makeup]) for each in (padded, plain))
+        for own, expected in zip(*slopes, strict=True):
+            assert expected.abs().max() > 1e-3
+            assert_matches(own, expected, 1e-12)
+    for wrong in ([counts[0], counts[1] - 1, counts[2]], counts[:2]):
+        with pytest.raises(ValueError, match=r"the regions have up to \["):
+            morph(*features, makeup, *masks, *landmarks, wrong)
+
+
+def test_a_generator_with_budgets_draws_the_same_picture() -> None:
+    """The residual one, which morphs colours as well, over all the skin that it looks likely to be."""
+    for transfer in ("colours", "makeup"):
+        torch.manual_seed(0)
+        network = Generator(8, 2, output="residual", transfer=transfer)
+        inputs = pairs(2)
+        budgets = [count + 5 for count in region_counts(inputs[3]).amax(dim=0).tolist()]
+        with torch.no_grad():
+            assert_matches(network(*inputs, budgets=budgets), network(*inputs), 1e-6)
 
 
 def test_regions_that_fill_the_image_or_nothing_are_legal() -> None:

@@ -1,5 +1,7 @@
+import copy
 import json
 import zlib
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -175,6 +177,29 @@ def test_an_image_does_not_depend_on_its_batch(recognizer, aligned):
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
     torch.testing.assert_close(together.norm(dim=1), torch.ones(4))
     assert (together[0] - together[1]).norm() > 1e-3  # else the above says nothing
+
+
+def test_faces_that_shrink_by_different_factors_stand_in_one_batch():
+    """Each takes as many samples as it needs, alone or beside others."""
+    images = torch.rand(3, 3, 160, 160) * 2 - 1
+    points = torch.stack([template(size).float() + 4 for size in (60, 150, 110)])
+    together = align(images, points, 50)
+    alone = [align(images[i : i + 1], points[i : i + 1], 50) for i in range(3)]
+    assert torch.equal(together, torch.cat(alone))
+
+
+def test_a_device_is_looked_at_once_and_aligns_by_points_on_the_cpu(recognizer, monkeypatch):
+    """ "meta" is a device that nothing can be read back from."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # has no such device
+    images, points = faces(2)
+    elsewhere = recognizers.Recognizer(recognizer.spec, copy.deepcopy(recognizer.network), "").to("meta")
+    with pytest.raises(RuntimeError, match="item"):
+        elsewhere.embed(images.to("meta"))
+    elsewhere.looked_on_device = True
+    assert elsewhere.embed(images.to("meta")).shape == (2, recognizer.spec.embedding)
+    assert align(images.to("meta"), points).is_meta
+    with pytest.raises(ValueError, match="coincident"):
+        align(images.to("meta"), 0 * points)
 
 
 def test_the_gradient_reaches_the_image_and_no_weight(recognizer):

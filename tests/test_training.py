@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -409,9 +410,10 @@ def test_bf16_is_near_fp32(config):
         assert half[name] == pytest.approx(value, rel=0.05, abs=0.02), name
 
 
+@pytest.mark.parametrize("config", [TINY, ANY_TINY], ids=lambda config: config.recipe)
 @pytest.mark.parametrize("bf16", [False, True])
-def test_checkpointing_gives_the_same_gradients(bf16):
-    usual, sparing = (trainer(checkpointing=checkpointing, bf16=bf16) for checkpointing in (False, True))
+def test_checkpointing_gives_the_same_gradients(config, bf16):
+    usual, sparing = (trainer(config, checkpointing=checkpointing, bf16=bf16) for checkpointing in (False, True))
     losses_of = [each.train_step(*pair()) for each in (usual, sparing)]
     assert losses_of[0] == pytest.approx(losses_of[1], rel=1e-5)
     for name, network in usual.networks.items():
@@ -429,6 +431,70 @@ def test_checkpointing_keeps_a_fraction_of_what_the_regularizer_computes():
         return sum(sizes)
 
     assert kept(True) < 0.2 * kept(False)
+
+
+def test_checkpointing_keeps_little_more_than_the_pictures_of_the_generator():
+    def kept(checkpointing: bool) -> int:
+        subject, sizes = trainer(checkpointing=checkpointing), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            subject.generate(*pair())
+        return sum(sizes)
+
+    assert kept(True) < 0.2 * kept(False)
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY, ANY_TINY], ids=lambda config: config.recipe)
+def test_a_compiled_step_is_the_same(config, monkeypatch):
+    """Every network as one whole graph (``fullgraph`` refuses a break), here without making machine code of it."""
+    compiled, real = [], nn.Module.compile
+
+    def whole(network, mode):
+        compiled.append((type(network).__name__, mode))
+        real(network, backend="aot_eager", fullgraph=True)
+
+    monkeypatch.setattr(nn.Module, "compile", whole)
+    usual, subject = trainer(config), trainer(config, compile="default")
+    assert compiled == [(type(network).__name__, "default") for network in usual.networks.values()]
+    for number in range(3):
+        expected, found = usual.train_step(*pair()), subject.train_step(*pair())
+        assert found == pytest.approx(expected, rel=1e-3 if number else 1e-5, abs=1e-6)
+        for name, network in usual.networks.items() if number == 0 else ():
+            assert_close(gradients(subject.networks[name]), gradients(network), 1e-5)
+
+
+def test_a_network_is_compiled_to_machine_code():
+    plain, image = Regularizer(blocks=1, width=8, growth=4), pair()[0].image
+    network = copy.deepcopy(plain)
+    network.compile(mode="default")
+    slopes = [torch.autograd.grad(each(image).square().sum(), each.parameters()) for each in (plain, network)]
+    assert_close(slopes[1], slopes[0], 1e-5)
+
+
+def test_an_unknown_mode_of_compilation_is_refused():
+    with pytest.raises(ValueError, match=r"compile is 'fast'; expected one of off, default, reduce-overhead"):
+        replace(TINY, compile="fast")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [TINY, replace(TINY, recipe="published"), RESIDUAL_TINY, replace(RESIDUAL_TINY, transfer="makeup"), ANY_TINY],
+    ids=lambda config: f"{config.recipe}-{config.transfer}",
+)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_reads_nothing_back_from_its_device(config, checkpointing, monkeypatch):
+    """The device "meta" has shapes and no values: whatever would wait for a value fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # has no such device, nor has fused Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda parameters, rate, **_: torch.optim.SGD(parameters, rate))
+    networks, targets = tiny_recognizers(), POOL if recipes.recipe(config.recipe).any_target else TARGETS
+    for network in networks:
+        network.looked_on_device = True
+    config = replace(config, device="meta", checkpointing=checkpointing)
+    subject = Trainer(config, targets.batch(), networks, FeatureDistance(networks[0].features, "tiny"))
+    for number in range(6):  # any_target draws the number of its passes
+        terms = subject.launch(*pair(2))
+        assert all(value.is_meta for value in terms.values()) and subject.step == number + 1
+    with pytest.raises(NotImplementedError, match="meta"):
+        subject.train_step(*pair(2))
 
 
 def test_a_trainer_of_either_kind_goes_on_from_a_checkpoint(tmp_path):

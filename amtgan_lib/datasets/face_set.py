@@ -25,7 +25,7 @@ class FaceBatch:
     """Crops and what belongs to them; ``batch[index]`` selects, ``batch.to(device)`` moves.
 
     image (N, 3, S, S) in [-1, 1]; masks (N, 3, S, S): lip, skin, eyes; landmarks (N, 68, 2) and points
-    (N, 5, 2) as (y, x) crop pixels.
+    (N, 5, 2) as (y, x) crop pixels. The points stay on the CPU: alignment decides by their values.
     """
 
     image: Tensor
@@ -40,14 +40,25 @@ class FaceBatch:
         return FaceBatch(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def to(self, device: torch.device | str) -> FaceBatch:
-        """The same batch on ``device``."""
-        return FaceBatch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+        """The same batch on ``device``, all but its points; a GPU is not waited for."""
+        return FaceBatch(*(_sent(part, device) for part in (self.image, self.masks, self.landmarks)), self.points)
+
+    @staticmethod
+    def joined(*batches: FaceBatch) -> FaceBatch:
+        """Batches of one size and device, one after the other."""
+        return FaceBatch(*(torch.cat([getattr(b, field.name) for b in batches]) for field in fields(FaceBatch)))
 
     @staticmethod
     def of(crops: Iterable[faces.FaceCrop]) -> FaceBatch:
         """Crops of one size as a batch."""
         crops = list(crops)
         return FaceBatch(*(torch.stack([getattr(c, field.name) for c in crops]) for field in fields(FaceBatch)))
+
+
+def _sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    if torch.device(device).type == "cuda" and not tensor.is_cuda:
+        tensor = tensor.pin_memory()  # from other memory the copy would wait for all work before it
+    return tensor.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

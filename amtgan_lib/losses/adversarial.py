@@ -39,8 +39,9 @@ class InputDiversity:
     ) -> tuple[Tensor, Tensor | None]:
         """Images (N,3,H,W) and points (N,P,2) as pixel (y, x), or None -> the same, points moved with the pixels.
 
-        A CPU generator gives the same views on every device and needs no wait for the device. A part of a batch needs
-        one, the same in all processes.
+        Points are moved where they lie, best on the CPU. A CPU generator decides without waiting for a device; the
+        pixels' noise is then drawn on the images' own device, so that of a GPU is not that of a CPU. A part of a batch
+        needs one, the same in all processes.
         """
         if _uniform(generator) < self.noise_probability:
             images = images + _uniform(generator) * self.noise_scale * self._normal_like(images, generator)
@@ -77,6 +78,9 @@ class InputDiversity:
             return torch.randn_like(rows)
         if generator is None:
             raise ValueError(f"part is {self.part}; the noise of a part of a batch needs a generator")
+        if rows.is_cuda and generator.device.type == "cpu":
+            # A CPU draws some 100 million numbers a second, and a batch of views has that many: the GPU would wait.
+            generator = torch.Generator(rows.device).manual_seed(_integer(0, 2**62, generator))
         shape = (size * len(rows), *rows.shape[1:])
         noise = torch.randn(shape, generator=generator, device=generator.device)
         return noise[rank * len(rows) : (rank + 1) * len(rows)].to(rows)
@@ -139,19 +143,32 @@ def _view_cosines(
     points: Tensor | None,
     generator: torch.Generator | None,
 ) -> list[Tensor]:
-    """Per set of anchors the cosines (views * recognisers, N) of the viewed images with every recogniser's anchor."""
+    """Per set of anchors the cosines (recognisers, views, N) of the viewed images with every recogniser's anchor."""
     if any(len(each) != len(embed) for each in anchors) or not embed or views < 1:
         counts = [len(each) for each in anchors]
         raise ValueError(f"one embedding per recogniser and a view expected, got {counts}, {len(embed)}, {views}")
+    viewed, moved = _views(images, points, views, diversity, generator)
     rows: list[list[Tensor]] = [[] for _ in anchors]
-    for _ in range(views):
-        viewed, moved = (images, points) if diversity is None else diversity(images, points, generator)
-        for position, network in enumerate(embed):
-            # Every recogniser sees the same view. `expand` refuses embeddings of another network's size.
-            embedding = network(viewed, moved).float()
-            for row, each in zip(rows, anchors):
-                row.append(F.cosine_similarity(embedding, each[position].float().expand_as(embedding), dim=-1))
+    for position, network in enumerate(embed):
+        embedding = network(viewed, moved).float().unflatten(0, (views, len(images)))
+        for row, each in zip(rows, anchors):
+            # `expand` refuses embeddings of another network's size.
+            row.append(F.cosine_similarity(embedding, each[position].float().expand_as(embedding), dim=-1))
     return [torch.stack(row) for row in rows]
+
+
+def _views(
+    images: Tensor,
+    points: Tensor | None,
+    views: int,
+    diversity: InputDiversity | None,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor | None]:
+    """All views in one batch (views * N), which every recogniser sees: five small passes would cost more than one."""
+    if diversity is None:
+        return images.repeat(views, 1, 1, 1), None if points is None else points.repeat(views, 1, 1)
+    drawn = [diversity(images, points, generator) for _ in range(views)]
+    return torch.cat([view for view, _ in drawn]), None if points is None else torch.cat([moved for _, moved in drawn])
 
 
 def _draw_on(generator: torch.Generator | None) -> torch.device:

@@ -4,6 +4,7 @@ from amtgan_lib.models.discriminator import Discriminator
 from amtgan_lib.models.generator import Generator
 from amtgan_lib.models.initialization import count_parameters, initialize
 from amtgan_lib.models.makeup import OWN_STRENGTH, makeup_transfer, region_changes
+from amtgan_lib.models.morphing import region_counts
 from amtgan_lib.models.published import load_published
 from amtgan_lib.models.regularizer import Regularizer
 from amtgan_lib.models.stored import load_generator, save_generator
@@ -19,5 +20,6 @@ __all__ = [
     "load_published",
     "makeup_transfer",
     "region_changes",
+    "region_counts",
     "save_generator",
 ]

@@ -4,6 +4,7 @@ AMT-GAN uses PSGAN's generator with makeup matrices of one channel. ``Generator(
 published network, number for number; narrower, residual and hinted variants are ours.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -189,6 +190,7 @@ class Generator(nn.Module):
         source_landmarks: Tensor,
         reference_landmarks: Tensor,
         hints: Tensor | None = None,
+        budgets: Sequence[int] | None = None,
     ) -> Tensor:
         """Dress the source in the makeup of the reference.
 
@@ -200,6 +202,7 @@ class Generator(nn.Module):
             source_landmarks: (N,68,2) pixel (y, x), rounded by the published preprocessing.
             reference_landmarks: (N,68,2) likewise.
             hints: (N,hint_channels,H,W), or None for exactly the network without hints.
+            budgets: sizes of the reference's regions, so that nothing is read back from a device, see ``morph``.
 
         Returns:
             (N,3,H,W) in [-1,1].
@@ -207,8 +210,8 @@ class Generator(nn.Module):
         Raises:
             ValueError: a shape is not the one above.
         """
-        sides = (source_masks, reference_masks, source_landmarks, reference_landmarks)
-        self._check_pair(source, reference, *sides)
+        sides = (source_masks, reference_masks, source_landmarks, reference_landmarks, budgets)
+        self._check_pair(source, reference, *sides[:4])
         self._check_hints(source, hints)
         features = self.manet.encode(source, hints)
         gamma, beta = self._morph(features, reference, *sides)
@@ -218,7 +221,7 @@ class Generator(nn.Module):
     def start(self, source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor:
         """What the residual output adds its change to: the source in the reference's makeup, (N,3,H,W) in [-1,1].
 
-        Closed-form (see ``transfer``), without weights; arguments as in ``forward``.
+        Closed-form (see ``transfer``), without weights; arguments, without the hints, as in ``forward``.
         """
         with torch.autocast(source.device.type, enabled=False):
             return (source + TRANSFERS[self.transfer](source, reference, *sides)).clamp(-1, 1)

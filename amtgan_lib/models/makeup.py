@@ -4,6 +4,7 @@ The residual generator starts from this change and adds its own. It is closed-fo
 source's structure, works for any reference, and scales region by region.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -36,6 +37,7 @@ def colour_transfer(
     reference_masks: Tensor,
     source_landmarks: Tensor,
     reference_landmarks: Tensor,
+    budgets: Sequence[int] | None = None,
     strength: tuple[float, float, float] = (1.0, 1.0, 1.0),
     eye_blur: float = BLUR[2],
 ) -> Tensor:
@@ -61,7 +63,8 @@ def colour_transfer(
             others = other if region == 0 else other * reference_skin
             shift = _mean(reference, others) - _mean(source, members)
         else:
-            shift = _morphed_shift(source, reference, inside, other, soft, landmarks, eye_blur * scale)
+            budget = None if budgets is None else budgets[region : region + 1]
+            shift = _morphed_shift(source, reference, inside, other, soft, (*landmarks, budget), eye_blur * scale)
         change = change + strength[region] * soft * shift
     return change
 
@@ -69,7 +72,8 @@ def colour_transfer(
 def makeup_transfer(source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor:
     """As ``colour_transfer``, but makeup only: lips and upper lids, in colours relative to each face's own skin.
 
-    ``sides`` are the masks of source and reference and the landmarks of both, in the order of ``colour_transfer``.
+    ``sides`` are the masks of source and reference, the landmarks of both and the optional budgets, in the order of
+    ``colour_transfer``.
 
     The skin keeps its complexion and its light. ``colour_transfer`` gives the source the reference's skin as well:
     the histogram loss of BeautyGAN asks for it, but no makeup does it.
@@ -79,7 +83,7 @@ def makeup_transfer(source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor
 
 
 def _lips_and_lids(source: Tensor, reference: Tensor, *sides: Tensor) -> tuple[Tensor, Tensor]:
-    source_masks, reference_masks, source_landmarks, _ = sides
+    source_masks, reference_masks, source_landmarks = sides[:3]
     reference = in_light_of(source, reference, source_masks, reference_masks)
     lips = colour_transfer(source, reference, *sides, strength=(1, 0, 0))
     eyes = colour_transfer(source, reference, *sides, strength=(0, 0, 1), eye_blur=LID_BLUR)
@@ -149,7 +153,7 @@ def _morphed_shift(
     inside: Tensor,
     other: Tensor,
     soft: Tensor,
-    landmarks: tuple[Tensor, Tensor],
+    landmarks_and_budget: tuple[Tensor, Tensor, Sequence[int] | None],
     sigma: float,
 ) -> Tensor:
     """Low-pass colours of the reference's region, attended to from the source's positions, minus the source's own."""
@@ -157,7 +161,7 @@ def _morphed_shift(
     values = torch.cat((colours, torch.ones_like(colours[:, :1])), dim=1)
     nothing = torch.zeros_like(colours[:, :1])  # relative positions alone decide, no visual features
     asked = F.max_pool2d((soft > 0.02).to(source.dtype), 2 * STRIDE + 1, 1, STRIDE)
-    carried = morph(nothing, nothing, values, asked, other, *landmarks)
+    carried = morph(nothing, nothing, values, asked, other, *landmarks_and_budget)
     # The last value counts how much of the attention fell into the region; the rest carries no colour.
     colours = carried[:, :3] / carried[:, 3:].clamp_min(1e-4)
     return _between_samples(colours) - _low_pass(source, inside, sigma)

@@ -6,6 +6,8 @@ masks, whose vectors are all zero. Their share of the softmax is known beforehan
 with logit log(their number) and no value. What remains is a small dense product for each region.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,6 +37,15 @@ def relative_positions(landmarks: Tensor, places: Tensor, columns: int) -> Tenso
     return offsets / norm.clamp_min(1e-6)  # 0 only where every landmark lies on this very pixel
 
 
+def region_counts(masks: Tensor) -> Tensor:
+    """How many positions of the feature map lie in each region: masks (N,R,4h,4w) -> (N,R)."""
+    return _members(masks).sum(dim=2)
+
+
+def _members(masks: Tensor) -> Tensor:
+    return (masks[:, :, ::STRIDE, ::STRIDE] > 0.5).flatten(2)
+
+
 def morph(
     source_features: Tensor,
     reference_features: Tensor,
@@ -43,6 +54,7 @@ def morph(
     reference_masks: Tensor,
     source_landmarks: Tensor,
     reference_landmarks: Tensor,
+    budgets: Sequence[int] | None = None,
 ) -> Tensor:
     """Carry the reference's makeup values to the positions of the source face, region by region.
 
@@ -59,9 +71,15 @@ def morph(
         reference_masks: (N,R,4h,4w) likewise.
         source_landmarks: (N,68,2) pixel (y, x).
         reference_landmarks: (N,68,2) pixel (y, x).
+        budgets: per region a number that no reference of the batch has more positions than (``region_counts``). None
+            reads the numbers back, which waits for the device; given, nothing is waited for, and every position of
+            the source asks, with the same result.
 
     Returns:
         (N,V,h,w), the sum over the R regions; 0 outside the source masks.
+
+    Raises:
+        ValueError: on a CPU, a reference has more positions than the budget (on a device nobody looks).
     """
     size = source_features.shape[2:]
     dtype = torch.promote_types(source_features.dtype, torch.float32)
@@ -70,9 +88,7 @@ def morph(
         reference = _Face(reference_features.to(dtype), reference_masks, reference_landmarks.to(dtype))
         values = makeup.to(dtype).flatten(2)
         total = torch.zeros_like(values)
-        # The only read-back from the device: the largest region of the batch sets the padding.
-        budgets = torch.stack((source.counts, reference.counts)).amax(dim=1).T.tolist()
-        for region, (rows, columns) in enumerate(budgets):
+        for region, (rows, columns) in enumerate(_padding(source, reference, budgets)):
             query, query_mask, places = source.pick(region, rows)
             key, key_mask, found = reference.pick(region, columns)
             morphed = _attend(query, key, _gather(values, found), key_mask, total.shape[2])
@@ -86,7 +102,7 @@ class _Face:
 
     def __init__(self, features: Tensor, masks: Tensor, landmarks: Tensor):
         self.features, self.landmarks, self.columns = FEATURE_SCALE * features.flatten(2), landmarks, features.shape[3]
-        members = (masks[:, :, ::STRIDE, ::STRIDE] > 0.5).flatten(2)
+        members = _members(masks)
         self.counts = members.sum(dim=2)
         # Members of each region first, in row order: (N,R,h*w).
         self.order = members.to(torch.uint8).argsort(dim=2, descending=True, stable=True)
@@ -97,6 +113,18 @@ class _Face:
         member = torch.arange(budget, device=places.device) < self.counts[:, region, None]
         offsets = relative_positions(self.landmarks, places, self.columns)
         return torch.cat((_gather(self.features, places), offsets), dim=1), member, places
+
+
+def _padding(source: _Face, reference: _Face, budgets: Sequence[int] | None) -> list[tuple[int, int]]:
+    """Per region how many positions of the source ask, and how many of the reference answer."""
+    if budgets is None:
+        return torch.stack((source.counts, reference.counts)).amax(dim=1).T.tolist()
+    if reference.counts.device.type == "cpu" and not torch.compiler.is_compiling():
+        largest = reference.counts.amax(dim=0).tolist()
+        if len(budgets) != len(largest) or any(count > budget for count, budget in zip(largest, budgets)):
+            raise ValueError(f"budgets are {list(budgets)}, but the regions have up to {largest} positions")
+    positions = source.order.shape[2]
+    return [(positions, min(budget, positions)) for budget in budgets]
 
 
 def _gather(maps: Tensor, places: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """H, the regularization module of AMT-GAN (section 3.3): residual-in-residual dense blocks (ESRGAN, ECCVW 2018)."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ RESIDUAL_SCALE = 0.2
 SLOPE = 0.2
 DENSE_CONVS = 5
 DENSE_BLOCKS = 3
+recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing in a block is random
 
 
 class DenseBlock(nn.Module):
@@ -37,17 +40,20 @@ class ResidualInResidual(nn.Sequential):
     def __init__(self, width: int, growth: int):
         super().__init__(*(DenseBlock(width, growth) for _ in range(DENSE_BLOCKS)))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(N,width,H,W) -> (N,width,H,W)."""
-        return features + RESIDUAL_SCALE * super().forward(features)
+    def forward(self, features: Tensor, checkpointing: bool = False) -> Tensor:
+        """(N,width,H,W) -> (N,width,H,W); ``checkpointing`` as of the ``Regularizer``."""
+        inner = features
+        for block in self:
+            inner = recomputed(block, inner) if checkpointing else block(inner)
+        return features + RESIDUAL_SCALE * inner
 
 
 class Regularizer(nn.Module):
     """Rebuild a natural image from a protected one; used in training only, G is judged on its output too.
 
     The output is linear: no activation and no skip from the image. ``Regularizer()`` is the published network. With
-    ``checkpointing`` set, training keeps what goes into each block and computes the rest again on the way back: the
-    same gradients in a fraction of the memory (12 GB were not enough: AMT-GAN#17).
+    ``checkpointing`` set, training keeps what goes into each dense block and computes the rest again on the way back:
+    the same gradients in a fraction of the memory (12 GB were not enough: AMT-GAN#17).
     """
 
     checkpointing = False
@@ -65,8 +71,5 @@ class Regularizer(nn.Module):
             raise ValueError(f"image has shape {tuple(image.shape)}; expected (N,3,H,W)")
         features = self.first(image)
         for block in self.trunk:
-            if self.checkpointing and torch.is_grad_enabled():
-                features = checkpoint(block, features, use_reentrant=False)
-            else:
-                features = block(features)
+            features = block(features, self.checkpointing and torch.is_grad_enabled())
         return self.last(features)

@@ -55,37 +55,45 @@ def align(images: torch.Tensor, points: torch.Tensor, size: int = TEMPLATE_SIZE)
 
     Shape: images (N,3,H,W) in [-1,1]; points (N,5,2) as (y, x) pixels, order as TEMPLATE_XY; returns
     (N,3,size,size), float32, in [-1,1], black (-1) outside the picture. Differentiable in `images`; `points` are
-    constants. Where a face shrinks by s < 1, ceil(1/s) samples per pixel and axis are averaged, so nothing aliases;
-    where it does not, one sample is taken. The result for an image does not depend on the rest of the batch.
+    constants, which best stay on the CPU wherever the images are: what they decide is decided there, and points on a
+    device are waited for. Where a face shrinks by s < 1, ceil(1/s) samples per pixel and axis are averaged, so nothing
+    aliases; where it does not, one sample is taken. The result for an image does not depend on the rest of the batch.
 
     Raises ValueError for other shapes and for coincident points.
     """
     _check(images, points)
-    scale, shift = similarity(points.detach(), template(size).to(points.device))
+    scale, shift = similarity(points.detach().cpu(), template(size))
     samples = [max(1, math.ceil(1 / zoom - 0.05)) for zoom in scale.abs().tolist()]
+    shape = tuple(images.shape[-2:])
+    places = _inverse_map(scale, shift, shape, size).to(images.device, torch.float32, non_blocking=True)
     with torch.autocast(images.device.type, enabled=False):
-        return torch.cat([_warp(images[i : i + 1].float(), scale[i], shift[i], size, k) for i, k in enumerate(samples)])
+        images = images.float()
+        if len(set(samples)) == 1:
+            return _warp(images, places, size, samples[0])
+        each = zip(images.split(1), places.split(1), samples)
+        return torch.cat([_warp(image, place, size, count) for image, place, count in each])
 
 
-def _warp(image: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, size: int, samples: int) -> torch.Tensor:
-    """Return `image` (1,3,H,W) under z -> scale * z + shift, `samples` x `samples` positions averaged per pixel."""
-    height, width = image.shape[-2:]
-    # The inverse map, from template to picture: z = (w - shift) / scale = (a + ib) w + (c + id).
+def _inverse_map(scale: torch.Tensor, shift: torch.Tensor, shape: tuple[int, int], size: int) -> torch.Tensor:
+    """Matrices (N,2,3) for `affine_grid`: from template to picture, z = (w - shift) / scale = (a + ib) w + (c + id)."""
+    height, width = shape
     inverse, origin = 1 / scale, -shift / scale
     a, b, c, d = inverse.real, inverse.imag, origin.real, origin.imag
     # affine_grid speaks normalised coordinates. With align_corners=False -1 and 1 are the outer pixel edges, so pixel
     # x of a row of n lies at (2x + 1)/n - 1, whatever n: a grid of size*samples positions covers the same square.
     half = (size - 1) / 2
     centre_x, centre_y = a * half - b * half + c, b * half + a * half + d
-    rows = (
-        torch.stack((a * size / width, -b * size / width, (2 * centre_x + 1) / width - 1)),
-        torch.stack((b * size / height, a * size / height, (2 * centre_y + 1) / height - 1)),
-    )
-    theta = torch.stack(rows)[None].to(image.device, torch.float32)
+    x = torch.stack((a * size / width, -b * size / width, (2 * centre_x + 1) / width - 1), dim=1)
+    y = torch.stack((b * size / height, a * size / height, (2 * centre_y + 1) / height - 1), dim=1)
+    return torch.stack((x, y), dim=1)
+
+
+def _warp(images: torch.Tensor, places: torch.Tensor, size: int, samples: int) -> torch.Tensor:
+    """Return `images` (N,3,H,W) looked up through `places` (N,2,3), `samples` x `samples` averaged per pixel."""
     side = size * samples
-    grid = F.affine_grid(theta, [1, 3, side, side], align_corners=False)
+    grid = F.affine_grid(places, [len(images), 3, side, side], align_corners=False)
     # grid_sample pads with 0, which is grey in [-1,1]: shift black to 0 and back.
-    warped = F.grid_sample(image + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1
+    warped = F.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1
     return F.avg_pool2d(warped, samples) if samples > 1 else warped
 
 

@@ -43,6 +43,7 @@ class Recognizer(nn.Module):
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (row.mean, row.std))
         self.register_buffer("gain", 0.5 / std, persistent=False)
         self.register_buffer("offset", (0.5 - mean) / std, persistent=False)
+        self.looked_on_device = False
         self.train(False)
 
     def train(self, mode: bool = True) -> Self:
@@ -59,8 +60,10 @@ class Recognizer(nn.Module):
         Shape: images (N,3,H,W) in [-1,1]; points (N,5,2) as (y, x) pixels: left and right eye centre as seen in the
         picture, nose tip, left and right mouth corner. With points the faces are aligned (see `align`). Without, the
         published quirk: the whole image, bilinear without antialias, straight to the input size (AMT-GAN issue #6).
+        Points may stay on the CPU when the images are elsewhere, and are best left there.
 
-        Raises ValueError for other shapes, dtypes and ranges.
+        Raises ValueError for other shapes, dtypes and ranges. The range of images on a device, which looking at them
+        would wait for, is checked in the first call only.
         """
         return F.normalize(self.network(self._prepare(images, points)).float())
 
@@ -73,7 +76,10 @@ class Recognizer(nn.Module):
         return self.network.maps(self._prepare(images, points))
 
     def _prepare(self, images: torch.Tensor, points: torch.Tensor | None) -> torch.Tensor:
-        _check(images)
+        _check_shape(images)
+        if images.device.type == "cpu" or not self.looked_on_device:
+            _check_range(images)
+            self.looked_on_device = images.device.type != "cpu"
         size = self.input_size
         if points is None:
             faces = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=False)
@@ -94,9 +100,12 @@ def embed_many(
     return torch.cat([recognizer.embed(images[at], None if points is None else points[at]) for at in rows])
 
 
-def _check(images: torch.Tensor) -> None:
+def _check_shape(images: torch.Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(f"images must be float (N,3,H,W) in [-1,1], got {images.dtype} {tuple(images.shape)}")
+
+
+def _check_range(images: torch.Tensor) -> None:
     largest = images.detach().abs().amax().item() if images.numel() else 0.0
     # `not <=` also catches NaN.
     if not largest <= LARGEST_VALUE:

@@ -9,6 +9,7 @@ from amtgan_lib.losses import InputDiversity
 from amtgan_lib.models import Generator
 from amtgan_lib.recipes import recipe
 
+COMPILE = ("off", "default", "reduce-overhead", "max-autotune")
 NOISY = InputDiversity()
 # For recognisers that see aligned faces: little noise (the published 0.3 of the range drowns a bounded change), but
 # what two systems really differ in. Without it a generator fits its few training recognisers instead of faces: at 200
@@ -39,13 +40,16 @@ class TrainConfig:
     transfer: str = "colours"  # what the residual output starts from, see ``Generator``
     attack: float = 1.0  # factor on the generator's adversarial and dodging weights
     bf16: bool = False
-    checkpointing: bool = False  # of the regularization module: less memory, more time, the same gradients
+    checkpointing: bool = False  # of G and H: less memory, more time, the same gradients
+    compile: str = "off"  # of G, H and D, or a mode of torch.compile: "default", "reduce-overhead", "max-autotune"
     device: str = "cpu"
 
     def __post_init__(self):
         recipe(self.recipe)
         if isinstance(self.recognizers, str) or not self.recognizers:
             raise ValueError(f"recognizers is {self.recognizers!r}; expected the names of those to train against")
+        if self.compile not in COMPILE:
+            raise ValueError(f"compile is {self.compile!r}; expected one of {', '.join(COMPILE)}")
         if recipe(self.recipe).any_target and self.transfer != "makeup":
             raise ValueError(
                 f"transfer is {self.transfer!r}; any_target looks at its own results, and only 'makeup' "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,17 +25,19 @@ class PaperStep:
     def __call__(self, source: FaceBatch, reference: FaceBatch, noise: torch.Generator) -> dict[str, Tensor]:
         """D_A, D_B, G (its gradient passes through H), then H, in the order of the released loop."""
         trainer = self.trainer
+        # Both directions go through the networks as one batch: x and y, each in the makeup of the other.
+        faces, others = FaceBatch.joined(source, reference), FaceBatch.joined(reference, source)
         with trainer.autocast():
             # The discriminators judge the very fakes that G's step goes on with: the weights do not move in between.
-            fake, back = trainer.generate(source, reference), trainer.generate(reference, source)
+            drawn = trainer.generate(faces, others)
         # Blocks of their own: until its block ends, autocast goes on using a weight's cast from before an update.
         with trainer.autocast():
-            terms = self._discriminator_steps(source, reference, fake.detach(), back.detach())
+            terms = self._discriminator_steps(source, reference, *drawn.detach().chunk(2))
         with trainer.autocast():
-            total, named = self._generator_terms(source, reference, fake, back, noise)
+            total, named = self._generator_terms(faces, others, drawn, noise)
         trainer.update("generator", total)
         with trainer.autocast():
-            purified, named_h = self._regularizer_terms(source, reference)
+            purified, named_h = self._regularizer_terms(faces, others)
         trainer.update("regularizer", purified)
         return {"total": total, **terms, **named, **named_h}
 
@@ -51,68 +52,67 @@ class PaperStep:
             self.trainer.update(name, terms[name])
         return terms
 
-    def _judged(self, fake: Tensor, back: Tensor) -> Tensor:
-        scores = self.trainer.networks["discriminator_makeup"](fake), self.trainer.networks["discriminator_plain"](back)
-        return 0.5 * sum(losses.lsgan_generator_loss(score) for score in scores)
+    # Below, ``faces`` are x and y (2N), ``others`` y and x; a mean over both is the paper's half of the sum of two.
 
-    def _made_up(self, fake: Tensor, back: Tensor, source: FaceBatch, reference: FaceBatch) -> Tensor:
-        return 0.5 * (self.trainer.makeup(fake, source, reference) + self.trainer.makeup(back, reference, source))
+    def _judged(self, drawn: Tensor) -> Tensor:
+        networks = self.trainer.networks["discriminator_makeup"], self.trainer.networks["discriminator_plain"]
+        pairs = zip(networks, drawn.chunk(2))
+        return 0.5 * sum(losses.lsgan_generator_loss(network(half)) for network, half in pairs)
 
-    def _attack(self, images: Tensor, face: FaceBatch, noise: torch.Generator) -> Tensor:
-        trainer = self.trainer
-        views, points, diversity = trainer.config.views, trainer.points(face), replace(NOISY, part=trainer.share)
-        return losses.adversarial_loss(images, trainer.target, trainer.recognizers, views, diversity, points, noise)
+    def _attack(self, drawn: Tensor, faces: FaceBatch, noise: torch.Generator) -> Tensor:
+        """Random views of either direction on their own, as released."""
+        trainer, half = self.trainer, len(faces) // 2
+        views, diversity = trainer.config.views, replace(NOISY, part=trainer.share)
+        return 0.5 * sum(
+            losses.adversarial_loss(
+                drawn[own], trainer.target, trainer.recognizers, views, diversity, trainer.points(faces[own]), noise
+            )
+            for own in (slice(half), slice(half, None))
+        )
 
-    def _cycle(self, pure_fake: Tensor, pure_back: Tensor, source: FaceBatch, reference: FaceBatch) -> Tensor:
+    def _cycle(self, pure: Tensor, faces: FaceBatch) -> Tensor:
         """Regularized cycle: H(G(H(G(x,y)), x)) vs x, and the same for y."""
-        regularizer = self.trainer.networks["regularizer"]
-        source_again = regularizer(self.trainer.generate(source, source, pure_fake))
-        reference_again = regularizer(self.trainer.generate(reference, reference, pure_back))
-        first = losses.cycle_loss(source_again, source.image)
-        return 0.5 * (first + losses.cycle_loss(reference_again, reference.image))
+        again = self.trainer.networks["regularizer"](self.trainer.generate(faces, faces, pure))
+        return losses.cycle_loss(again, faces.image)
 
     def _generator_terms(
-        self, source: FaceBatch, reference: FaceBatch, fake: Tensor, back: Tensor, noise: torch.Generator
+        self, faces: FaceBatch, others: FaceBatch, drawn: Tensor, noise: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         weights, regularizer = self.trainer.weights, self.trainer.networks["regularizer"]
-        same = [self.trainer.generate(face, face) for face in (source, reference)]
         named = {
-            "gan": self._judged(fake, back),
-            "cycle": self._cycle(regularizer(fake), regularizer(back), source, reference),
-            "makeup": self._made_up(fake, back, source, reference),
-            "identity": self._identity(same, (fake, back), (source, reference)),
-            "adversarial": 0.5 * (self._attack(fake, source, noise) + self._attack(back, reference, noise)),
+            "gan": self._judged(drawn),
+            "cycle": self._cycle(regularizer(drawn), faces),
+            "makeup": self.trainer.makeup(drawn, faces, others),
+            "identity": self._identity(self.trainer.generate(faces, faces), drawn, faces),
+            "adversarial": self._attack(drawn, faces, noise),
         }
         return sum(getattr(weights, name) * value for name, value in named.items()), named
 
-    def _identity(self, same: Sequence[Tensor], crossed: Sequence[Tensor], faces: Sequence[FaceBatch]) -> Tensor:
+    def _identity(self, same: Tensor, crossed: Tensor, faces: FaceBatch) -> Tensor:
         """Faces drawn in their own makeup (``same``) stay as they are; as released, those in the other's do, too."""
-        total = sum(
-            losses.identity_loss(image, face.image, self.trainer.perceptual) for image, face in zip(same, faces)
-        )
+        total = losses.identity_loss(same, faces.image, self.trainer.perceptual)
         if self.trainer.recipe.perceptual_to_source:
-            total = total + sum(self.trainer.perceptual(image, face.image) for image, face in zip(crossed, faces))
-        return 0.5 * total
+            total = total + self.trainer.perceptual(crossed, faces.image)
+        return total
 
-    def _regularizer_terms(self, source: FaceBatch, reference: FaceBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _regularizer_terms(self, faces: FaceBatch, others: FaceBatch) -> tuple[Tensor, dict[str, Tensor]]:
         weights, regularizer = self.trainer.recipe.weights, self.trainer.networks["regularizer"]
-        pairs = (source, reference), (reference, source), (source, source), (reference, reference)
         with torch.no_grad():
             # Drawn again, as released: G has moved since its own step.
-            drawn = [self.trainer.generate(*pair) for pair in pairs]
-        pure_fake, pure_back, *same = (regularizer(image) for image in drawn)
+            crossed, same = (self.trainer.generate(faces, each) for each in (others, faces))
+        pure = regularizer(crossed)
         named = {
-            "h_gan": self._judged(pure_fake, pure_back),
-            "h_cycle": self._cycle(pure_fake, pure_back, source, reference),
-            "h_makeup": self._made_up(pure_fake, pure_back, source, reference),
-            "h_identity": self._identity(same, (pure_fake, pure_back), (source, reference)),
-            "h_adversarial": 0.5 * (self._give_back(pure_fake, source) + self._give_back(pure_back, reference)),
+            "h_gan": self._judged(pure),
+            "h_cycle": self._cycle(pure, faces),
+            "h_makeup": self.trainer.makeup(pure, faces, others),
+            "h_identity": self._identity(regularizer(same), pure, faces),
+            "h_adversarial": self._give_back(pure, faces),
         }
         return sum(getattr(weights, name[2:]) * value for name, value in named.items()), named
 
-    def _give_back(self, images: Tensor, face: FaceBatch) -> Tensor:
+    def _give_back(self, images: Tensor, faces: FaceBatch) -> Tensor:
         """H is to give the source identity back: 1 - cos(f(H(G(.))), f(x))."""
         with torch.no_grad():
-            own = self.trainer.embeddings(face)
-        points = self.trainer.points(face)
+            own = self.trainer.embeddings(faces)
+        points = self.trainer.points(faces)
         return losses.adversarial_loss(images, own, self.trainer.recognizers, views=1, diversity=None, points=points)

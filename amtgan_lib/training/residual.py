@@ -105,7 +105,7 @@ class ResidualStep:
         return [F.normalize((vectors[people] * weights).sum(1)) for vectors in pool]
 
     def _start(self, source: FaceBatch, reference: FaceBatch) -> Tensor:
-        sides = (source.masks, reference.masks, source.landmarks, reference.landmarks)
+        sides = (source.masks, reference.masks, source.landmarks, reference.landmarks, self.trainer.budgets)
         return self.trainer.networks["generator"].start(source.image, reference.image, *sides)
 
     def _makeup(self, image: Tensor, start: Tensor, source: FaceBatch, reference: FaceBatch) -> Tensor:

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from amtgan_lib import losses
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.losses import Perceptual
-from amtgan_lib.models import Discriminator, Regularizer, save_generator
+from amtgan_lib.models import Discriminator, Regularizer, region_counts, save_generator
 from amtgan_lib.recipes import recipe
 from amtgan_lib.recognizers import Recognizer, embed_many
 from amtgan_lib.training import distributed
@@ -29,7 +30,12 @@ from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 
-FREE = ("steps", "device", "checkpointing")  # what may change when a run is gone on with
+FREE = ("steps", "device", "checkpointing", "compile")  # what may change when a run is gone on with
+# Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
+PADDING = 128
+# A network is compiled anew with and without gradient, for a face in its own makeup and in another's, and for each new
+# padding; after 8 times torch would give up by default.
+COMPILATIONS = 64
 
 
 @dataclass
@@ -68,6 +74,11 @@ class Trainer:
         self.networks = nn.ModuleDict(self._build()).to(self.device, memory_format=torch.channels_last)
         self.optimizers = {name: self._optimizer(name) for name in self.networks}
         self.targets = self._embedded(target)
+        self.budgets: list[int] | None = None
+        if config.compile != "off":
+            torch._dynamo.config.recompile_limit = COMPILATIONS
+            for network in self.networks.values():
+                network.compile(mode=config.compile)
         self.run_step = (PaperStep if self.recipe.adversaries else ResidualStep)(self)
 
     def _embedded(self, target: FaceBatch) -> list[Tensor]:
@@ -106,16 +117,25 @@ class Trainer:
         In a process group the batch is this process's part, and the losses are those of the whole batch.
         """
         started = time.perf_counter()
-        source, reference = source.to(self.device), reference.to(self.device)
-        self._set_rate()
-        terms = self.run_step(source, reference, torch.Generator().manual_seed(self._seed("noise")))
-        self.step += 1
+        terms = self.launch(source, reference)
         # One read-back for all terms: each .item() would wait for the device.
         (values,) = distributed.averaged([torch.stack([value.detach().float() for value in terms.values()])])
         named = dict(zip(terms, values.tolist()))
         self.seconds += time.perf_counter() - started
         self.history.rows.append({"step": self.step, "seconds": self.seconds, **named})
         return named
+
+    def launch(self, source: FaceBatch, reference: FaceBatch) -> dict[str, Tensor]:
+        """A step up to its losses, which are left on the device: batches on the CPU are sent, nothing is read back."""
+        if self.device.type != "cpu" or self.config.compile != "off":
+            counts = torch.cat((region_counts(source.masks), region_counts(reference.masks))).amax(dim=0)
+            padded = [-(-count // PADDING) * PADDING for count in counts.tolist()]
+            self.budgets = list(map(max, padded, self.budgets or padded))
+        source, reference = source.to(self.device), reference.to(self.device)
+        self._set_rate()
+        terms = self.run_step(source, reference, torch.Generator().manual_seed(self._seed("noise")))
+        self.step += 1
+        return terms
 
     def _set_rate(self) -> None:
         total, start = self.config.steps, self.config.decay_from * self.config.steps
@@ -135,9 +155,12 @@ class Trainer:
 
     def generate(self, a: FaceBatch, b: FaceBatch, image: Tensor | None = None, hints: Tensor | None = None) -> Tensor:
         """G(a, b), the face of ``a`` in the makeup of ``b``; ``image`` replaces a's pixels."""
-        source = a.image if image is None else image
+        source, generator = a.image if image is None else image, self.networks["generator"]
         sides = (a.masks, b.masks, a.landmarks, b.landmarks)
-        return self.networks["generator"](source, b.image, *sides, hints).float()
+        if self.config.checkpointing and torch.is_grad_enabled():
+            # Nothing in the generator is random.
+            generator = partial(recomputed, generator, use_reentrant=False, preserve_rng_state=False)
+        return generator(source, b.image, *sides, hints, self.budgets).float()
 
     def update(self, name: str, loss: Tensor) -> None:
         """One step of a network's optimizer.
