@@ -22,7 +22,7 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test lint reproduce leave-one-out lab demo bench lock clean
+.PHONY: help setup test lint reproduce leave-one-out lab demo bench gpu-pack lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 
 bench: setup ## how fast everything is beside the published algorithm, 5 minutes (BENCH_ARGS="generator --repeats 20")
 	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)
+
+gpu-pack: setup ## pack crops and weights for a GPU without a network into gpu_pack/, after --preset open's notebook 1
+	$(VENV)/python -m benchmarks.gpu_pack pack $(if $(wildcard ../shared/golden/.),--golden ../shared/golden)
 
 # numpy<2 with the rest makes the set that everything here was measured with. Versions already locked are kept where
 # pyproject.toml allows it (LOCK_ARGS=--upgrade takes the newest). Options that carry addresses are taken out.

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -224,18 +224,30 @@ def histogram(bench: Bench) -> None:
     bench.compare(f"histogram loss, skin, {SIZE} px", lambda: slope(published.histogram_loss), fast, calls=10)
 
 
+STEPS = {"cpu": {"float32": {}, "bfloat16": {"bf16": True}, "bfloat16, batch 4": {"bf16": True, "batch": 4}}}
+STEPS["cuda"] = STEPS["cpu"] | {
+    "bfloat16, batch 8": {"bf16": True, "batch": 8},
+    "bfloat16, batch 8, compiled": {"bf16": True, "batch": 8, "compile_mode": "default"},
+}
+
+
+def trainer(bench: Bench, size: int, both: FaceBatch, **settings) -> Trainer:
+    """Of the paper's networks, against three drawn recognisers at five views."""
+    networks = [recognizers.load(name) for name in JUDGES]
+    config = TrainConfig("corrected", JUDGES, size=size, device=bench.device, **settings)
+    return Trainer(config, both[:1], networks, losses.perceptual(networks[0].features, JUDGES[0]))
+
+
 def training_step(bench: Bench, size: int) -> None:
     """A step of the paper's networks against three recognisers at five views: samples a second."""
-    both = pair(size, bench.device)
-    networks = [recognizers.load(name).to(bench.device) for name in JUDGES]
-    distance = losses.perceptual(networks[0].features, JUDGES[0]).to(bench.device)
-    config = TrainConfig("corrected", JUDGES, size=size, device=bench.device)
-    first = Trainer(config, both[:1], networks, distance)
-    plain = published.PlainLoop(first, CORRECTED, networks, distance, both[:1])
-    works = {"published": lambda: plain.step(both[:1], both[1:], torch.Generator().manual_seed(0))}
+    both = pair(size)
+    first = trainer(bench, size, both)
+    judges, here = first.recognizers, both.to(bench.device)
+    plain = published.PlainLoop(first, CORRECTED, judges, first.perceptual, here[:1])
+    works = {"published": lambda: plain.step(here[:1], here[1:], torch.Generator().manual_seed(0))}
     samples = {"published": 1}
-    for name, bf16, batch in (("float32", False, 1), ("bfloat16", True, 1), ("bfloat16, batch 4", True, 4)):
-        own = Trainer(replace(config, bf16=bf16, batch=batch), both[:1], networks, distance)
+    for name, settings in STEPS[bench.device].items():
+        own, batch = trainer(bench, size, both, **settings), settings.get("batch", 1)
         source, reference = both[[0] * batch], both[[1] * batch]
         works[name] = lambda own=own, source=source, reference=reference: own.train_step(source, reference)
         samples[name] = batch
@@ -247,26 +259,65 @@ def training_step(bench: Bench, size: int) -> None:
 
 STEP = """
 import re, sys, torch
-from amtgan_lib import losses, recognizers
-from amtgan_lib.training import TrainConfig, Trainer
-from benchmarks.speed import JUDGES, SIZE, pair
-both, networks = pair(SIZE), [recognizers.load(name) for name in JUDGES]
+from benchmarks.speed import SIZE, Bench, pair, trainer
+both = pair(SIZE)
 own = {'checkpointing': sys.argv[1] == 'checkpointing', 'bf16': sys.argv[2] == 'bfloat16'}
-config = TrainConfig('corrected', JUDGES, **own)
-trainer = Trainer(config, both[:1], networks, losses.perceptual(networks[0].features, JUDGES[0]))
-trainer.train_step(both[:1], both[1:])
-print('measured', int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 2**20)
+trainer(Bench(sys.argv[3]), SIZE, both, **own).train_step(both[:1], both[1:])
+if sys.argv[3] == 'cuda':
+    print('measured', torch.cuda.max_memory_allocated() / 2**30)
+else:
+    print('measured', int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 2**20)
 """
 
 
 def memory(bench: Bench) -> None:
-    """Peak memory of a process that takes one step at the paper's size and batch 1 on a CPU (Linux)."""
+    """Peak memory of one step at the paper's size and batch 1: of a process on a CPU (Linux), or of what a GPU gave."""
     for kind in ("float32", "bfloat16"):
         for way in ("plain", "checkpointing"):
-            (gib,) = _last_line(STEP, way, kind)
+            (gib,) = _last_line(STEP, way, kind, bench.device)
             bench.note(f"training step, {SIZE} px, batch 1", f"{kind}, {way}", "peak GiB", gib)
 
 
+def profile(bench: Bench, size: int) -> None:
+    """Where the time of one training step goes, by operator, and how often it waits for the device."""
+    both = pair(size)
+    subject = trainer(bench, size, both, bf16=True)
+    subject.train_step(both[:1], both[1:])
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if bench.device == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=kinds) as trace:
+        subject.launch(both[:1], both[1:])
+        if bench.device == "cuda":
+            torch.cuda.synchronize()  # the one wait that is not the step's
+    events = {event.key: event for event in trace.key_averages()}
+    own = {key: getattr(event, f"self_{SELF[bench.device]}_time_total") for key, event in events.items()}
+    what, total = f"training step, {size} px, profile", sum(own.values())
+    for key in sorted(own, key=own.get, reverse=True)[:10]:
+        bench.note(what, key[:40], "share of the time", own[key] / total)
+    bench.note(what, "aten operators", "calls", sum(e.count for key, e in events.items() if key.startswith("aten::")))
+    for key in WAITS:
+        bench.note(what, key, "calls", events[key].count if key in events else 0)
+
+
+SELF = {"cpu": "cpu", "cuda": "device"}
+WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+
+
+@torch.inference_mode()
+def inference(bench: Bench) -> None:
+    """Faces a second of the generator at the paper's size, in batches."""
+    torch.manual_seed(0)
+    network = Generator().eval().to(bench.device, memory_format=torch.channels_last)
+    narrow = in_bfloat16(network, bench.device)
+    for batch in BATCHES[bench.device]:
+        inputs = [side.repeat(batch, *[1] * (side.ndim - 1)) for side in sides(pair(SIZE, bench.device))]
+        taken = bench.seconds({"float32": lambda i=inputs: network(*i), "bfloat16": lambda i=inputs: narrow(*i)}, 3)
+        for way, seconds in taken.items():
+            bench.note(f"generator, {SIZE} px, batch {batch}", way, "faces a second", batch / seconds, 3)
+
+
+BATCHES = {"cpu": (4,), "cuda": (8, 32, 128)}
 CHILD = """
 import re, sys, time
 from amtgan_lib.protection import prepare, protect
@@ -357,6 +408,8 @@ WORKS = {
     "regularizer": regularizer,
     "histogram": histogram,
     "step": lambda bench: training_step(bench, SIZE if bench.device == "cuda" else SIZE // 2),
+    "profile": lambda bench: profile(bench, SIZE if bench.device == "cuda" else SIZE // 2),
+    "inference": inference,
     "memory": memory,
     "photo": photo,
     "sliders": sliders,

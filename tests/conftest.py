@@ -10,7 +10,7 @@ import pytest
 import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-GOLDEN = SHARED / "golden"
+GOLDEN = Path(os.environ.get("AMTGAN_GOLDEN", SHARED / "golden"))
 
 
 def mirror_folder() -> Path | None:

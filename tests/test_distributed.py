@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_training import ANY_TINY, REFERENCES, RESIDUAL_TINY, SOURCES, TINY, assert_close, gradients, trainer
 from torch import Tensor
 
@@ -249,9 +250,15 @@ def test_torchrun_trains_a_preset_and_goes_on_from_its_checkpoint(small_world):
     folder = small_world / "runs" / "r" / "train" / "residual"
     generator = folder / "generator.safetensors"
     assert done.stdout.count(str(generator)) == 1, "the first process alone writes"
-    again = torchrun(str(script), "--run-id", "r", *flags, "-p", "steps={residual: 2}", "--resume", folder=small_world)
+    further = ["-p", "steps={residual: 2}", "--resume", "--half"]
+    again = torchrun(str(script), "--run-id", "r", *flags, *further, folder=small_world)
     assert again.returncode == 0, again.stderr
+    assert "step 2 of 2" in again.stdout
+    assert {tensor.dtype for tensor in load_file(generator).values()} == {torch.float16}
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 2
     odd = torchrun(str(script), "--run-id", "r", *flags, "-p", "batch={residual: 3}", folder=small_world)
     assert odd.returncode == 1
     assert "python -m amtgan_lib.training: batch is 3, which 2 processes cannot share evenly" in odd.stderr
+    timed = torchrun(str(script), "--run-id", "r", *flags, "--minutes", "1", folder=small_world)
+    assert timed.returncode == 1
+    assert "python -m amtgan_lib.training: 2 processes would stop at different steps: leave out minutes" in timed.stderr

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
@@ -453,7 +454,7 @@ def test_a_compiled_step_is_the_same(config, monkeypatch):
         real(network, backend="aot_eager", fullgraph=True)
 
     monkeypatch.setattr(nn.Module, "compile", whole)
-    usual, subject = trainer(config), trainer(config, compile="default")
+    usual, subject = trainer(config), trainer(config, compile_mode="default")
     assert compiled == [(type(network).__name__, "default") for network in usual.networks.values()]
     for number in range(3):
         expected, found = usual.train_step(*pair()), subject.train_step(*pair())
@@ -462,6 +463,7 @@ def test_a_compiled_step_is_the_same(config, monkeypatch):
             assert_close(gradients(subject.networks[name]), gradients(network), 1e-5)
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
 def test_a_network_is_compiled_to_machine_code():
     plain, image = Regularizer(blocks=1, width=8, growth=4), pair()[0].image
     network = copy.deepcopy(plain)
@@ -471,8 +473,8 @@ def test_a_network_is_compiled_to_machine_code():
 
 
 def test_an_unknown_mode_of_compilation_is_refused():
-    with pytest.raises(ValueError, match=r"compile is 'fast'; expected one of off, default, reduce-overhead"):
-        replace(TINY, compile="fast")
+    with pytest.raises(ValueError, match=r"compile_mode is 'fast'; expected one of off, default, reduce-overhead"):
+        replace(TINY, compile_mode="fast")
 
 
 @pytest.mark.parametrize(
@@ -961,6 +963,15 @@ def stopping(error: type[BaseException], after: int) -> Callable:
             yield step
 
     return progress
+
+
+def test_a_run_of_so_many_minutes_ends_at_a_step_and_goes_on_later(tmp_path):
+    config, checkpoint = replace(RESIDUAL_TINY, steps=3), tmp_path / "run.pt"
+    cut = run(config, checkpoint=checkpoint, minutes=0)
+    assert cut.step == 1
+    whole, further = run(config, minutes=60), run(config, resume_from=checkpoint)
+    assert whole.step == further.step == 3
+    assert all(map(torch.equal, whole.networks.parameters(), further.networks.parameters()))
 
 
 def test_an_interrupted_run_leaves_a_checkpoint_to_go_on_from(tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated
 
+import torch
 import tyro
 
 from amtgan_lib import datasets, losses, paths, recognizers
@@ -27,6 +28,8 @@ def launch(
     preset: str = "procedural",
     parameter: Assignments = (),
     resume: tyro.conf.FlagCreatePairsOff[bool] = False,
+    minutes: float | None = None,
+    half: tyro.conf.FlagCreatePairsOff[bool] = False,
 ) -> None:
     """Train the generators of a preset, each in all processes that torchrun has started.
 
@@ -35,9 +38,11 @@ def launch(
         preset: a name in presets/, or the path of a YAML file.
         parameter: a parameter of notebook 03_train, such as recipe=residual; may be given again and again.
         resume: go on from the checkpoints that lie there, of however many processes they are.
+        minutes: end the training of each generator after so many, to go on later with --resume; one process only.
+        half: store the generators in float16, half the file.
     """
     run_dir = runs.folder(run_id)
-    wanted = planned(preset, parameter)
+    wanted, dtype = planned(preset, parameter), torch.float16 if half else torch.float32
     with distributed.process_group(str(wanted[0]["device"])) as share:
         for given in wanted:
             folder = run_dir / "train" / str(given["recipe"])
@@ -48,9 +53,10 @@ def launch(
                     trainer.resume(checkpoint)
             except ValueError as error:  # what the parameters ask for cannot be
                 raise PresetError(str(error)) from error
-            train(trainer, sources, references, checkpoint=checkpoint)
+            train(trainer, sources, references, checkpoint=checkpoint, minutes=minutes)
             if share.rank == 0:
-                print(f"{export(trainer, folder / 'generator.safetensors', **facts)}: {trainer.seconds:.0f} seconds")
+                file = export(trainer, folder / "generator.safetensors", dtype, **facts)
+                print(f"{file}: step {trainer.step} of {trainer.config.steps}, {trainer.seconds:.0f} seconds")
 
 
 def planned(preset: str, assignments: Sequence[str]) -> list[dict]:

@@ -9,7 +9,7 @@ from amtgan_lib.losses import InputDiversity
 from amtgan_lib.models import Generator
 from amtgan_lib.recipes import recipe
 
-COMPILE = ("off", "default", "reduce-overhead", "max-autotune")
+COMPILE_MODES = ("off", "default", "reduce-overhead", "max-autotune")
 NOISY = InputDiversity()
 # For recognisers that see aligned faces: little noise (the published 0.3 of the range drowns a bounded change), but
 # what two systems really differ in. Without it a generator fits its few training recognisers instead of faces: at 200
@@ -41,15 +41,15 @@ class TrainConfig:
     attack: float = 1.0  # factor on the generator's adversarial and dodging weights
     bf16: bool = False
     checkpointing: bool = False  # of G and H: less memory, more time, the same gradients
-    compile: str = "off"  # of G, H and D, or a mode of torch.compile: "default", "reduce-overhead", "max-autotune"
+    compile_mode: str = "off"  # of G, H and D, or a mode of torch.compile: "default", "reduce-overhead", "max-autotune"
     device: str = "cpu"
 
     def __post_init__(self):
         recipe(self.recipe)
         if isinstance(self.recognizers, str) or not self.recognizers:
             raise ValueError(f"recognizers is {self.recognizers!r}; expected the names of those to train against")
-        if self.compile not in COMPILE:
-            raise ValueError(f"compile is {self.compile!r}; expected one of {', '.join(COMPILE)}")
+        if self.compile_mode not in COMPILE_MODES:
+            raise ValueError(f"compile_mode is {self.compile_mode!r}; expected one of {', '.join(COMPILE_MODES)}")
         if recipe(self.recipe).any_target and self.transfer != "makeup":
             raise ValueError(
                 f"transfer is {self.transfer!r}; any_target looks at its own results, and only 'makeup' "

@@ -30,7 +30,7 @@ from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 
-FREE = ("steps", "device", "checkpointing", "compile")  # what may change when a run is gone on with
+FREE = ("steps", "device", "checkpointing", "compile_mode")  # what may change when a run is gone on with
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
 # A network is compiled anew with and without gradient, for a face in its own makeup and in another's, and for each new
@@ -75,10 +75,10 @@ class Trainer:
         self.optimizers = {name: self._optimizer(name) for name in self.networks}
         self.targets = self._embedded(target)
         self.budgets: list[int] | None = None
-        if config.compile != "off":
+        if config.compile_mode != "off":
             torch._dynamo.config.recompile_limit = COMPILATIONS
             for network in self.networks.values():
-                network.compile(mode=config.compile)
+                network.compile(mode=config.compile_mode)
         self.run_step = (PaperStep if self.recipe.adversaries else ResidualStep)(self)
 
     def _embedded(self, target: FaceBatch) -> list[Tensor]:
@@ -127,7 +127,7 @@ class Trainer:
 
     def launch(self, source: FaceBatch, reference: FaceBatch) -> dict[str, Tensor]:
         """A step up to its losses, which are left on the device: batches on the CPU are sent, nothing is read back."""
-        if self.device.type != "cpu" or self.config.compile != "off":
+        if self.device.type != "cpu" or self.config.compile_mode != "off":
             counts = torch.cat((region_counts(source.masks), region_counts(reference.masks))).amax(dim=0)
             padded = [-(-count // PADDING) * PADDING for count in counts.tolist()]
             self.budgets = list(map(max, padded, self.budgets or padded))
@@ -244,12 +244,17 @@ def train(
     checkpoint: Path | None = None,
     every: int = 100,
     resume_from: Path | None = None,
+    minutes: float | None = None,
     progress: Callable[[Iterator[int]], Iterator[int]] | None = None,
 ) -> Trainer:
     """Train until ``config.steps``; saves to ``checkpoint`` every so many steps, at the end and when interrupted.
 
     Nothing is resumed unless ``resume_from`` names it. A step that an interrupt cut short is done again on resuming.
+    ``minutes`` ends it sooner, at the first step after so many; GroupError in a group, whose clocks would differ.
     """
+    if minutes is not None and trainer.share.size > 1:
+        raise distributed.GroupError(f"{trainer.share.size} processes would stop at different steps: leave out minutes")
+    deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     if resume_from is not None:
         trainer.resume(resume_from)
     distributed.check_same(trainer.step, list(trainer.networks.parameters()))
@@ -264,6 +269,8 @@ def train(
                 bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()})
             if checkpoint is not None and trainer.step % every == 0:
                 trainer.save(checkpoint)
+            if time.monotonic() >= deadline:
+                break
     except Exception:
         checkpoint = None  # the weights may be what is wrong: the last checkpoint stays as it is
         raise
@@ -291,9 +298,9 @@ def _progress_bar(trainer: Trainer):
     )
 
 
-def export(trainer: Trainer, path: Path, **facts: str | int | float) -> Path:
+def export(trainer: Trainer, path: Path, dtype: torch.dtype = torch.float32, **facts: str | int | float) -> Path:
     """The generator alone, as safetensors with its configuration: what protection needs (``load_generator``)."""
     config = trainer.config
     known = {"recipe": config.recipe, "size": config.size, "steps": trainer.step, "config": asdict(config)}
     known["recognizers"] = list(config.recognizers)
-    return save_generator(trainer.networks["generator"], path, {**known, **facts})
+    return save_generator(trainer.networks["generator"], path, {**known, **facts}, dtype)
