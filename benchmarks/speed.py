@@ -294,14 +294,15 @@ def profile(bench: Bench, size: int) -> None:
     own = {key: getattr(event, f"self_{SELF[bench.device]}_time_total") for key, event in events.items()}
     what, total = f"training step, {size} px, profile", sum(own.values())
     for key in sorted(own, key=own.get, reverse=True)[:10]:
-        bench.note(what, key[:40], "share of the time", own[key] / total)
+        bench.note(what, key, "share of the time", own[key] / total)
     bench.note(what, "aten operators", "calls", sum(e.count for key, e in events.items() if key.startswith("aten::")))
-    for key in WAITS:
+    for key in WAITS if bench.device == "cuda" else ():
         bench.note(what, key, "calls", events[key].count if key in events else 0)
 
 
 SELF = {"cpu": "cpu", "cuda": "device"}
-WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")  # one is not the step's
+BATCHES = {"cpu": (4,), "cuda": (8, 32, 128)}
 
 
 @torch.inference_mode()
@@ -317,7 +318,6 @@ def inference(bench: Bench) -> None:
             bench.note(f"generator, {SIZE} px, batch {batch}", way, "faces a second", batch / seconds, 3)
 
 
-BATCHES = {"cpu": (4,), "cuda": (8, 32, 128)}
 CHILD = """
 import re, sys, time
 from amtgan_lib.protection import prepare, protect

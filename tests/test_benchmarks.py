@@ -83,6 +83,30 @@ def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
     assert found == [["b", "way", 2.0, here], ["a", "other way", 3.0, here], ["a", "other way", 3.0, "another"]]
 
 
+def test_a_profile_says_where_the_time_of_a_step_goes():
+    bench = speed.Bench()
+    speed.profile(bench, 64)
+    shares = {way: value for _, way, metric, value, _ in bench.rows if metric == "share of the time"}
+    assert len(shares) == 10 and 0.5 < sum(shares.values()) <= 1
+    assert {"aten::convolution_backward", "aten::mkldnn_convolution"} < set(shares)
+    (calls,) = [value for *_, metric, value, _ in bench.rows if metric == "calls"]
+    assert calls > 10_000
+
+
+def test_faces_a_second_are_those_of_whole_batches(monkeypatch):
+    monkeypatch.setattr(speed, "SIZE", 64)
+    bench = speed.Bench()
+
+    def seconds(works, _):
+        return {way: len(work()) / 8 for way, work in works.items()}
+
+    monkeypatch.setattr(bench, "seconds", seconds)
+    speed.inference(bench)
+    assert [(what, way, value) for what, way, _, value, _ in bench.rows] == [
+        ("generator, 64 px, batch 4", way, 8.0) for way in ("float32", "bfloat16")
+    ]
+
+
 def test_what_a_laptop_has_no_memory_for_is_measured_only_when_named(monkeypatch):
     measured = []
     monkeypatch.setattr(speed, "WORKS", {name: lambda bench, name=name: measured.append(name) for name in speed.WORKS})
