@@ -1102,7 +1102,7 @@ def test_a_training_s_parameters_fit_the_notebooks():
     from amtgan_lib.pipeline import presets
     from amtgan_lib.pipeline.parameters import Text
 
-    for name in ("procedural", "open-small", "open", "any-target"):
+    for name in ("procedural", "open-small", "open", "any-target", "any-target-256"):
         overrides = {"03_train.recipe": Text("residual"), "03_train.resume_from": Text("c.pt")}
         steps = presets.select(presets.plan(presets.load(name), overrides), "01,02,03")
         trained = [step.parameters for step in steps if step.notebook.name == "03_train"]
