@@ -66,7 +66,7 @@ class Distillation:
         parameters = self.network.parameters()
         self.optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
         self.rate = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, config.steps)
-        self.points = template(CROP).float().to(config.device).expand(config.batch, -1, -1)
+        self.points = template(CROP).float().expand(config.batch, -1, -1)
         self.draw = torch.Generator().manual_seed(config.seed)
 
     def train(self, progress: Callable[[Iterable], Iterable] = iter) -> list[dict[str, float]]:
