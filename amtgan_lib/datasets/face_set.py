@@ -57,8 +57,9 @@ class FaceBatch:
 
 def _sent(tensor: Tensor, device: torch.device | str) -> Tensor:
     if torch.device(device).type == "cuda" and not tensor.is_cuda:
-        tensor = tensor.pin_memory()  # from other memory the copy would wait for all work before it
-    return tensor.to(device, non_blocking=True)
+        # From other memory the copy would wait for all work before it.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @dataclass(frozen=True)

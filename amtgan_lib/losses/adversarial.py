@@ -40,8 +40,8 @@ class InputDiversity:
         """Images (N,3,H,W) and points (N,P,2) as pixel (y, x), or None -> the same, points moved with the pixels.
 
         Points are moved where they lie, best on the CPU. A CPU generator decides without waiting for a device; the
-        pixels' noise is then drawn on the images' own device, so that of a GPU is not that of a CPU. A part of a batch
-        needs one, the same in all processes.
+        pixels' noise is then drawn on the images' own device. From the first noise on, the views on a GPU are therefore
+        others than those on a CPU for the same seed. A part of a batch needs a generator, the same in all processes.
         """
         if _uniform(generator) < self.noise_probability:
             images = images + _uniform(generator) * self.noise_scale * self._normal_like(images, generator)

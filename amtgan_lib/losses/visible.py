@@ -44,11 +44,16 @@ def _as_seen(image: Tensor, per_degree: float) -> Tensor:
     values = ((image + 1) / 2).clamp(0, 1)
     # The gradient of the unused branch must be finite, so the power never sees a 0.
     linear = torch.where(values > 0.04045, ((values.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4, values / 12.92)
-    opponent = torch.tensor(_OPPONENT, device=image.device) @ torch.tensor(_XYZ, device=image.device)
+    opponent = _sent(torch.tensor(_OPPONENT) @ torch.tensor(_XYZ), image)
     channels = torch.einsum("ij,njhw->nihw", opponent, linear)
     blurred = [_blur(channels[:, i : i + 1], blurs, per_degree) for i, blurs in enumerate(_BLURS)]
-    back = torch.linalg.inv(torch.tensor(_OPPONENT, device=image.device))
+    back = _sent(torch.linalg.inv(torch.tensor(_OPPONENT)), image)
     return torch.einsum("ij,njhw->nihw", back, torch.cat(blurred, dim=1))
+
+
+def _sent(constant: Tensor, image: Tensor) -> Tensor:
+    """A few numbers from the CPU to where the image is, without waiting for the work there."""
+    return constant.to(image.device, non_blocking=True)
 
 
 def _blur(channel: Tensor, blurs: tuple[tuple[float, float], ...], per_degree: float) -> Tensor:
@@ -70,7 +75,7 @@ def _gaussian(channel: Tensor, spread: float) -> Tensor:
 
 def _lab(xyz: Tensor) -> Tensor:
     """CIELAB of XYZ (N,3,H,W), white at (1,1,1) of linear sRGB."""
-    white = torch.tensor(_XYZ, device=xyz.device).sum(1).view(1, 3, 1, 1)
+    white = _sent(torch.tensor(_XYZ).sum(1), xyz).view(1, 3, 1, 1)
     ratio = xyz / white
     knee = (6 / 29) ** 3
     f = torch.where(ratio > knee, ratio.clamp_min(knee) ** (1 / 3), ratio / (3 * (6 / 29) ** 2) + 4 / 29)

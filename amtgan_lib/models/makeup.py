@@ -136,7 +136,7 @@ def upper_lids(landmarks: Tensor, height: int, width: int) -> Tensor:
 
 def _ellipse(pixels: Tensor, eye: Tensor, brow: Tensor) -> Tensor:
     """(N,H,W) for pixels (H,W,2), the six points of an eye (N,6,2) and the middle of its brow (N,2)."""
-    lash_line, along = eye[:, [1, 2]].mean(1), eye[:, 3] - eye[:, 0]
+    lash_line, along = eye[:, 1:3].mean(1), eye[:, 3] - eye[:, 0]
     length = along.norm(dim=1, keepdim=True)
     along = along / length.clamp_min(1)
     across = torch.stack((-along[:, 1], along[:, 0]), 1)

@@ -9,7 +9,8 @@ from amtgan_lib.losses import InputDiversity
 from amtgan_lib.models import Generator
 from amtgan_lib.recipes import recipe
 
-COMPILE_MODES = ("off", "default", "reduce-overhead", "max-autotune")
+# Not the modes with CUDA graphs: there a network's next call overwrites its result, and a step calls G many times.
+COMPILE_MODES = ("off", "default", "max-autotune-no-cudagraphs")
 NOISY = InputDiversity()
 # For recognisers that see aligned faces: little noise (the published 0.3 of the range drowns a bounded change), but
 # what two systems really differ in. Without it a generator fits its few training recognisers instead of faces: at 200
@@ -41,7 +42,7 @@ class TrainConfig:
     attack: float = 1.0  # factor on the generator's adversarial and dodging weights
     bf16: bool = False
     checkpointing: bool = False  # of G and H: less memory, more time, the same gradients
-    compile_mode: str = "off"  # of G, H and D, or a mode of torch.compile: "default", "reduce-overhead", "max-autotune"
+    compile_mode: str = "off"  # of G, H and D: a mode of torch.compile, see COMPILE_MODES
     device: str = "cpu"
 
     def __post_init__(self):

@@ -96,12 +96,13 @@ class ResidualStep:
         """Per recogniser (N, D): a person of the pool, but not the own, or the point between a few, who is nobody."""
         pool, share = self.trainer.targets, self.trainer.share
         count = len(own[0]) * share.size
-        people = share.of(torch.randint(len(pool[0]), (count, CROWD), generator=noise)).to(own[0].device)
+        people = share.of(torch.randint(len(pool[0]), (count, CROWD), generator=noise))
+        people = people.to(own[0].device, non_blocking=True)
         oneself = (pool[0][people] * own[0][:, None]).sum(-1) > ONESELF
         people = torch.where(oneself, (people + 1) % len(pool[0]), people)
         weights = torch.ones(len(people), CROWD)
         weights[share.of(torch.rand(count, generator=noise)) < 0.5, 1:] = 0
-        weights = weights[..., None].to(people.device)
+        weights = weights[..., None].to(people.device, non_blocking=True)
         return [F.normalize((vectors[people] * weights).sum(1)) for vectors in pool]
 
     def _start(self, source: FaceBatch, reference: FaceBatch) -> Tensor:
@@ -112,7 +113,7 @@ class ResidualStep:
         """Colours of the reference (histograms), or, where makeup alone is transferred, that makeup as transferred."""
         if self.trainer.config.transfer == "colours":
             return self.trainer.makeup(image, source, reference)
-        weights = image.new_tensor(self.trainer.recipe.weights.regions)[:, None, None]
+        weights = torch.tensor(self.trainer.recipe.weights.regions).to(image.device, non_blocking=True)[:, None, None]
         distance = (image - start).abs().mean(1, keepdim=True) * LEVELS
         return (distance * source.masks * weights).mean(dim=(0, 2, 3)).sum()
 

@@ -76,7 +76,7 @@ class Trainer:
         self.targets = self._embedded(target)
         self.budgets: list[int] | None = None
         if config.compile_mode != "off":
-            torch._dynamo.config.recompile_limit = COMPILATIONS
+            torch._dynamo.config.cache_size_limit = COMPILATIONS
             for network in self.networks.values():
                 network.compile(mode=config.compile_mode)
         self.run_step = (PaperStep if self.recipe.adversaries else ResidualStep)(self)
@@ -223,7 +223,7 @@ class Trainer:
             unfinished.unlink(missing_ok=True)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same configuration (steps, device and checkpointing may differ)."""
+        """Go on from a checkpoint of the same configuration (all but ``FREE`` of it)."""
         state = torch.load(path, map_location=self.device, weights_only=True)
         saved, ours = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
         different = [key for key in ours if key not in FREE and saved.get(key) != ours[key]]
