@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -24,80 +20,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from amtgan_lib import faces, losses, paths, portraits, recognizers, results, studio
-from amtgan_lib.datasets import FaceBatch
+from amtgan_lib import losses, paths, results, studio
 from amtgan_lib.models import Generator, Regularizer, load_generator
 from amtgan_lib.protection import DEFAULT
-from amtgan_lib.recipes import CORRECTED
-from amtgan_lib.training import TrainConfig, Trainer
 from benchmarks import published
+from benchmarks.bench import Bench, in_a_process, pair, sides
 from benchmarks.portraits import portraits_a_second
+from benchmarks.steps import memory, profile, training_step
 from benchmarks.studio import REPEATS as SLIDES
 from benchmarks.studio import measure as measure_sliders
 
 SIZE = 256
 SKIN = slice(1, 2)
-JUDGES = ("drawn_ir", "drawn_irse", "drawn_mobile")
 PHOTOS = ((1600, 1200), (4000, 3000))
-
-
-@dataclass
-class Bench:
-    """Where and how often to measure; ``rows`` are (what, way, metric, value, n)."""
-
-    device: str = "cpu"
-    repeats: int = 7
-    rows: list[tuple[str, str, str, float, int]] = field(default_factory=list)
-
-    def note(self, what: str, way: str, metric: str, value: float, n: int = 1) -> None:
-        """Keep one number and print it."""
-        self.rows.append((what, way, metric, value, n))
-        print(f"{what:<34}{way:<24}{metric:<22}{value:10.4g}", flush=True)
-
-    def seconds(
-        self, works: Mapping[str, Callable[[], object]], repeats: int | None = None, calls: int = 1
-    ) -> dict[str, float]:
-        """Median seconds of a call of each, taking turns of so many ``calls``, after one turn that does not count."""
-        taken: dict[str, list[float]] = {name: [] for name in works}
-        for turn in range((repeats or self.repeats) + 1):
-            for name, work in works.items():
-                began = time.perf_counter()
-                for _ in range(calls):
-                    work()
-                if self.device != "cpu":
-                    torch.cuda.synchronize()
-                if turn:
-                    taken[name].append((time.perf_counter() - began) / calls)
-        return {name: statistics.median(each) for name, each in taken.items()}
-
-    def compare(
-        self,
-        what: str,
-        plain: Callable[[], object],
-        fast: Mapping[str, Callable[[], object]],
-        repeats: int | None = None,
-        calls: int = 1,
-    ) -> dict[str, float]:
-        """Seconds of the published way and of ours, and how many times as fast ours are."""
-        taken = self.seconds({"published": plain, **fast}, repeats, calls)
-        for way, value in taken.items():
-            self.note(what, way, "seconds", value, repeats or self.repeats)
-        for way in fast:
-            self.note(what, way, "times as fast", taken["published"] / taken[way], repeats or self.repeats)
-        return taken
-
-
-def pair(size: int, device: str = "cpu") -> FaceBatch:
-    """Two drawn people in makeup: a source and a reference."""
-    drawn = portraits.draw(portraits.people([0, 1]), portraits.makeups([0, 1]), portraits.scenes([0, 1]), size)
-    masks = torch.stack([faces.region_masks(*each) for each in zip(drawn.parse.numpy(), drawn.landmarks, strict=True)])
-    return FaceBatch(drawn.image, masks, drawn.landmarks.round(), drawn.points).to(device)
-
-
-def sides(both: FaceBatch) -> list[Tensor]:
-    """The arguments of a generator."""
-    parts = (both.image, both.masks, both.landmarks)
-    return [part[index : index + 1] for part in parts for index in (0, 1)]
 
 
 def in_bfloat16(network: nn.Module, device: str) -> Callable[..., Tensor]:
@@ -224,84 +159,6 @@ def histogram(bench: Bench) -> None:
     bench.compare(f"histogram loss, skin, {SIZE} px", lambda: slope(published.histogram_loss), fast, calls=10)
 
 
-STEPS = {"cpu": {"float32": {}, "bfloat16": {"bf16": True}, "bfloat16, batch 4": {"bf16": True, "batch": 4}}}
-STEPS["cuda"] = STEPS["cpu"] | {
-    "bfloat16, batch 8": {"bf16": True, "batch": 8},
-    "bfloat16, batch 8, compiled": {"bf16": True, "batch": 8, "compile_mode": "default"},
-}
-
-
-def trainer(bench: Bench, size: int, both: FaceBatch, **settings) -> Trainer:
-    """Of the paper's networks, against three drawn recognisers at five views."""
-    networks = [recognizers.load(name) for name in JUDGES]
-    config = TrainConfig("corrected", JUDGES, size=size, device=bench.device, **settings)
-    return Trainer(config, both[:1], networks, losses.perceptual(networks[0].features, JUDGES[0]))
-
-
-def training_step(bench: Bench, size: int) -> None:
-    """A step of the paper's networks against three recognisers at five views: samples a second."""
-    both = pair(size)
-    first = trainer(bench, size, both)
-    judges, here = first.recognizers, both.to(bench.device)
-    plain = published.PlainLoop(first, CORRECTED, judges, first.perceptual, here[:1])
-    works = {"published": lambda: plain.step(here[:1], here[1:], torch.Generator().manual_seed(0))}
-    samples = {"published": 1}
-    for name, settings in STEPS[bench.device].items():
-        own, batch = trainer(bench, size, both, **settings), settings.get("batch", 1)
-        source, reference = both[[0] * batch], both[[1] * batch]
-        works[name] = lambda own=own, source=source, reference=reference: own.train_step(source, reference)
-        samples[name] = batch
-    taken, what = bench.seconds(works, 2), f"training step, {size} px"
-    for name, seconds in taken.items():
-        bench.note(what, name, "samples a second", samples[name] / seconds, 2)
-        bench.note(what, name, "times as fast", samples[name] / seconds * taken["published"], 2)
-
-
-STEP = """
-import re, sys, torch
-from benchmarks.speed import SIZE, Bench, pair, trainer
-both = pair(SIZE)
-own = {'checkpointing': sys.argv[1] == 'checkpointing', 'bf16': sys.argv[2] == 'bfloat16'}
-trainer(Bench(sys.argv[3]), SIZE, both, **own).train_step(both[:1], both[1:])
-if sys.argv[3] == 'cuda':
-    print('measured', torch.cuda.max_memory_allocated() / 2**30)
-else:
-    print('measured', int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 2**20)
-"""
-
-
-def memory(bench: Bench) -> None:
-    """Peak memory of one step at the paper's size and batch 1: of a process on a CPU (Linux), or of what a GPU gave."""
-    for kind in ("float32", "bfloat16"):
-        for way in ("plain", "checkpointing"):
-            (gib,) = _last_line(STEP, way, kind, bench.device)
-            bench.note(f"training step, {SIZE} px, batch 1", f"{kind}, {way}", "peak GiB", gib)
-
-
-def profile(bench: Bench, size: int) -> None:
-    """Where the time of one training step goes, by operator, and how often it waits for the device."""
-    both = pair(size)
-    subject = trainer(bench, size, both, bf16=True)
-    subject.train_step(both[:1], both[1:])
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if bench.device == "cuda":
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=kinds) as trace:
-        subject.launch(both[:1], both[1:])
-    # An operator's device time is that of its kernels, which are events of their own, too: those are left out.
-    on_host = torch.autograd.DeviceType.CPU
-    events = {event.key: event for event in trace.key_averages() if event.device_type == on_host}
-    own = {key: getattr(event, f"self_{SELF[bench.device]}_time_total") for key, event in events.items()}
-    what, total = f"training step, {size} px, profile", sum(own.values())
-    for key in sorted(own, key=own.get, reverse=True)[:10]:
-        bench.note(what, key, "share of the time", own[key] / total)
-    bench.note(what, "aten operators", "calls", sum(e.count for key, e in events.items() if key.startswith("aten::")))
-    for key in WAITS if bench.device == "cuda" else ():
-        bench.note(what, key, "calls", events[key].count if key in events else 0)
-
-
-SELF = {"cpu": "cpu", "cuda": "device"}
-WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")  # some are the profiler's own
 BATCHES = {"cpu": (4,), "cuda": (8, 32, 128)}
 
 
@@ -344,7 +201,7 @@ def photo(bench: Bench) -> None:
             picture.paste(square, ((size[0] - size[1]) // 2, 0))
             picture.save(before, quality=92)
             # The first run writes the bytecode that every later one reads.
-            runs = [_last_line(CHILD, str(before), str(after)) for _ in range(4)][1:]
+            runs = [in_a_process(CHILD, str(before), str(after)) for _ in range(4)][1:]
         first, again, gib, hints = (statistics.median(values) for values in zip(*runs, strict=True))
         what = f"protect, {size[0] * size[1] / 1e6:.0f} MP, {hints:.0f} recogniser{'s' if hints > 1 else ''}"
         bench.note(what, "float32", "seconds, first call", first, 3)
@@ -355,16 +212,8 @@ def photo(bench: Bench) -> None:
 def importing(bench: Bench) -> None:
     """``import amtgan_lib`` in a fresh process."""
     code = "import time; t = time.perf_counter(); import amtgan_lib; print('measured', time.perf_counter() - t)"
-    seconds = [_last_line(code)[0] for _ in range(6)][1:]
+    seconds = [in_a_process(code)[0] for _ in range(6)][1:]
     bench.note("import amtgan_lib", "", "seconds", statistics.median(seconds), 5)
-
-
-def _last_line(code: str, *arguments: str) -> list[float]:
-    usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=usual)
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("measured ")]
-    return [float(word) for word in line.split()[1:]]
 
 
 def sliders(bench: Bench) -> None:

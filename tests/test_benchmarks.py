@@ -6,6 +6,7 @@ from torch import nn
 
 from amtgan_lib import paths, results
 from amtgan_lib.models import Generator
+from benchmarks import bench as measuring
 from benchmarks import published, speed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +26,7 @@ def test_all_convolutions_of_the_published_generator_are_counted():
     """Counted by hand: stems, downs, 18 convolutions of the blocks, ups, last."""
     network = Generator(width=64).eval()
     with torch.no_grad():
-        found = speed.layers(network, *speed.sides(speed.pair(64)))
+        found = speed.layers(network, *measuring.sides(measuring.pair(64)))
     stems, downs = 2 * 2 * 49 * 3 * 64 * 64**2, 2 * (2 * 16 * 64 * 128 * 32**2 + 2 * 16 * 128 * 256 * 16**2)
     blocks, matrices = 18 * 2 * 9 * 256**2 * 16**2, 2 * 2 * 256 * 16**2
     ups, last = 2 * 16 * 256 * 128 * 16**2 + 2 * 16 * 128 * 64 * 32**2, 2 * 49 * 64 * 3 * 64**2
@@ -35,7 +36,7 @@ def test_all_convolutions_of_the_published_generator_are_counted():
 def test_the_published_way_draws_the_same_picture():
     torch.manual_seed(0)
     network = Generator(width=8).eval()
-    inputs = speed.sides(speed.pair(64))
+    inputs = measuring.sides(measuring.pair(64))
     plain = published.generator_of(network)
     with torch.no_grad():
         expected = plain(*inputs)
@@ -51,9 +52,11 @@ def test_works_take_turns_and_the_first_turn_does_not_count(monkeypatch):
         order.append(name)
         clock[0] += seconds.pop(0)
 
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
     slow, quick = [100.0, 4.0, 6.0, 5.0], [100.0, 1.0, 1.0, 2.0]
-    taken = speed.Bench(repeats=3).seconds({"slow": lambda: work("slow", slow), "quick": lambda: work("quick", quick)})
+    taken = measuring.Bench(repeats=3).seconds(
+        {"slow": lambda: work("slow", slow), "quick": lambda: work("quick", quick)}
+    )
     assert taken == {"slow": 5.0, "quick": 1.0} and order == ["slow", "quick"] * 4
 
 
@@ -69,11 +72,11 @@ def test_small_works_run_and_are_stored_as_rows(monkeypatch, tmp_path, capsys):
 
 
 def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
-    bench = speed.Bench()
+    bench = measuring.Bench()
     for what, value in (("a", 1.0), ("b", 2.0)):
         bench.note(what, "way", "seconds", value)
     file = speed.store(results.frame(speed.stored(bench)), tmp_path / "speed.csv")
-    again = speed.Bench()
+    again = measuring.Bench()
     again.note("a", "other way", "seconds", 3.0)
     speed.store(results.frame(speed.stored(again)), file)
     elsewhere = results.frame(speed.stored(again)).assign(device="another")
@@ -84,7 +87,7 @@ def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
 
 
 def test_a_profile_says_where_the_time_of_a_step_goes():
-    bench = speed.Bench()
+    bench = measuring.Bench()
     speed.profile(bench, 64)
     shares = {way: value for _, way, metric, value, _ in bench.rows if metric == "share of the time"}
     assert len(shares) == 10 and 0.5 < sum(shares.values()) <= 1
@@ -95,7 +98,7 @@ def test_a_profile_says_where_the_time_of_a_step_goes():
 
 def test_faces_a_second_are_those_of_whole_batches(monkeypatch):
     monkeypatch.setattr(speed, "SIZE", 64)
-    bench = speed.Bench()
+    bench = measuring.Bench()
 
     def seconds(works, _):
         return {way: len(work()) / 8 for way, work in works.items()}
