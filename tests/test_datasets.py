@@ -194,12 +194,16 @@ def test_a_batch_is_what_was_stored(example):
     assert same(example.batch(slice(2, 5)), example.batch([2, 3, 4]))
 
 
-def test_a_batch_is_selected_and_moved_as_one(example):
+def test_a_batch_is_selected_as_one_and_moved_all_but_its_points(example):
     batch = example.batch()
     assert same(batch[[1, 4]], example.batch([1, 4]))
     assert len(batch[batch.points[:, 0, 0] > 1e9]) == 0
     meta = batch.to("meta")
-    assert {getattr(meta, name).device.type for name in FaceBatch.__dataclass_fields__} == {"meta"}
+    devices = {name: getattr(meta, name).device.type for name in FaceBatch.__dataclass_fields__}
+    assert devices == {"image": "meta", "masks": "meta", "landmarks": "meta", "points": "cpu"}
+    assert torch.equal(meta.points, batch.points)
+    both = FaceBatch.joined(batch[[1]], batch[[4]])
+    assert same(both, batch[[1, 4]])
 
 
 def test_where_and_rows_keep_tables_and_arrays_together(example):
