@@ -13,7 +13,8 @@ RESIDUAL_SCALE = 0.2
 SLOPE = 0.2
 DENSE_CONVS = 5
 DENSE_BLOCKS = 3
-recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing in a block is random
+# A module called through this keeps its inputs alone and is run again on the way back: for what draws nothing at random
+recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 
 
 class DenseBlock(nn.Module):

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from amtgan_lib import losses
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.models import Discriminator, Regularizer, region_counts, save_generator
+from amtgan_lib.models.regularizer import recomputed
 from amtgan_lib.recipes import recipe
 from amtgan_lib.recognizers import Recognizer, embed_many
 from amtgan_lib.training import distributed
@@ -158,8 +158,7 @@ class Trainer:
         source, generator = a.image if image is None else image, self.networks["generator"]
         sides = (a.masks, b.masks, a.landmarks, b.landmarks)
         if self.config.checkpointing and torch.is_grad_enabled():
-            # Nothing in the generator is random.
-            generator = partial(recomputed, generator, use_reentrant=False, preserve_rng_state=False)
+            generator = partial(recomputed, generator)
         return generator(source, b.image, *sides, hints, self.budgets).float()
 
     def update(self, name: str, loss: Tensor) -> None:
