@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ FLAGS = (
 # JupyterLab asks about news and updates in a box that would cover the notebook.
 LAB_SETTINGS = {"apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}'}
 STARTING, RUNNING, ANSWERING = 180.0, 240.0, 90.0  # seconds: a server, all cells of a notebook, a widget
+# A load has hung once in a hundred runs, until chromedriver's own limit of 300 s; that is longer than selenium listens.
+LOADING = 60.0
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -201,6 +204,7 @@ def chromium() -> Iterator[Any]:
         options.add_argument(flag)
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     driver.set_script_timeout(30)
+    driver.set_page_load_timeout(LOADING)
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _KEEP_KERNEL_ERRORS})
     try:
         yield driver
@@ -222,6 +226,18 @@ class Page:
     def open(self, notebook: str) -> None:
         """Open a notebook of the folder ``notebooks`` and run all its cells; BrowserError if one fails."""
         raise NotImplementedError
+
+    def load(self, address: str) -> None:
+        """Load a page of the server; one that hangs is asked for once more, with a warning, as a person would."""
+        from selenium.common.exceptions import TimeoutException
+
+        for _ in range(2):
+            try:
+                return self.driver.get(self.server.url + address)
+            except TimeoutException:
+                waited = self.driver.timeouts.page_load
+                warnings.warn(f"{address} has not loaded after {waited:.0f} s", stacklevel=2)
+        raise BrowserError(f"{self.server.url}{address} has twice not loaded after {waited:.0f} s")
 
     def close(self) -> None:
         """Leave the notebook and end its kernel; what it complained of is forgotten."""
@@ -257,11 +273,12 @@ class Page:
 
     def wait(self, ready: Callable[[], Any], complaint: str, seconds: float = ANSWERING) -> Any:
         """What ``ready`` gives once that is something; BrowserError, with a screenshot kept, if it never is."""
-        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 
+        passing = (StaleElementReferenceException, TimeoutException)  # drawn anew while it was looked at, still loading
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            with contextlib.suppress(StaleElementReferenceException):  # drawn anew while it was looked at
+            with contextlib.suppress(*passing):
                 if (value := ready()) is not None:
                     return value
             time.sleep(0.1)
@@ -335,7 +352,7 @@ class Lab(Page):
 
     def open(self, notebook: str) -> None:
         """Open, run through the menu as a person would, and wait until every cell has ended."""
-        self.driver.get(f"{self.server.url}/lab/tree/notebooks/{notebook}?reset")
+        self.load(f"/lab/tree/notebooks/{notebook}?reset")
 
         def started() -> bool | None:
             state = self._state()
@@ -371,7 +388,7 @@ class Voila(Page):
 
     def open(self, notebook: str) -> None:
         """Open and wait until the page is complete."""
-        self.driver.get(f"{self.server.url}/voila/render/{notebook}")
+        self.load(f"/voila/render/{notebook}")
 
         def complete() -> bool | None:
             return self.driver.execute_script(_VOILA_READY)

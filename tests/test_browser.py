@@ -3,10 +3,13 @@
 Screenshots are kept in the folder that AMTGAN_SCREENSHOTS names, or with the other files of the test run.
 """
 
+import http.server
 import os
+import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import ClassVar
 
 import browser
 import nbformat
@@ -149,6 +152,48 @@ def test_a_server_and_its_kernels_are_stopped_even_if_the_test_fails(driver, tmp
     assert browser.kernels(server.log.parent) == []
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(server.url)
+
+
+class Stalling(http.server.BaseHTTPRequestHandler):
+    """Answers /once from the second time on, /never not at all."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path == "/never" or self.asked.count("/once") == 1:
+            time.sleep(3)
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"here I am")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def stalling(driver, tmp_path):
+    """A page of a server that stalls, in a browser that waits for one second."""
+    (tmp_path / "log.txt").touch()
+    driver.set_page_load_timeout(1)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield browser.Page(
+            driver, browser.Server(f"http://127.0.0.1:{server.server_port}", tmp_path / "log.txt"), tmp_path
+        )
+        server.shutdown()
+    driver.set_page_load_timeout(browser.LOADING)
+    driver.get("about:blank")
+
+
+def test_a_page_that_hangs_is_asked_for_once_more(stalling):
+    with pytest.warns(UserWarning, match="/once has not loaded after 1 s"):
+        stalling.load("/once")
+    assert "here I am" in stalling.driver.page_source
+    with pytest.warns(UserWarning), pytest.raises(browser.BrowserError, match="/never has twice not loaded after 1 s"):
+        stalling.load("/never")
+    assert [Stalling.asked.count(address) for address in ("/once", "/never")] == [2, 2]
 
 
 # ---------------------------------------------------------------- our notebooks
