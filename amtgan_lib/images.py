@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 LEVELS = 127.5  # 8-bit levels in one unit of [-1, 1]
@@ -22,6 +23,22 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
 SIXTEEN_PER_EIGHT = 257  # 65535 / 255: full white is full white in both
 SIXTEEN_BIT = "I;16"  # also I;16B, I;16L, by byte order
 OWN_MODES = ("RGB", "RGBA", "L", "LA")
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF orientation
+# The tags beside camera settings and place that are kept. Others may hold pictures (XMP, Photoshop's resources) or say
+# how the pixels lie in the file (sizes, which are another file's by then, and spoil a TIFF).
+KEPT_TAGS = {
+    *(0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128),  # description, make, model, resolutions and their unit
+    *(0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x4746, 0x4749),  # software, date, artist, host, copyright, ratings
+    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # title, comment, author, keywords, subject, as Windows writes them
+}
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 
@@ -76,7 +93,8 @@ class Photo:
     ``original`` is the upright picture in its own mode, ``rgb`` is (H, W, 3) uint8. Kept as they are: RGB, RGBA,
     grey with or without alpha, 16-bit grey. Palettes, bilevel, CMYK and other colour spaces become RGB, or RGBA
     where a colour is transparent, for good. The decoder gives 16-bit RGB as 8 bit, and nothing here can tell.
-    ``exif`` is without orientation and without the camera's preview picture, which would show the unchanged face.
+    ``exif`` is without orientation and without whatever may hold a preview picture, which would show the unchanged
+    face: its second directory, the maker's note, XMP. What the file's tags say that cannot be written is left out.
     """
 
     rgb: np.ndarray
@@ -169,11 +187,11 @@ def _decoded(read: Callable[[], Photo], name: str) -> Photo:
 
 
 def _as_photo(image: Image.Image, name: str) -> Photo:
+    tags = image.getexif()
+    exif = _kept(tags)  # before loading, which drops some of a TIFF file's
     image.load()
-    icc, exif = image.info.get("icc_profile"), b""
-    upright = ImageOps.exif_transpose(image)
-    if tags := upright.getexif():
-        exif = tags.tobytes()
+    turn = TURNS.get(tags.get(ExifTags.Base.Orientation))  # a TIFF file has been turned, and says so, by now
+    icc, upright = image.info.get("icc_profile"), image.copy() if turn is None else image.transpose(turn)
     if upright.mode in ("I", "F"):
         upright = _sixteen_bit(upright, name)
     elif "transparency" in upright.info and upright.mode in ("1", "L", "P", "RGB"):
@@ -182,6 +200,32 @@ def _as_photo(image: Image.Image, name: str) -> Photo:
         icc = icc if upright.mode in ("1", "P", "PA") else None  # a CMYK profile says nothing about RGB values
         upright = upright.convert("RGBA" if upright.mode in ("PA", "La", "RGBa") else "RGB")
     return Photo(_rgb8(upright), upright, name, exif, icc)
+
+
+def _kept(tags: Image.Exif) -> bytes:
+    """The tags that are kept, as the bytes of a file's EXIF; empty if there are none."""
+    kept = Image.Exif()
+    kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        try:
+            found = tags.get_ifd(directory)
+        except (OSError, ValueError, TypeError, struct.error):  # it is said to lie where there is nothing
+            continue
+        for tag, value in found.items():
+            if tag != ExifTags.Base.MakerNote and _writable(tag, value):
+                kept.get_ifd(directory)[tag] = value
+    return kept.tobytes() if len(kept.tobytes()) > len(Image.Exif().tobytes()) else b""
+
+
+def _writable(tag: int, value: object) -> bool:
+    """Whether a tag can be written as it was read; a file may give it any type, or another file's."""
+    single = Image.Exif()
+    single[tag] = value
+    try:
+        single.tobytes()
+    except Exception:  # TypeError, ValueError, struct.error, OverflowError, ... by type and value
+        return False
+    return True
 
 
 def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from amtgan_lib import images
 from amtgan_lib.images import Change, PhotoError, open_photo
@@ -135,18 +135,21 @@ def test_exif_orientation_is_applied_once(orientation, tmp_path):
     assert kept.get(ORIENTATION, 1) == 1
 
 
+PREVIEW = bytes(range(1, 200))
+
+
 def exif_with_preview():
     """EXIF data whose second directory holds a preview picture, as cameras write it."""
     preview = io.BytesIO()
     Image.new("RGB", (16, 16), "red").save(preview, "JPEG")
     preview = preview.getvalue()
 
-    def entry(tag, kind, value):
-        return struct.pack(">HHI", tag, kind, 1) + value
+    def entry(tag, kind, value, count=1):
+        return struct.pack(">HHI", tag, kind, count) + value
 
     second = 8 + 2 + 12 + 4
     start = second + 2 + 3 * 12 + 4
-    first_directory = struct.pack(">H", 1) + entry(0x0100, 4, struct.pack(">I", 31)) + struct.pack(">I", second)
+    first_directory = struct.pack(">H", 1) + entry(0x0131, 2, b"cam\0", 4) + struct.pack(">I", second)
     entries = entry(0x0103, 3, struct.pack(">HH", 6, 0)) + entry(0x0201, 4, struct.pack(">I", start))
     entries += entry(0x0202, 4, struct.pack(">I", len(preview)))
     data = first_directory + struct.pack(">H", 3) + entries + struct.pack(">I", 0) + preview
@@ -160,9 +163,59 @@ def test_exif_and_profile_are_kept_but_not_the_preview(tmp_path):
     photo = open_photo(tmp_path / "a.jpg")
     kept = Image.Exif()
     kept.load(photo.exif)
-    assert kept[0x0100] == 31
+    assert kept[0x0131] == "cam"
     assert preview not in photo.exif and preview[20:60] not in photo.exif
     assert photo.icc_profile == b"profile"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", [None, 6])
+def test_what_describes_a_photo_is_kept_and_what_may_hold_its_picture_is_not(suffix, orientation, tmp_path):
+    """Camera, time and place stay; the maker's note, XMP and Photoshop's resources, where previews lie, do not."""
+    exif = Image.Exif()
+    exif.update({0x010F: "a camera", 0x013B: "Ann", 0x8649: b"8BIM" + PREVIEW, 0x02BC: b"<x>" + PREVIEW + b"</x>"})
+    exif.get_ifd(0x8769).update({0x9003: "2026:11:25 12:00:00", 0x927C: b"OLYMP\0\1\0" + PREVIEW})
+    exif.get_ifd(0x8825).update({1: "N", 2: (51.0, 30.0, 0.0)})
+    if orientation:
+        exif[ORIENTATION] = orientation
+    Image.fromarray(pixels(3)).save(tmp_path / f"a.{suffix}", exif=exif.tobytes())
+    assert PREVIEW in (tmp_path / f"a.{suffix}").read_bytes()
+
+    photo = open_photo(tmp_path / f"a.{suffix}")
+    photo.original.save(tmp_path / f"b.{suffix}", exif=photo.exif)
+    assert PREVIEW not in photo.exif and PREVIEW not in (tmp_path / f"b.{suffix}").read_bytes()
+    with Image.open(tmp_path / f"b.{suffix}") as again:
+        kept = again.getexif()
+        assert (again.height, again.width) == photo.rgb.shape[:2] and kept.get(ORIENTATION, 1) == 1
+        assert (again.width < again.height) == (orientation == 6)
+        assert (kept[0x010F], kept[0x013B]) == ("a camera", "Ann")
+        assert kept.get_ifd(0x8769)[0x9003] == "2026:11:25 12:00:00"
+        assert kept.get_ifd(0x8825)[2] == (51.0, 30.0, 0.0)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("directory", ["first", "exif"])
+def test_a_tag_of_an_odd_type_spoils_no_photo(directory, tmp_path):
+    """A number where words belong and the other way round, an integer where a directory should lie: left out."""
+    pointer = struct.pack("<HHII", 0x8769, 4, 1, 26) if directory == "exif" else b""
+    for tag in map(int, ExifTags.Base):
+        for kind, value in ((3, b"\5\0\0\0"), (2, b"abc\0"), (9, struct.pack("<i", -5)), (7, b"\0\1\2\3")):
+            count = {3: 1, 2: 4, 9: 1, 7: 4}[kind]
+            entry = struct.pack("<H", 1) + struct.pack("<HHI", tag, kind, count) + value + b"\0" * 4
+            data = struct.pack("<H", 1) + pointer + b"\0" * 4 + entry if pointer else entry
+            exif = b"Exif\0\0II*\0\x08\0\0\0" + data
+            Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+            assert open_photo(tmp_path / "a.jpg").rgb.shape == (8, 8, 3)
+
+
+def test_the_size_in_a_phones_tags_spoils_no_tiff(tmp_path):
+    exif = Image.Exif()
+    exif.update({0x0100: 7, 0x0101: 5, 0x0110: "a phone"})
+    Image.fromarray(pixels(3)).save(tmp_path / "a.jpg", exif=exif)
+    photo = open_photo(tmp_path / "a.jpg")
+    photo.original.save(tmp_path / "b.tif", exif=photo.exif)
+    with Image.open(tmp_path / "b.tif") as again:
+        assert again.size == photo.size and again.getexif()[0x0110] == "a phone"
 
 
 def test_a_photo_without_exif_has_none(tmp_path):
