@@ -2,8 +2,8 @@
 
 import pytest
 
-from amtgan_lib import recognizers
-from amtgan_lib.recognizers import DRAWN, OPEN, PUBLISHED, partition, spec
+from amtgan_lib import paths, recognizers
+from amtgan_lib.recognizers import DRAWN, OPEN, PUBLISHED, partition, read_shipped, spec
 
 
 def test_a_family_is_held_out_as_a_whole():
@@ -36,6 +36,23 @@ def test_the_drawn_inception_resnet_judges_the_other_three():
 def test_the_papers_protocol_takes_each_of_its_four_in_turn(name):
     train, judges = partition("leave one out", name, PUBLISHED)
     assert judges == (name,) and sorted((*train, name)) == sorted(PUBLISHED)
+
+
+def test_a_teacher_and_its_student_never_stand_on_two_sides():
+    """The distilled recogniser learnt from both MobileFaceNets, and its file says the same."""
+    names = (*OPEN, "distilled")
+    assert partition("leave one out", "mobilefacenet_foamliu", names)[0] == (
+        "mobilefacenet_xiaoccer",
+        "edgeface_xs",
+        "edgeface_xxs",
+    )
+    assert partition("leave one out", "distilled", names)[0] == ("edgeface_xs", "edgeface_xxs")
+    assert "distilled" in partition("leave one out", "edgeface_xs", names)[0]
+    for train, judge in (("distilled", "mobilefacenet_foamliu"), ("mobilefacenet_foamliu", "distilled")):
+        with pytest.raises(ValueError, match=f"{judge} .* cannot judge under the 'leave one out' split"):
+            recognizers.refuse_overlap([train], [judge], "leave one out")
+    *_, facts = read_shipped(paths.WEIGHTS / spec("distilled").weights)
+    assert tuple(facts["teachers"]) == spec("distilled").teachers
 
 
 def test_names_keep_their_order_and_may_come_from_an_iterator():

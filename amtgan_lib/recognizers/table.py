@@ -45,7 +45,8 @@ class RecognizerSpec:
     `mean` and `std` are in [0,1] units, as the sources give them; `columns` are the columns (first, end) that the
     network sees of the input_size x input_size picture; `weights` names the file, `entries` finds the state dict in
     it; `thresholds` are cosines per false accept rate. `published` files come from the authors' archive, `shipped` ones
-    with this package, all others are fetched; `drawn` ones know drawn faces only.
+    with this package, all others are fetched; `drawn` ones know drawn faces only. `teachers` are those it was distilled
+    from: what fools the one was learnt from the others.
     """
 
     name: str
@@ -58,6 +59,7 @@ class RecognizerSpec:
     published: bool = False
     drawn: bool = False
     shipped: bool = False
+    teachers: tuple[str, ...] = ()
     mean: Triple = HALF
     std: Triple = HALF
     columns: tuple[int, int] | None = None
@@ -151,6 +153,7 @@ _ROWS = (
         builder=distilled_ir,
         weights="distilled.safetensors",
         shipped=True,
+        teachers=("mobilefacenet_foamliu", "mobilefacenet_xiaoccer"),
     ),
     _drawn("drawn_ir", family="iresnet", input_size=64, builder=small_ir),
     _drawn("drawn_irse", family="iresnet", input_size=64, builder=small_irse),
@@ -194,30 +197,38 @@ def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split
     """Refuse recognisers that both train and judge.
 
     Under "family" no judge may be of a family that trains; under "leave one out", the protocol of the paper, no
-    judge may itself train. Raises ValueError that names the overlap, and for unknown names.
+    judge may itself train, nor its teacher or student. Raises ValueError that names the overlap, and for unknown names.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     train, judges = [spec(name) for name in train_names], [spec(name) for name in judge_names]
-    taken = {row.family if split == "family" else row.name for row in train}
-    guilty = [row for row in judges if (row.family if split == "family" else row.name) in taken]
+    guilty = [row for row in judges if any(_related(row, other, split) for other in train)]
     if guilty:
         judged = ", ".join(f"{row.name} (family {row.family})" for row in guilty)
         trained = ", ".join(f"{row.name} (family {row.family})" for row in train)
         raise ValueError(f"{judged} cannot judge under the {split!r} split, because training uses {trained}.")
 
 
+def _related(one: RecognizerSpec, other: RecognizerSpec, split: str) -> bool:
+    """Whether two networks may not stand on both sides of a split."""
+    if split == "family":
+        return one.family == other.family
+    return one.name == other.name or one.name in other.teachers or other.name in one.teachers
+
+
 def partition(split: str, held_out: str, names: Iterable[str] = OPEN) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return (those that train, those held out as judges) of ``names``.
 
     Under "family" ``held_out`` is a family: the honest split, since relatives share what fools them. Under "leave one
-    out", the protocol of the paper, it is one name. Raises ValueError where nothing is left on a side.
+    out", the protocol of the paper, it is one name; its teachers or students take no part then. Raises ValueError where
+    nothing is left on a side.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     names = tuple(names)
     judges = tuple(name for name in names if held_out == (spec(name).family if split == "family" else name))
-    train = tuple(name for name in names if name not in judges)
+    held = [spec(name) for name in judges]
+    train = tuple(name for name in names if not any(_related(spec(name), judge, split) for judge in held))
     if not judges or not train:
         choices = sorted({spec(name).family for name in names}) if split == "family" else names
         raise ValueError(f"held_out is {held_out!r}; under the split {split!r} choose one of {', '.join(choices)}")
