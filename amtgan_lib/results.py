@@ -88,9 +88,12 @@ def write(table: pd.DataFrame, path: Path) -> Path:
     if missing:
         raise ValueError(f"a table of results lacks {', '.join(missing)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    table[COLUMNS].to_csv(partial, index=False, float_format="%.9g")
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        table[COLUMNS].to_csv(partial, index=False, float_format="%.9g")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 
@@ -126,7 +129,7 @@ def pivot(table: pd.DataFrame, index: list[str], columns: str = "metric") -> pd.
 def read_reports(path: Path) -> pd.DataFrame:
     """The report of the photos that one recipe protected (notebook 4); empty cells are empty strings."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: run notebook 04_protect for this recipe first")
+        raise FileNotFoundError(f"{path} is missing: run notebook 04_protect with method = {path.parent.name!r} first")
     return pd.read_csv(path, keep_default_na=False, na_values={"mean_change": [""]})
 
 

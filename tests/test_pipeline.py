@@ -1,7 +1,10 @@
 """The pipeline: refuses early, runs in order, fails in one sentence, leaves nothing stale."""
 
+import html
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +18,7 @@ import yaml
 
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import paths, pipeline
-from amtgan_lib.pipeline import parameters, presets, runs
+from amtgan_lib.pipeline import parameters, presets, runs, sweeps
 from amtgan_lib.pipeline.parameters import PresetError, Text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -410,7 +413,10 @@ def test_a_run_a_failure_and_its_repair(capfd):
         "python -m amtgan_lib: 02_b-b failed in In [3] line 2 `raise ValueError('two\\nlines ' + 'x' * 500)`: "
         "ValueError: two lines"
     )
-    assert line.endswith(f" ...; see {failed}; --run-id r --resume goes on from there.")
+    command = "python -m amtgan_lib pipeline --preset small -p '01_a.word=a\"\\' --run-id r --resume"
+    assert line.endswith(f" ...; see {failed}; to go on: {command}")
+    assert f"To go on: {command}" in html.unescape(re.sub("<[^>]*>", "", page))
+    assert "goes on behind 1 that are kept, since 02_b-b has other cells than it ran with\n" in said.out
     assert sorted(path.name for path in failed.parent.iterdir()) == [
         "01_a.ipynb",
         "02_b-b.failed.ipynb",
@@ -480,6 +486,79 @@ def test_what_is_kept_of_a_run(two_notebooks):
     assert kept(steps[2:], data={"finished": "30"}) == []
 
 
+def test_faces_that_were_prepared_anew_are_worked_on_anew(project, monkeypatch):
+    """Another run may have written the file since: then neither what made it nor what read it is kept."""
+    monkeypatch.setattr(paths, "PREPARED", project)
+    prepared = f"open({str(project / 'x.npz')!r}, 'w').write('40 people')"
+    write_notebook("01_data", 'prepared = "x"', prepared)
+    write_notebook("02_work", 'prepared = "x"')
+    write_notebook("03_table", 'prepared = "y"')
+    write_preset({"notebooks": ["01_data", "02_work", "03_table"]})
+    run_dir, steps = pipeline.run("small", run_id="r"), presets.plan(presets.load("small"))
+    assert pipeline.runner.to_keep(run_dir, steps, steps) == ({"01_data", "02_work", "03_table"}, "")
+    (project / "x.npz").write_text("60 people")
+    why = "ran on faces that were prepared otherwise than those that are there now"
+    assert pipeline.runner.to_keep(run_dir, steps, steps) == (set(), f"01_data {why}")
+    assert pipeline.runner.to_keep(run_dir, steps, steps[1:]) == (set(), f"02_work {why}")
+    assert pipeline.runner.to_keep(run_dir, steps, steps[2:]) == ({"03_table"}, "")
+    write_notebook("01_data", 'prepared = "x"', prepared, "print('in another way')")
+    steps = presets.plan(presets.load("small"))
+    assert pipeline.runner.to_keep(run_dir, steps, steps[2:]) == (set(), f"03_table {why}"), "as in a sweep"
+
+
+def test_the_command_that_goes_on_is_one_that_a_shell_takes():
+    words = {"--preset": "my presets/p.yaml", "--only": "", "--from": "03"}
+    said = pipeline.runner._onward(words, {"steps": "{residual: 7}", "word": "it's"}, "r")
+    assert shlex.split(said) == [
+        "python", "-m", "amtgan_lib", "pipeline", "--preset", "my presets/p.yaml", "--from", "03",
+        "-p", "steps={residual: 7}", "-p", "word=it's", "--run-id", "r", "--resume"
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def by_recipe() -> None:
+    tables = 'steps = {"residual": 5, "any_target": 4}\nbatch = {"residual": 1, "any_target": 2}\nfew = {"a": 1}'
+    write_notebook("01_data")
+    write_notebook("03_train", f'recipe = "residual"\n{tables}')
+    steps = {"steps": {"residual": 7}}
+    write_preset({"notebooks": ["01_data", "03_train"], "notebook_parameters": {"03_train": steps}})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (
+            "any_target",
+            "03_train has no value for the recipe 'any_target' in `steps` (it has one for residual): "
+            "add it, such as -p '03_train.steps={residual: 7, any_target: 4}'.",
+        ),
+        (
+            "own",
+            "03_train has no value for the recipe 'own' in `steps` (it has one for residual) and "
+            "`batch` (it has one for residual, any_target): add it, such as "
+            "-p '03_train.steps={residual: 7, own: VALUE}' "
+            "-p '03_train.batch={residual: 1, any_target: 2, own: VALUE}'.",
+        ),
+    ],
+)
+def test_a_recipe_without_its_values_is_refused_before_anything_runs(by_recipe, capsys, recipe, said):
+    command = ["pipeline", "--preset", "small", "-p", f"recipe={recipe}"]
+    assert command_line.main(command) == 2
+    assert capsys.readouterr().err == f"python -m amtgan_lib: {said}\n"
+    assert not paths.RUNS.exists()
+    steps = presets.plan(presets.load("small"), {"recipe": recipe})
+    presets.check_recipes(presets.select(steps, "01"))
+    with pytest.raises(PresetError, match="no value for the recipe"):
+        sweeps.run(sweeps.Sweep("small", {"recipe": ("residual", recipe)}))
+
+
+def test_what_is_suggested_for_a_recipe_is_enough(by_recipe):
+    given = {"recipe": Text("any_target"), "03_train.steps": Text("{residual: 7, any_target: 4}")}
+    steps = presets.plan(presets.load("small"), given)
+    presets.check_recipes(steps)
+    assert steps[1].parameters["steps"]["any_target"] == 4
+
+
 def test_nothing_runs_when_a_later_notebook_is_wrong(two_notebooks, capsys):
     write_preset({"notebooks": BOTH, "notebook_parameters": {"03_train": {"recipie": "x"}}})
     assert command_line.main(["pipeline", "--preset", "small", "--only", "01"]) == 2
@@ -516,7 +595,8 @@ def test_a_run_belongs_to_one_preset(two_notebooks):
     with runs.edit(paths.RUNS / "r") as state:
         state["preset"] = "other"
     write_preset({"notebooks": BOTH})
-    with pytest.raises(pipeline.RunError, match="made with the preset other"):
+    said = "The run r was made with the preset other: add --preset other to go on with it, or take another --run-id."
+    with pytest.raises(pipeline.RunError, match=f"^{said}$"):
         pipeline.run("small", run_id="r")
 
 
@@ -582,7 +662,8 @@ time.sleep(100)"""
             process.kill()
     *progress, line = err.splitlines()
     assert process.returncode == 130
-    assert line == "python -m amtgan_lib: interrupted in 01_a; --run-id r --resume goes on from there."
+    onward = "python -m amtgan_lib pipeline --preset small --run-id r --resume"
+    assert line == f"python -m amtgan_lib: interrupted in 01_a; to go on: {onward}"
     assert progress
     assert all(told.startswith("01_a 00:") for told in progress), err
     assert progress[-1].endswith(" cell 3/3 step 2")

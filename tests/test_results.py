@@ -1,7 +1,9 @@
 """Result rows: provenance, the file, the table for reading, and which method is called the best."""
 
 import math
+import os
 import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -81,6 +83,33 @@ def test_rows_come_back_from_the_file(tmp_path):
     assert table["weights_sha256"].tolist() == ["12e45", ""]
     assert table["seed"][0] == 20240102 and pd.isna(table["seed"][1])
     assert table["recogniser"].tolist() == ["edgeface_xs", ""] and table["note"].tolist()[0] == ""
+
+
+def test_two_processes_write_one_table_side_by_side(tmp_path, monkeypatch):
+    """Another process writes the whole of its table while ours is written but not yet in its place."""
+    path, replace = tmp_path / "t.csv", os.replace
+    code = "import sys; from pathlib import Path; from amtgan_lib import results\n"
+    code += "results.write(results.frame([]), Path(sys.argv[1]))"
+
+    def interleaved(*names: os.PathLike) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", interleaved)
+    results.write(whole_table(), path)
+    assert len(results.read(path)) == len(whole_table())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        results.write(whole_table(), tmp_path / "t.csv")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_long_seed_is_written_whole_beside_a_row_without_one(tmp_path):

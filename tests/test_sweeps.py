@@ -206,6 +206,15 @@ def test_a_sweep_of_other_parameters_runs_anew_and_says_so(checkout):
     assert checkout.table("other")["target"].tolist() == ["z"]
 
 
+@slow
+def test_faces_that_are_prepared_anew_are_worked_on_by_every_run(checkout):
+    """The first run alone prepares: the others have to notice, or one table mixes rows of different faces."""
+    for common, times in (("40", 1), ("60", 2), ("60", 2)):
+        done = checkout.sweep("anew", "--over", "choice=a,b", "-p", f"common={common}")
+        assert done.returncode == 0, done.stderr
+        assert checkout.executions("anew-a", "anew-b") == [(times, times, times), (0, times, times)]
+
+
 # Killed and interrupted
 
 

@@ -2,8 +2,11 @@
 
 import copy
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -21,11 +24,13 @@ from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.images import LEVELS
 from amtgan_lib.losses import FeatureDistance, LossWeights
 from amtgan_lib.models import Regularizer, load_generator
+from amtgan_lib.pipeline import PresetError
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.recognizers.staged import StagedNetwork
 from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, residual, train
+from amtgan_lib.training import __main__ as launcher
 from benchmarks.published import PlainLoop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -948,6 +953,51 @@ def test_another_configuration_is_refused(tmp_path, change, said):
     assert all(torch.equal(value, before[key]) for key, value in weights_of(other.networks).items())
 
 
+def other_weights() -> list[Recognizer]:
+    first, second = tiny_recognizers()
+    return [first, Recognizer(second.spec, second.network, "ffffffffffffffff")]
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "said"),
+    [
+        (RESIDUAL_TINY, {"target": face_set(1, 77)}, "target 'sha256 .{12}' there, 'sha256 .{12}' here"),
+        (ANY_TINY, {"target": POOL.rows(np.arange(5))}, "target 'sha256 .{12}' there, 'sha256 .{12}' here"),
+        (RESIDUAL_TINY, {"judges": other_weights()}, "weights of tiny_b 'sha256 random' there, 'sha256 f{12}' here"),
+        (TINY, {"distance": "LPIPS"}, "perceptual distance 'tiny' there, 'LPIPS' here"),
+        (TINY, {"distance": ""}, "perceptual distance 'tiny' there, 'none' here"),
+        (RESIDUAL_TINY, {"sources": face_set(5, 50)}, "sources 'sha256 .{12}' there, 'sha256 .{12}' here"),
+        (RESIDUAL_TINY, {"references": face_set(3, 50)}, "references 'sha256 .{12}' there, 'sha256 .{12}' here"),
+    ],
+)
+def test_a_run_that_is_made_from_something_else_is_refused(tmp_path, config, change, said):
+    checkpoint, config = tmp_path / "run.pt", replace(config, steps=1)
+    first = run(config, checkpoint=checkpoint)
+    own = {"target": POOL if first.recipe.any_target else TARGETS, "judges": tiny_recognizers(), "distance": "tiny"}
+    own |= {"sources": SOURCES, "references": REFERENCES, **change}
+    distance = FeatureDistance(tiny_recognizers(7)[0].features, own["distance"]) if own["distance"] else None
+    other = Trainer(config, own["target"].batch(), own["judges"], distance)
+    with pytest.raises(ValueError, match=f"run.pt belongs to another run: {said}$"):
+        train(other, own["sources"], own["references"], resume_from=checkpoint, progress=iter)
+    assert other.step == 0
+
+
+def test_a_distance_that_the_recipe_does_not_look_at_may_be_another(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    run(replace(RESIDUAL_TINY, steps=1), checkpoint=checkpoint)
+    Trainer(RESIDUAL_TINY, TARGETS.batch(), tiny_recognizers()).resume(checkpoint)
+
+
+def test_a_checkpoint_of_an_older_version_is_resumed_under_a_warning(tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    run(replace(RESIDUAL_TINY, steps=1), checkpoint=checkpoint)
+    state = torch.load(checkpoint, weights_only=True)
+    del state["origin"]
+    torch.save(state, checkpoint)
+    with pytest.warns(UserWarning, match="run.pt is of an older version and does not say its target"):
+        assert run(RESIDUAL_TINY, resume_from=checkpoint).step == 4
+
+
 def test_a_run_may_go_on_for_longer(tmp_path):
     checkpoint = tmp_path / "run.pt"
     run(replace(RESIDUAL_TINY, steps=1), checkpoint=checkpoint)
@@ -992,6 +1042,64 @@ def test_an_interrupted_run_leaves_a_checkpoint_to_go_on_from(tmp_path):
     assert_same_state(resumed, run(RESIDUAL_TINY))
 
 
+def ctrl_c_in_step(subject: Trainer, step: int, times: int = 1) -> None:
+    """Let the signal arrive after the first update of that step."""
+    update, left = subject.update, [signal.SIGINT] * times
+
+    def interrupted(name: str, loss: Tensor) -> None:
+        update(name, loss)
+        while left and subject.step == step:
+            signal.raise_signal(left.pop())
+
+    subject.update = interrupted
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+def test_an_interrupt_waits_for_the_end_of_its_step(config, tmp_path):
+    """For the recipe `corrected` the signal comes after the first of four updates."""
+    checkpoint, subject = tmp_path / "run.pt", trainer(config)
+    ctrl_c_in_step(subject, 2)
+    with pytest.raises(KeyboardInterrupt):
+        train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, progress=iter)
+    assert subject.step == 3 and len(subject.history.rows) == 3
+    assert_same_state(run(config, resume_from=checkpoint), run(config))
+
+
+def test_a_second_interrupt_ends_the_step_at_once_and_saves_no_half_of_it(tmp_path):
+    checkpoint, subject, handler = tmp_path / "run.pt", trainer(TINY), signal.getsignal(signal.SIGINT)
+    ctrl_c_in_step(subject, 3, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, every=2, progress=iter)
+    assert subject.step == 3 and signal.getsignal(signal.SIGINT) is handler
+    assert torch.load(checkpoint, weights_only=True)["step"] == 2
+    assert_same_state(run(TINY, resume_from=checkpoint), run(TINY))
+
+
+def test_an_interrupt_does_not_hide_that_a_step_failed(monkeypatch):
+    subject = trainer(RESIDUAL_TINY)
+
+    def step(*_: FaceBatch) -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        return {"makeup": float("nan")}
+
+    monkeypatch.setattr(subject, "train_step", step)
+    with pytest.raises(FloatingPointError, match="a loss is not finite"):
+        train(subject, SOURCES, REFERENCES, progress=iter)
+
+
+def test_training_goes_on_in_a_thread_and_where_interrupts_are_ignored():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run, replace(RESIDUAL_TINY, steps=1)).result().step == 1
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        subject = trainer(RESIDUAL_TINY)
+        ctrl_c_in_step(subject, 2)
+        assert train(subject, SOURCES, REFERENCES, progress=iter).step == 4
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def test_a_checkpoint_is_saved_every_so_many_steps(tmp_path, monkeypatch):
     saved, subject = [], trainer(replace(RESIDUAL_TINY, steps=5))
     monkeypatch.setattr(subject, "save", lambda path: saved.append((path, subject.step)))
@@ -1030,6 +1138,22 @@ def test_a_half_written_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path
         subject.save(checkpoint)
     assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
     assert checkpoint.read_bytes() == whole
+
+
+def test_two_processes_save_under_temporary_names_of_their_own(tmp_path, monkeypatch):
+    subject, seen = trainer(RESIDUAL_TINY), []
+    monkeypatch.setattr(torch, "save", lambda state, path: seen.append(path) or Path(path).touch())
+    for process in (1, 2):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        subject.save(tmp_path / "run.pt")
+    assert len(set(seen)) == 2
+
+
+def test_a_training_command_without_values_for_its_recipe_is_refused():
+    """Every training that is started from a preset is planned so: the notebooks and presets here are the real ones."""
+    for values in (["recipe=any_target"], ["recipe=residual,any_target"]):
+        with pytest.raises(PresetError, match=r"^03_train has no value for the recipe 'any_target' in `steps` "):
+            launcher.planned("open-small", values)
 
 
 def test_a_checkpoint_holds_data_alone(tmp_path):

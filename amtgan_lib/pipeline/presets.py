@@ -10,7 +10,8 @@ All of it is optional but `notebooks`. Several repeated parameters of one notebo
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -37,6 +38,11 @@ class Step:
     notebook: Notebook
     parameters: dict[str, object]
     """All that the pipeline passes, `run_dir` left out."""
+
+    @property
+    def values(self) -> dict[str, object]:
+        """Every parameter of the notebook as it will run, passed or not."""
+        return {**self.notebook.defaults, **self.parameters}
 
 
 def load(preset: str | Path) -> Preset:
@@ -131,6 +137,29 @@ def _to_repeat(value: object) -> list:
     if isinstance(value, Text):
         return [Text(part.strip()) for part in value.text.strip("[]").split(",")]
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def check_recipes(steps: Sequence[Step]) -> None:
+    """PresetError where a parameter says a value for each recipe, as `steps` of 03_train does, but none for a step's.
+
+    A preset's mapping takes the place of the notebook's, whose values were chosen for another run.
+    """
+    for step in steps:
+        defaults, recipe = step.notebook.defaults, step.values.get("recipe")
+        mappings = [name for name, value in defaults.items() if isinstance(value, dict)]
+        tables = [name for name in mappings if defaults.get("recipe") in defaults[name]]
+        if lacking := {name: step.values[name] for name in tables if recipe not in step.values[name]}:
+            raise PresetError(_no_value(step.notebook, str(recipe), lacking))
+
+
+def _no_value(notebook: Notebook, recipe: str, lacking: Mapping[str, dict]) -> str:
+    said = " and ".join(f"`{name}` (it has one for {', '.join(table)})" for name, table in lacking.items())
+    added = []
+    for name, table in lacking.items():
+        whole = {**table, recipe: notebook.defaults[name].get(recipe, "VALUE")}
+        inner = ", ".join(f"{key}: {value}" for key, value in whole.items())
+        added.append(shlex.join(["-p", f"{notebook.name}.{name}={{{inner}}}"]))
+    return f"{notebook.name} has no value for the recipe {recipe!r} in {said}: add it, such as {' '.join(added)}."
 
 
 def select(steps: list[Step], only: str = "", start: str = "") -> list[Step]:

@@ -101,7 +101,8 @@ def _failures(run_dir: Path, state: dict) -> str:
         why = f"<pre>{escape(record['error'])}</pre>" if record.get("error") else ""
         see = f"<p>As far as it came: {links}</p>" if links else ""
         made.append(f'<div class="problem"><h3>{escape(name)}: {escape(record["status"])}</h3>{why}{see}</div>')
-    onward = f"<p>Go on from there: <code>--run-id {escape(run_dir.name)} --resume</code></p>" if made else ""
+    command = state.get("onward", f"--run-id {run_dir.name} --resume")
+    onward = f"<p>To go on: <code>{escape(command)}</code></p>" if made else ""
     return "".join(made) + onward
 
 

@@ -1,11 +1,15 @@
 """Run the notebooks of a preset one after the other, and say in one sentence what went wrong."""
 
+import hashlib
+import json
 import os
+import shlex
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from amtgan_lib import paths
 from amtgan_lib.pipeline import presets, report, runs
 from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.pipeline.presets import Step
@@ -38,28 +42,33 @@ def run(
     However the run ends, report.html in its folder says so.
 
     With `resume` a step of this run is kept that is done from the same cells with the same parameters by the same
-    files of the library, unless a step before it has run again since. Another process that is in this run is given
-    `wait` seconds to end.
+    files of the library on the same prepared faces, unless a step before it has run again since. Another process that
+    is in this run is given `wait` seconds to end.
     """
     chosen = presets.load(preset)
     plan = presets.plan(chosen, overrides)
     steps = presets.select(plan, only, start)
+    presets.check_recipes(steps)
     run_dir = runs.folder(run_id or runs.default_id(chosen.name))
     with runs.held(run_dir, wait):
-        kept, _ = to_keep(run_dir, plan, steps) if resume else (set(), "")
+        kept, reason = to_keep(run_dir, plan, steps) if resume else (set(), "")
         _open(run_dir, chosen, overrides or {}, steps, kept)
         with runs.edit(run_dir) as state:
             state["plan"] = [step.name for step in plan]
+            words = {"--preset": str(preset), "--only": only, "--from": start}
+            state["onward"] = _onward(words, state["overrides"], run_dir.name)
         print(f"{chosen.name}: {len(steps)} notebooks into {shown(run_dir)}", flush=True)
-        _run_all(steps, run_dir, kept)
+        if reason:
+            print(f"goes on behind {len(kept)} that are kept, since {reason}", flush=True)
+        _run_all(steps, plan, run_dir, kept)
     return run_dir
 
 
-def _run_all(steps: Sequence[Step], run_dir: Path, kept: set[str]) -> None:
+def _run_all(steps: Sequence[Step], plan: Sequence[Step], run_dir: Path, kept: set[str]) -> None:
     begin, status = time.monotonic(), "failed"
     try:
         for number, step in enumerate(steps, 1):
-            said = "kept as it is" if step.name in kept else f"done in {clock(_execute(step, run_dir))}"
+            said = "kept as it is" if step.name in kept else f"done in {clock(_execute(step, plan, run_dir))}"
             print(f"[{number}/{len(steps)}] {step.name}: {said}", flush=True)
         status = "done"
     except (Interrupted, KeyboardInterrupt):
@@ -85,7 +94,7 @@ def to_keep(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> tuple
         record = records.get(step.name, {})
         if step.name in selected:
             copy = runs.copies(run_dir, step.name)["done"]
-            if reason := _to_run(step, record, code, last, copy):
+            if reason := _to_run(step, record, code, last, copy) or _on_other_faces(step, plan, record):
                 return kept, f"{step.name} {reason}"
             kept.add(step.name)
         last = max(last, record.get("finished", ""))
@@ -103,11 +112,27 @@ def _to_run(step: Step, record: dict, code: str, last: str, copy: Path) -> str:
     if record["sha256"] != step.notebook.sha256:
         return "has other cells than it ran with"
     # The cells are the same, so what was not passed has the same default.
-    there, here = ({**step.notebook.defaults, **passed} for passed in (record["parameters"], step.parameters))
+    there, here = {**step.notebook.defaults, **record["parameters"]}, step.values
     if names := [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]:
         different = ", ".join(f"{name} {there.get(name)!r}, now {here.get(name)!r}" for name in names)
         return f"ran with other parameters ({different})"
     return "ran before a notebook that it follows" if record["started"] < last else ""
+
+
+def _on_other_faces(step: Step, plan: Sequence[Step], record: dict) -> str:
+    other = record.get("faces", now := _faces(step, plan)) != now
+    return "ran on faces that were prepared otherwise than those that are there now" if other else ""
+
+
+def _faces(step: Step, plan: Sequence[Step]) -> str:
+    """What a step works on: how the plan's first notebook prepares, and the file that it leaves, as it is now.
+
+    Other runs prepare, too: one does it for all of a sweep, and any may have written this file since.
+    """
+    first = [[each.notebook.sha256, each.values] for each in plan if each.notebook is plan[0].notebook]
+    digest = hashlib.sha256(json.dumps(first, sort_keys=True).encode())
+    file = paths.PREPARED / f"{step.values.get('prepared')}.npz"
+    return f"{digest.hexdigest()[:16]} {runs.file_digest(file)}"
 
 
 def _open(
@@ -117,7 +142,10 @@ def _open(
     given = {name: value.text if isinstance(value, Text) else str(value) for name, value in overrides.items()}
     with runs.edit(run_dir) as state:
         if state.get("preset", preset.name) != preset.name:
-            raise runs.RunError(f"The run {run_dir.name} was made with the preset {state['preset']}: take another id.")
+            raise runs.RunError(
+                f"The run {run_dir.name} was made with the preset {state['preset']}: "
+                f"add --preset {state['preset']} to go on with it, or take another --run-id."
+            )
         state |= {"run_id": run_dir.name, "preset": preset.name, "parameters": preset.parameters, "overrides": given}
         state |= {"commit": runs.commit(), "versions": runs.versions(), "machine": runs.machine()}
         state |= {"status": "running", "started": runs.now()}
@@ -129,27 +157,30 @@ def _open(
     runs.point_latest(run_dir)
 
 
-def _execute(step: Step, run_dir: Path) -> float:
+def _execute(step: Step, plan: Sequence[Step], run_dir: Path) -> float:
     """Run one step and return its seconds; the copy has its name only when all cells have run."""
     from amtgan_lib.pipeline import engine
 
     copies, begin = runs.copies(run_dir, step.name), time.monotonic()
     copies["done"].parent.mkdir(exist_ok=True)
     facts = {"parameters": step.parameters, "sha256": step.notebook.sha256, "code": runs.code()}
-    facts |= {"commit": runs.commit(), "started": runs.now(), "status": "failed"}
+    facts |= {"commit": runs.commit(), "started": runs.now(), "status": "failed", "faces": _faces(step, plan)}
     try:
         parameters = {**step.parameters, "run_dir": str(run_dir)}
         engine.execute(step.notebook, parameters, copies["running"], copies["log"], step.name)
         os.replace(copies["running"], copies["done"])
         copies["log"].unlink()
+        if step.notebook is plan[0].notebook:  # it has just prepared them
+            facts["faces"] = _faces(step, plan)
         facts["status"] = "done"
     except KeyboardInterrupt:
         facts["status"] = "interrupted"
-        raise Interrupted(f"interrupted in {step.name}{_onward(run_dir)}") from None
+        raise Interrupted(f"interrupted in {step.name}; to go on: {runs.read(run_dir)['onward']}") from None
     except engine.CellFailed as error:
         facts["error"] = textwrap.shorten(str(error), LONGEST_MESSAGE, placeholder=" ...")
         where = shown(copies["failed"])
-        raise NotebookFailed(f"{step.name} failed in {facts['error']}; see {where}{_onward(run_dir)}") from error
+        onward = runs.read(run_dir)["onward"]
+        raise NotebookFailed(f"{step.name} failed in {facts['error']}; see {where}; to go on: {onward}") from error
     finally:
         if copies["running"].exists():
             os.replace(copies["running"], copies["failed"])
@@ -159,8 +190,12 @@ def _execute(step: Step, run_dir: Path) -> float:
     return seconds
 
 
-def _onward(run_dir: Path) -> str:
-    return f"; --run-id {run_dir.name} --resume goes on from there."
+def _onward(words: Mapping[str, str], overrides: Mapping[str, str], run_id: str) -> str:
+    """The command that goes on with a run, as a shell takes it."""
+    command = ["python", "-m", "amtgan_lib", "pipeline"]
+    command += [part for name, word in words.items() if word for part in (name, word)]
+    command += [part for name, text in overrides.items() for part in ("-p", f"{name}={text}")]
+    return shlex.join([*command, "--run-id", run_id, "--resume"])
 
 
 def clock(seconds: float) -> str:

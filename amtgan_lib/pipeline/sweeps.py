@@ -100,6 +100,7 @@ def _members(sweep: Sweep) -> list[Member]:
     for values in itertools.product(*sweep.over.values()):
         chosen = dict(zip(sweep.over, values))
         plan = presets.plan(preset, {name: Text(text) for name, text in {**sweep.fixed, **chosen}.items()})
+        presets.check_recipes(plan)
         preparing = tuple(step for step in plan if step.notebook.name == plan[0].notebook.name)
         named = [re.sub(r"[^A-Za-z0-9.+-]+", "_", value) for value in values]
         found.append(Member("-".join([sweep.sweep_id, *named]), chosen, preparing, tuple(plan[len(preparing) :])))

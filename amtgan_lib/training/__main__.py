@@ -49,6 +49,7 @@ def launch(
             checkpoint = folder / "checkpoint.pt"
             try:
                 trainer, sources, references, facts = assembled(given)
+                trainer.learn_from(sources, references)
                 if resume and checkpoint.exists():
                     trainer.resume(checkpoint)
             except ValueError as error:  # what the parameters ask for cannot be
@@ -70,7 +71,8 @@ def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
     steps = [step for step in presets.plan(presets.load(preset), overrides) if step.notebook.name == NOTEBOOK]
     if not steps:
         raise PresetError(f"The preset {preset} runs no notebook {NOTEBOOK}, so it says nothing to train.")
-    return [{**step.notebook.defaults, **step.parameters} for step in steps]
+    presets.check_recipes(steps)
+    return [step.values for step in steps]
 
 
 def assembled(given: dict) -> tuple[Trainer, datasets.FaceSet, datasets.FaceSet, dict[str, str]]:

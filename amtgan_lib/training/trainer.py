@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -25,7 +26,7 @@ from amtgan_lib.models import Discriminator, Regularizer, region_counts, save_ge
 from amtgan_lib.models.regularizer import recomputed
 from amtgan_lib.recipes import recipe
 from amtgan_lib.recognizers import Recognizer, embed_many
-from amtgan_lib.training import distributed
+from amtgan_lib.training import distributed, interrupts, origin
 from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
@@ -74,6 +75,9 @@ class Trainer:
         self.networks = nn.ModuleDict(self._build()).to(self.device, memory_format=torch.channels_last)
         self.optimizers = {name: self._optimizer(name) for name in self.networks}
         self.targets = self._embedded(target)
+        self.origin = origin.of_judges(target, recognizers)
+        if self.recipe.adversaries:  # the other recipes do not look at it
+            self.origin["perceptual distance"] = "none" if perceptual is None else perceptual.name
         self.budgets: list[int] | None = None
         if config.compile_mode != "off":
             torch._dynamo.config.cache_size_limit = COMPILATIONS
@@ -201,12 +205,17 @@ class Trainer:
         first, second = (index.tolist() for index in chosen)
         return first, second
 
+    def learn_from(self, sources: FaceSet, references: FaceSet) -> None:
+        """Name the faces that the run is trained on, for its checkpoints; before ``resume``, which compares them."""
+        self.origin |= origin.of_data(sources, references)
+
     def save(self, path: Path) -> None:
         """The whole state under ``path``, moved into place when complete; the first process alone writes it."""
         if self.share.rank:
             return
         state = {
             "config": json.dumps(asdict(self.config)),
+            "origin": self.origin,
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history.rows,
@@ -214,7 +223,7 @@ class Trainer:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.partial")
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             torch.save(state, unfinished)
             os.replace(unfinished, path)
@@ -222,9 +231,18 @@ class Trainer:
             unfinished.unlink(missing_ok=True)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same configuration (all but ``FREE`` of it)."""
+        """Go on from a checkpoint of the same configuration (all but ``FREE``), made from the same (``origin``).
+
+        ValueError for that of another run; training faces are compared once ``learn_from`` has named them. A
+        checkpoint that was written before all but the configuration was stored is resumed under a warning.
+        """
         state = torch.load(path, map_location=self.device, weights_only=True)
         saved, ours = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
+        if "origin" not in state:
+            said = "does not say its target, recognisers' weights and training faces, so they are not compared"
+            warnings.warn(f"{path} is of an older version and {said}", stacklevel=2)
+        known = state.get("origin", {})
+        saved, ours = saved | known, ours | {name: value for name, value in self.origin.items() if name in known}
         different = [key for key in ours if key not in FREE and saved.get(key) != ours[key]]
         if different:
             listed = ", ".join(f"{key} {saved.get(key)!r} there, {ours[key]!r} here" for key in different)
@@ -248,22 +266,29 @@ def train(
 ) -> Trainer:
     """Train until ``config.steps``; saves to ``checkpoint`` every so many steps, at the end and when interrupted.
 
-    Nothing is resumed unless ``resume_from`` names it. A step that an interrupt cut short is done again on resuming.
+    Nothing is resumed unless ``resume_from`` names it. An interrupt waits for the end of its step. A second one does
+    not, nor does it save: some networks are ahead of others, and the last checkpoint stays as it is.
     ``minutes`` ends it sooner, at the first step after so many; GroupError in a group, whose clocks would differ.
     """
     if minutes is not None and trainer.share.size > 1:
         raise distributed.GroupError(f"{trainer.share.size} processes would stop at different steps: leave out minutes")
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+    trainer.learn_from(sources, references)
     if resume_from is not None:
         trainer.resume(resume_from)
     distributed.check_same(trainer.step, list(trainer.networks.parameters()))
     bar = _progress_bar(trainer) if progress is None else progress(iter(range(trainer.step, trainer.config.steps)))
+    whole = True  # no network is ahead of another
     try:
         for _ in bar:
             first, second = map(trainer.share.of, trainer.picks(len(sources), len(references)))
-            terms = trainer.train_step(sources.batch(first), references.batch(second))
-            if not all(map(_finite, terms.values())):
-                raise FloatingPointError(f"step {trainer.step}: a loss is not finite: {terms}")
+            batches = sources.batch(first), references.batch(second)
+            with interrupts.held_back():
+                whole = False
+                terms = trainer.train_step(*batches)
+                if not all(map(_finite, terms.values())):
+                    raise FloatingPointError(f"step {trainer.step}: a loss is not finite: {terms}")
+                whole = True
             if hasattr(bar, "set_postfix"):
                 bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()})
             if checkpoint is not None and trainer.step % every == 0:
@@ -274,7 +299,7 @@ def train(
         checkpoint = None  # the weights may be what is wrong: the last checkpoint stays as it is
         raise
     finally:
-        if checkpoint is not None:
+        if checkpoint is not None and whole:
             trainer.save(checkpoint)
     return trainer
 
