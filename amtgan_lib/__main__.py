@@ -107,6 +107,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; errors of this package become one sentence on stderr."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _say_any_name()
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -122,6 +123,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, OSError) and not type(error).__module__.startswith("amtgan_lib."):
             raise
         return _say(str(error), getattr(error, "exit_status", FAILED))
+
+
+def _say_any_name() -> None:
+    """Let stdout and stderr say file names that their encoding lacks, escaped: one must not stop the files after it."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not in a notebook
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say(sentence: str, status: int) -> int:

@@ -287,18 +287,21 @@ def prepare(
     *,
     impersonate: bool = False,
     passes: int | None = None,
+    held_out: Sequence[str] = (),
 ) -> Protector:
     """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
 
-    ``passes`` (None: 4) is how often an any-target generator looks at each face. Raises ProtectionError where a person
-    would be impersonated without ``impersonate=True``, and for a target or passes that the generator cannot take.
+    ``passes`` (None: 4) is how often an any-target generator looks at each face, ``held_out`` names recognisers that
+    give it no hints, to judge the result. Raises ProtectionError where a person would be impersonated without
+    ``impersonate=True``, for a target or passes that the generator cannot take, and where a recogniser that is to be
+    held out took part in its training, or none is left to give hints.
     """
     if isinstance(generator, Protector):
         protector = generator
-        if target is not None or passes is not None:
-            raise ProtectionError("a loaded protector has its target and passes already: name no others")
+        if target is not None or passes is not None or held_out:
+            raise ProtectionError("a loaded protector has its target, passes and hints already: name no others")
     else:
-        protector = _aimed(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate, passes)
+        protector = _aimed(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate, passes, held_out)
     aim = protector.facts.get("target", targets.NOBODY)
     drawn = protector.facts.get("world") == "drawn"
     if aim != targets.NOBODY and not drawn and not impersonate:
@@ -312,18 +315,31 @@ def prepare(
     return protector
 
 
-def _aimed(file: Path, target: Any, impersonate: bool, passes: int | None) -> Protector:
+def _aimed(file: Path, target: Any, impersonate: bool, passes: int | None, held_out: Sequence[str]) -> Protector:
     """The protector of a generator file, guided where its recipe takes any target."""
     _on_purpose(target, impersonate)
     network, facts, how = _read(file)
+    if took_part := [name for name in facts.get("recognizers", ()) if name in held_out]:
+        raise ProtectionError(f"{', '.join(took_part)} cannot be held out: {file} was trained against it")
     if how.any_target:
         options = {} if passes is None else {"passes": passes}
+        if held_out:
+            options["names"] = _hinting(held_out)
         return of_guided(network, how, facts["size"], facts, guide_to(target, impersonate=impersonate, **options))
     if target is not None:
         raise ProtectionError(f"{file} was trained for one target: name no other")
     if passes is not None:
         raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
     return of_generator(network, how, facts["size"], facts)
+
+
+def _hinting(held_out: Sequence[str]) -> tuple[str, ...]:
+    """The recognisers at hand that are neither held out nor teachers or students of those."""
+    at_hand = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
+    names = tuple(name for name in at_hand if not any(recognizers.kin(name, other) for other in held_out))
+    if not names:
+        raise ProtectionError(f"with {', '.join(held_out)} held out, no recogniser at hand is left to give hints")
+    return names
 
 
 def _on_purpose(target: Any, impersonate: bool) -> None:

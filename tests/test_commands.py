@@ -965,6 +965,55 @@ def test_folders_are_compared_by_name(put, capsys):
     assert "drawn_ir knew the owner on 2 of 2 clean photos, and still knows 0." in said
 
 
+def unreadable(monkeypatch, *folders_of):
+    """In each of these folders stands one, `secret`, that may not be looked into."""
+    walk = os.walk
+
+    def walked(where, onerror):
+        if str(where) in folders_of:
+            onerror(PermissionError(13, "Permission denied", f"{where}/secret"))
+        yield from walk(where, onerror=onerror)
+
+    monkeypatch.setattr(os, "walk", walked)
+
+
+@pytest.mark.parametrize("folder", ["in", "out", "known"])
+def test_a_folder_that_cannot_be_read_is_a_failed_comparison(put, monkeypatch, capsys, folder):
+    put("in/a.png")
+    put("known/a.png", which=1)
+    assert protect("in", "-o", "out") == 0
+    assert evaluate("in", "out", "--known", "known") == 0
+    capsys.readouterr()
+    unreadable(monkeypatch, folder)
+    assert evaluate("in", "out", "--known", "known") == 1
+    said = capsys.readouterr().out
+    assert f"in -> out: cannot be read: [Errno 13] Permission denied: '{folder}/secret'" in said
+    assert "in/a.png -> out/a.png: protected" in said and "1 of 2 photos protected" in said
+
+
+def test_nothing_compared_is_no_success(here, monkeypatch, capsys):
+    for name in ("in", "out"):
+        Path(name).mkdir()
+    unreadable(monkeypatch, "in", "out")
+    assert evaluate("in", "out", "--json") == 1
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert told["exit_status"] == 1 and "0 of 2 photos protected" in captured.err
+    assert [(photo["clean"], photo["verdict"]) for photo in told["photos"]] == [("in", "not protected")] * 2
+    assert evaluate("in", "in", "--json") == 1
+    assert len(json.loads(capsys.readouterr().out)["photos"]) == 1  # one folder is one problem
+
+
+def test_a_larger_face_beside_it_is_not_compared_with_the_clean_one(group, put, capsys):
+    """The clean photo's largest face is blurred away; the one beside it is still there."""
+    picture = Image.open(group)
+    picture.paste(picture.crop((0, 0, 200, 200)).resize((2, 2)).resize((200, 200)), (0, 0))
+    picture.save("lost.png")
+    assert evaluate(group, "lost.png", "--json") == 1
+    (photo,) = json.loads(capsys.readouterr().out)["photos"]
+    assert photo["verdict"] == "not protected" and {answer["after"] for answer in photo["answers"]} == {None}
+
+
 def test_known_photos_of_a_folder_are_found_by_name(put, capsys):
     for name, person in (("a.png", PROTECTED), ("b.png", WEAK)):
         put(f"in/{name}", person)
@@ -1014,6 +1063,29 @@ def test_ctrl_c_during_an_evaluation(put, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)["photos"]) == 1
     assert captured.err.splitlines()[-1] == "python -m amtgan_lib: interrupted: 1 of 2 photos compared."
+
+
+# ---------------------------------------------------------------- names that are no text
+
+
+def in_a_terminal_of(encoding, *words):
+    """A command in a process of its own whose stdout takes only what ``encoding`` has."""
+    call = [sys.executable, "-m", "amtgan_lib", *words]
+    changed = {"PYTHONIOENCODING": f"{encoding}:strict", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(call, capture_output=True, env=os.environ | changed, timeout=300)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_cannot_be_shown_does_not_stop_the_photos_after_it(put, encoding):
+    strange = os.fsdecode(b"a\xff\xc3\xa9.png")  # a byte that is not UTF-8, and an é
+    for name in (strange, "b.png"):
+        put(f"in/{name}")
+    done = in_a_terminal_of(encoding, "protect", "in", "-o", "out", "--generator", DRAWN)
+    assert (done.returncode, done.stderr) == (0, b"") and tree("out") == [strange, "b.png"]
+    assert b"[1/2] in/a\\udcff" in done.stdout and b"[2/2] in/b.png: 1 face protected" in done.stdout
+    done = in_a_terminal_of(encoding, "evaluate", "in", "out", "--ask", "drawn", "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and [photo["clean"] for photo in told["photos"]] == [f"in/{strange}", "in/b.png"]
 
 
 # ---------------------------------------------------------------- real photos

@@ -638,9 +638,84 @@ def test_a_face_too_small_to_be_aligned_counts_as_none(noise, tmp_path, monkeypa
     assert not probes.found.any() and (probes.image == -1).all()
 
 
+LEFT, RIGHT = (0.0, 0.0, 20.0, 24.0), (28.0, 0.0, 48.0, 24.0)
+NEXT_TO_LEFT = (12.0, 0.0, 34.0, 24.0)  # overlaps LEFT by less than a quarter
+
+
+@pytest.fixture
+def people_at(monkeypatch):
+    """Set the faces of each picture by its name, the largest first: {"a.png": [(box, colour), ...]}."""
+    pictures, sizes = {}, {}
+
+    def detect(file, size=256):
+        found = []
+        for box, colour in pictures[str(file)]:
+            (picture,) = plain([colour])
+            found.append(replace(framed(open_photo(picture)), box=box, photo_size=sizes.get(file, (48, 24))))
+        return found
+
+    monkeypatch.setattr(faces, "detect", detect)
+
+    def put(faces_of, **size_of):
+        pictures.update(faces_of)
+        sizes.update({f"{name}.png": size for name, size in size_of.items()})
+
+    return put
+
+
+def colours_of(probes):
+    return [image[:, 0, 0].gt(0).int().tolist() if there else None for image, there in zip(probes.image, probes.found)]
+
+
+ME, YOU = [1, 0, 0], [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("afterwards", "seen"),
+    [
+        ([(RIGHT, YOU), (LEFT, ME)], ME),  # the other one is a little larger by now
+        ([(LEFT, ME)], ME),
+        ([((1.0, 2.0, 22.0, 26.0), ME)], ME),  # a pixel aside
+        ([(RIGHT, YOU)], None),  # gone, and not to be taken for somebody else
+        ([(NEXT_TO_LEFT, YOU)], None),
+        ([(NEXT_TO_LEFT, YOU), (LEFT, ME)], ME),
+        ([], None),
+    ],
+)
+def test_the_face_of_the_clean_photo_is_looked_for_in_its_place(people_at, afterwards, seen):
+    people_at({"clean.png": [(LEFT, ME), (RIGHT, YOU)], "after.png": afterwards})
+    clean = evaluation.read_probes(["clean.png"], SIDE)
+    assert colours_of(clean) == [ME]
+    assert colours_of(evaluation.read_probes(["after.png"], SIDE, clean)) == [seen]
+
+
+def test_in_a_picture_of_another_size_or_without_a_clean_face_the_largest_is_taken(people_at):
+    after = [(RIGHT, YOU), (LEFT, ME)]
+    people_at({"clean.png": [(LEFT, ME)], "none.png": [], "half.png": after, "after.png": after}, half=(24, 12))
+    clean = evaluation.read_probes(["clean.png", "none.png"], SIDE)
+    assert colours_of(evaluation.read_probes(["half.png", "after.png"], SIDE, clean)) == [YOU, YOU]
+    with pytest.raises(ValueError, match="longer than"):
+        evaluation.read_probes(["half.png"], SIDE, clean)
+
+
+def test_somebody_else_in_the_photo_is_no_success(people_at):
+    """The tables' probes and the similarities of two files: both look where the clean face was."""
+    people_at({"a.jpg": [(LEFT, ME), (RIGHT, YOU)], "lost.png": [(RIGHT, YOU)], "b.png": [(RIGHT, YOU), (LEFT, ME)]})
+    reports = {m: pd.DataFrame({"source": ["a.jpg"], "protected": [f"{m}.png"]}) for m in ("lost", "b")}
+    found = evaluation.probes_by_method(reports, size=SIDE)
+    colours = {method: colours_of(probes) for method, probes in found.items()}
+    assert colours == {"clean": [ME], "lost": [None], "b": [ME]}
+    recognizer = ColourRecognizer()
+    recognizer.thresholds = {0.01: 0.5}
+    photos = {"clean": "a.jpg", "lost": "lost.png", "b": "b.png"}
+    (row,) = evaluation.similarities(photos, "a.jpg", [recognizer]).to_dict("records")
+    assert row["clean"] == row["b"] == pytest.approx(1, abs=0.01)
+    assert np.isnan(row["lost"]) and row["lost recognised"]
+
+
 def test_a_photo_that_was_not_protected_is_scored_clean(monkeypatch):
     read = []
-    monkeypatch.setattr(tables, "read_probes", lambda files, size: read.append((list(files), size)))
+    monkeypatch.setattr(tables, "read_probes", lambda files, size, clean=None: read.append((list(files), size)))
     first = pd.DataFrame({"source": ["a.jpg", "b.jpg"], "protected": ["1/a.png", "1/b.png"]})
     second = first.assign(protected=["2/a.png", ""])
     found = evaluation.probes_by_method({"one": first, "two": second}, size=64)
@@ -811,7 +886,7 @@ def test_similarities_compare_each_photo_with_the_known_one(monkeypatch):
     monkeypatch.setattr(
         tables,
         "read_probes",
-        lambda files: probes_of([colours[file] for file in files], [file != "faceless.png" for file in files]),
+        lambda files, clean=None: probes_of([colours[file] for file in files], [f != "faceless.png" for f in files]),
     )
     recognizer = ColourRecognizer()
     recognizer.thresholds = {0.01: 0.5}

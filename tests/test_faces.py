@@ -441,7 +441,7 @@ def test_points_of_a_turned_photo_come_back(turns):
 
 def test_overlap_of_boxes():
     def overlap(one, other):
-        return detection._overlap(np.array(one, float), np.array(other, float))
+        return faces.overlap(np.array(one, float), np.array(other, float))
 
     assert overlap((0, 0, 2, 2), (0, 0, 2, 2)) == 1
     assert overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
@@ -498,12 +498,12 @@ def test_two_boxes_of_one_face_are_one_face(monkeypatch):
 
 
 def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
-    mesh, looked_at = posed((0.6, 0, (150, 150))), []
+    wrong, mesh, looked_at = posed((0.6, 0, (WIDTH - 1 - 150, HEIGHT - 1 - 150))), posed((0.6, 0, (150, 150))), []
 
     def upright(rgb):
         looked_at.append(rgb.shape[:2])
-        score = {1: 0.8, 2: 0.9}[len(looked_at)]  # upside-down faces were seen to score 0.8
-        return [detection._Face(mesh, score)]
+        # Upside-down faces were seen to score 0.8.
+        return [{1: detection._Face(wrong, 0.8), 2: detection._Face(mesh, 0.9)}[len(looked_at)]]
 
     monkeypatch.setattr(detection, "_upright_faces", upright)
     (crop,) = detect(wave_photo())
@@ -513,6 +513,26 @@ def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
     assert crop.matrix[0, 0] == pytest.approx(-0.6)  # the crop is turned by half, and its place too
     assert crop.matrix @ (SIZE / 2, SIZE / 2, 1) == pytest.approx([WIDTH - 1 - 150, HEIGHT - 1 - 150])
     assert right[1] > left[1]
+
+
+def test_people_who_lie_different_ways_are_all_found(monkeypatch):
+    """Two people, one upside down: each way up, one is doubtful and the other a "face" with eyes for a mouth."""
+    upright = [((150, 150), 0.79), ((370, 150), 0.7)]
+    turned = [((150, 155), 0.6), ((370, 155), 0.947), ((150, 330), 0.5)]
+    turned = [((WIDTH - 1 - x, HEIGHT - 1 - y), score) for (x, y), score in turned]
+    passes = iter([upright, turned])  # and no third one: a face convinces by then
+
+    def faces_of(rgb):
+        return [detection._Face(posed((0.6, 0, place)), score) for place, score in next(passes)]
+
+    monkeypatch.setattr(detection, "_upright_faces", faces_of)
+    crops = detect(wave_photo())
+    found = sorted((*np.rint(crop.matrix @ (SIZE / 2, SIZE / 2, 1)), crop.matrix[0, 0]) for crop in crops)
+    assert found == [
+        pytest.approx((150, 150, 0.6)),
+        pytest.approx((150, 330, -0.6)),
+        pytest.approx((370, 155, -0.6)),
+    ]
 
 
 def test_faces_too_small_are_one_error_unless_another_is_usable(monkeypatch):
@@ -678,6 +698,18 @@ def test_landmarks_come_in_the_usual_order(portrait):
 )
 def test_faces_in_the_background_but_no_ears(pattern, count, mirror, mediapipe):
     assert len(detect(photos(mirror, pattern, 1)[0])) == count
+
+
+@pytest.mark.mirror
+def test_a_doubtful_face_stays_beside_one_that_lies_upside_down(mirror, mediapipe):
+    files = photos(mirror, f"{LONDON}/neutral_front/*.jpg", 2)
+    covered, other = (Image.open(file).convert("RGB").resize((400, 400)) for file in files)
+    covered.paste("black", (100, 130, 300, 200))  # the eyes
+    both = Image.new("RGB", (850, 420), "white")
+    both.paste(covered, (10, 10))
+    both.paste(other.rotate(180), (430, 10))
+    lefts = sorted(crop.box[0] for crop in detect(both))
+    assert len(lefts) == 2 and lefts[0] < 420 < lefts[1]
 
 
 def sized(picture, face, height):

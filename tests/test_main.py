@@ -1,5 +1,6 @@
 """The command line: what it says, and with which exit status."""
 
+import io
 import json
 import os
 import subprocess
@@ -172,6 +173,25 @@ def test_a_closed_pipe_is_quiet():
     done = subprocess.run(call, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_what_stdout_cannot_encode_is_escaped_and_said():
+    code = (
+        "import sys, types; from amtgan_lib import __main__ as line; module = types.ModuleType('fake');"
+        "module.say = lambda: print('in/a\\udcff.png'); sys.modules['fake'] = module;"
+        "line.COMMANDS['fake'] = line.Command('fake:say', 'a fake'); sys.exit(line.main(['fake']))"
+    )
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, env=strict)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"in/a\\udcff.png\n", b"")
+
+
+def test_a_stream_that_cannot_be_changed_is_left_alone(command, monkeypatch):
+    command(lambda: print("said"))
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert command_line.main(["fake"]) == 0
+    assert stream.getvalue() == "said\n"
 
 
 def test_the_process_exits_with_the_status(tmp_path):

@@ -3,6 +3,7 @@
 import struct
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -612,6 +613,29 @@ def test_a_cropping_recipe_writes_the_clean_crop_in_the_same_framing(found, prot
 
 
 # ---------------------------------------------------------------- real photos
+
+
+def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
+    """Named ones are left out with what was distilled from them; one that trained the generator cannot be."""
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(names))
+    guided = lambda target, names, **options: guide_by([SimpleNamespace(name=name) for name in names])  # noqa: E731
+    monkeypatch.setattr(protection, "guide_to", guided)
+    guide = protection.prepare(held_out=["edgeface_xs"]).guide
+    assert [each.name for each in guide.recognizers] == [
+        "distilled",
+        "mobilefacenet_foamliu",
+        "mobilefacenet_xiaoccer",
+        "edgeface_xxs",
+    ]
+    assert protection._hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
+    with pytest.raises(ProtectionError, match="distilled cannot be held out: .* was trained against it"):
+        protection.prepare(held_out=["distilled"])
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: ("edgeface_xs",))
+    with pytest.raises(ProtectionError, match="with edgeface_xs held out, no recogniser at hand is left"):
+        protection.prepare(held_out=["edgeface_xs"])
+    loaded = protection.prepare(held_out=["edgeface_xxs"])
+    with pytest.raises(ProtectionError, match="has its target, passes and hints already"):
+        protection.prepare(loaded, held_out=["edgeface_xs"])
 
 
 @pytest.fixture(scope="module")

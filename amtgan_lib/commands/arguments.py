@@ -59,6 +59,8 @@ class Protect:
         generator: Another generator than the one that comes along, such as `train` makes.
         ask: Recognisers that judge the result, or open, drawn or published for a set of them. Without it those that
             gave the hints, or the open ones.
+        held_out: Recognisers that give no hints (nor what was distilled from them) and judge the result: an honest
+            answer, and a little less protection. Without it all at hand give hints.
         far: False accept rate whose threshold counts: 0.1 asks the most of a protection, 0.001 the least.
         thresholds: Thresholds of recognisers that have none of their own, as notebook 02 writes them.
         keep_recognised: Write photos, too, in which a face is still recognised. The exit status is 1 all the same.
@@ -82,6 +84,7 @@ class Protect:
     impersonate: Flag = False
     generator: Annotated[Path | None, _arg("FILE")] = None
     ask: Names = ""
+    held_out: Names = ""
     far: Rate = 0.01
     thresholds: Table = None
     keep_recognised: Flag = False
@@ -98,6 +101,7 @@ class Protect:
         _refuse(self.passes is not None and self.passes < 1, f"--passes is {self.passes}: take 1 or more.")
         _refuse(self.overwrite and self.skip_existing, f"--overwrite and --skip-existing {two}")
         _refuse(bool(self.pick) and self.faces == "largest", f"--pick and --faces largest {two}")
+        _refuse(bool(self.ask and self.held_out), f"--ask and --held-out {two}")
         _refuse(
             bool(self.target) and not self.impersonate,
             "--target makes recognisers take faces for that person, who may have to answer for it: add --impersonate "

@@ -36,14 +36,14 @@ class Panel:
         return {"recognisers": self.names, "far": self.far, "thresholds": self.source}
 
 
-def names(text: str) -> list[str]:
+def names(text: str, option: str = "--ask") -> list[str]:
     """The recognisers that `open` or `edgeface_xs,edgeface_xxs` names; WrongArguments for a name that is none."""
     found = []
     for word in (part.strip() for part in text.split(",")):
         try:
             found += recognizers.zoo(word) if word in ZOOS else [recognizers.spec(word).name]
         except ValueError as error:
-            raise WrongArguments(f"--ask: {error} Or take {', '.join(ZOOS)}.") from None
+            raise WrongArguments(f"{option}: {error} Or take {', '.join(ZOOS)}.") from None
     return list(dict.fromkeys(found))
 
 

@@ -15,6 +15,7 @@ from amtgan_lib import evaluation
 from amtgan_lib.commands import asking, folders, outcomes
 from amtgan_lib.commands.arguments import Evaluate, Interrupted, WrongArguments
 from amtgan_lib.commands.asking import Panel
+from amtgan_lib.commands.folders import Found
 from amtgan_lib.commands.outcomes import eyes_of, plural
 from amtgan_lib.evaluation import NOT_PROTECTED, Answer
 
@@ -24,30 +25,33 @@ NOT_KNOWN = "not recognised before either"
 def run(options: Evaluate) -> int:
     """Compare what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
     names = asking.names(options.ask) if options.ask else asking.at_hand()
-    pairs = _pairs(options)
+    pairs, problems = _pairs(options)
     panel = asking.panel(names, options.far, options.thresholds)
-    done: list[Comparison] = []
+    whole = Pair(options.clean, options.protected, options.known)
+    done = [Comparison(whole, problem=problem) for problem in problems]
+    total = len(problems) + len(pairs)
     interrupted = False
     try:
-        for pair in tqdm(pairs, unit="photo", disable=len(pairs) == 1 or not sys.stderr.isatty(), leave=False):
+        for pair in tqdm(pairs, unit="photo", disable=total == 1 or not sys.stderr.isatty(), leave=False):
             done.append(_compared(pair, panel))
     except KeyboardInterrupt:
         interrupted = True
     people = sys.stderr if options.json else sys.stdout
     print("\n".join(_text(done, panel)), file=people, flush=True)
-    status = 0 if all(each.good for each in done) else 1
+    status = 0 if done and all(each.good for each in done) else 1
     if options.json:
         facts = {"exit_status": Interrupted.exit_status if interrupted else status, "interrupted": interrupted}
         facts |= {"asked": panel.as_json(), "photos": [each.as_json() for each in done]}
-        print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
+        # In ASCII: what stdout escapes for want of a character is not always an escape of JSON.
+        print(json.dumps(facts, indent=2), flush=True)
     if interrupted:
-        raise Interrupted(f"interrupted: {len(done)} of {plural(len(pairs), 'photo')} compared.")
+        raise Interrupted(f"interrupted: {len(done)} of {plural(total, 'photo')} compared.")
     return status
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A clean photo, the protected one, and the known one; None where there is no such file."""
+    """A clean photo, the protected one, and the known one, or their folders; None where there is no such file."""
 
     clean: Path
     protected: Path | None
@@ -85,33 +89,36 @@ class Comparison:
 # ---------------------------------------------------------------- which with which
 
 
-def _pairs(options: Evaluate) -> list[Pair]:
+def _pairs(options: Evaluate) -> tuple[list[Pair], list[str]]:
+    """What is to be compared, and which folders could not be read: photos in them would be passed over unseen."""
     clean, protected, known = options.clean, options.protected, options.known
-    photos = folders.look(clean, protected).photos
+    found = folders.look(clean, protected)
     if clean.is_dir() != protected.is_dir():
         raise WrongArguments(f"{clean} and {protected}: take two photos, or two folders.")
     if not clean.is_dir():
         if known and known.is_dir():
             raise WrongArguments(f"--known {known} is a folder: name a photo of the person on {clean}.")
-        return [Pair(clean, protected, known or clean)]
-    in_protected, in_known = _by_name(protected), _by_name(known) if known and known.is_dir() else None
+        return [Pair(clean, protected, known or clean)], []
+    looked = {folder: folders.look(folder) for folder in (protected, known) if folder and folder.is_dir()}
+    named = {folder: _by_name(folder, there) for folder, there in looked.items()}
     pairs = []
-    for photo in photos:
+    for photo in found.photos:
         name = photo.relative_to(clean).with_suffix("")
-        another = in_known.get(name) if in_known is not None else known or photo
-        pairs.append(Pair(photo, in_protected.get(name), another))
-    return pairs
+        another = named[known].get(name) if known in named else known or photo
+        pairs.append(Pair(photo, named[protected].get(name), another))
+    problems = [problem for there in (found, *looked.values()) for problem in there.problems]
+    return pairs, list(dict.fromkeys(problems))  # a folder may have been looked into twice
 
 
-def _by_name(folder: Path) -> dict[Path, Path]:
+def _by_name(folder: Path, found: Found) -> dict[Path, Path]:
     """The photos of a folder by their relative path without suffix; WrongArguments where two have the same."""
-    found: dict[Path, Path] = {}
-    for photo in folders.look(folder).photos:
+    named: dict[Path, Path] = {}
+    for photo in found.photos:
         name = photo.relative_to(folder).with_suffix("")
-        if name in found:
-            raise WrongArguments(f"{found[name]} and {photo} have the same name: one of them is too many.")
-        found[name] = photo
-    return found
+        if name in named:
+            raise WrongArguments(f"{named[name]} and {photo} have the same name: one of them is too many.")
+        named[name] = photo
+    return named
 
 
 def _compared(pair: Pair, panel: Panel) -> Comparison:

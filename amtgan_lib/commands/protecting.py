@@ -30,13 +30,14 @@ PLACE_NOTE = "the file says where the photo was taken (GPS); --strip-metadata le
 
 def run(options: Protect) -> int:
     """Protect what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
-    asked = asking.names(options.ask) if options.ask else []
+    held_out = asking.names(options.held_out, "--held-out") if options.held_out else []
+    asked = asking.names(options.ask) if options.ask else held_out
     output = folders.destination(options)
     found = folders.look(options.photo, output)
     jobs = folders.plan(options, output, found)
     people = sys.stderr if options.json else sys.stdout
     print(f"{plural(len(jobs), 'photo')} -> {output}", file=people, flush=True)
-    desk = _desk(options, asked) if any(not job.problem and not job.done for job in jobs) else None
+    desk = _desk(options, asked, held_out) if any(not job.problem and not job.done for job in jobs) else None
     for note in desk.notes if desk else ():
         print(f"mind: {note}", file=people, flush=True)
     session = Session(options, desk, found.others, people, len(jobs) + len(found.problems))
@@ -93,13 +94,17 @@ class Desk:
         return tuple(evaluation.same_face(crop, clean, written, self.panel.judges, self.panel.far, near))
 
 
-def _desk(options: Protect, asked: list[str]) -> Desk:
+def _desk(options: Protect, asked: list[str], held_out: list[str]) -> Desk:
     """Load what all photos need, or raise a sentence before any photo is touched."""
     target = list(map(str, options.target)) or None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         protector = protection.prepare(
-            options.generator, target, impersonate=options.impersonate, passes=options.passes
+            options.generator,
+            target,
+            impersonate=options.impersonate,
+            passes=options.passes,
+            held_out=held_out,
         )
     if protector.recipe.crop_output:
         raise NotDone(
@@ -229,7 +234,8 @@ class Session:
         status = 0 if all(outcome.good for outcome in self.done) else 1
         if self.options.json:
             facts = self._facts(Interrupted.exit_status if self.interrupted else status)
-            print(json.dumps(facts, indent=2, ensure_ascii=False), flush=True)
+            # In ASCII: what stdout escapes for want of a character is not always an escape of JSON.
+            print(json.dumps(facts, indent=2), flush=True)
         if self.interrupted:
             again = "; the same command with --skip-existing goes on from there" if self.total > 1 else ""
             raise Interrupted(f"interrupted: {len(self.done)} of {plural(self.total, 'photo')} done{again}.")

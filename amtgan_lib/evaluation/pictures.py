@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,34 +24,58 @@ REPUBLISHED = ("jpeg75", "jpeg50", "half", "blur", "purified")
 BLUR = 0.0075  # of the longer side: 1.2 pixels of 160
 
 
+class Place(NamedTuple):
+    """Where a face was found: its box (x0, y0, x1, y1) in a picture of ``photo_size`` (width, height) pixels."""
+
+    box: tuple[float, float, float, float]
+    photo_size: tuple[int, int] | None
+
+
 @dataclass(frozen=True)
 class Probes:
     """Faces read from files: crops (N,3,S,S) in [-1,1], points (N,5,2), and which files had a face at all.
 
     A file in which no face is found keeps a black crop and ``found`` False: its embedding is NaN, and it counts as
-    neither accepted as the target nor hidden from its owner (never in the method's favour).
+    neither accepted as the target nor hidden from its owner (never in the method's favour). ``places`` has N of them
+    (None without a face) where the probes were read from files.
     """
 
     image: Tensor
     points: Tensor
     found: np.ndarray
+    places: Sequence[Place | None] = ()
 
     def __len__(self) -> int:
         return len(self.image)
 
 
-def read_probes(files: Iterable[str | Path], size: int = 256) -> Probes:
-    """Find the largest face of every file; one that is too small to be aligned counts as none."""
-    crops, points, found = [], [], []
-    for file in files:
-        try:
-            faces_found = faces.detect(file, size)
-        except faces.FaceError:  # a spoilt picture may show a speck of a face
-            faces_found = []
-        found.append(bool(faces_found))
-        crops.append(faces_found[0].image if faces_found else torch.full((3, size, size), -1.0))
-        points.append(faces_found[0].points if faces_found else torch.zeros(5, 2))
-    return Probes(torch.stack(crops), torch.stack(points), np.array(found))
+def read_probes(files: Iterable[str | Path], size: int = 256, clean: Probes | None = None) -> Probes:
+    """Find the largest face of every file; one that is too small to be aligned counts as none.
+
+    ``clean`` are the probes of as many clean photos: in a file of its clean photo's size the face in the same place is
+    taken. If it is gone, that is none: somebody else in the photo would look like a success. A file of another size
+    may show another part of the photo, and its largest face is taken. Raises ValueError for other numbers of files.
+    """
+    crops, points, places = [], [], []
+    before = itertools.repeat(None) if clean is None else clean.places
+    for file, place in zip(files, before, strict=clean is not None):
+        face = _face(file, size, place)
+        crops.append(torch.full((3, size, size), -1.0) if face is None else face.image)
+        points.append(torch.zeros(5, 2) if face is None else face.points)
+        places.append(None if face is None else Place(face.box, face.photo_size))
+    return Probes(torch.stack(crops), torch.stack(points), np.array([place is not None for place in places]), places)
+
+
+def _face(file: str | Path, size: int, before: Place | None) -> faces.FaceCrop | None:
+    """The largest face of a file or, in one of the size that ``before`` is from, the face in that place."""
+    try:
+        found = faces.detect(file, size)
+    except faces.FaceError:  # a spoilt picture may show a speck of a face
+        return None
+    if not found or before is None or found[0].photo_size != before.photo_size:
+        return found[0] if found else None
+    nearest = max(found, key=lambda face: faces.overlap(face.box, before.box))
+    return nearest if faces.overlap(nearest.box, before.box) > faces.ONE_FACE else None
 
 
 def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:

@@ -201,13 +201,16 @@ def probes_by_method(
     reports: of ``protection.protect_pairs``, with the column source (the whole clean photo). A photo that a method
     failed to protect is scored as it would be published: clean.
     """
-    first = next(iter(reports.values()))
-    files = {"clean": first["source"].tolist()}
+    photos = next(iter(reports.values()))["source"].tolist()
     for method, report in reports.items():
-        if report["source"].tolist() != files["clean"]:
+        if report["source"].tolist() != photos:
             raise ValueError(f"the report of {method} lists other photos than the first: protect the same pairs again")
-        files[method] = [row.protected or row.source for row in report.itertuples()]
-    return {method: read_probes(progress(paths), size) for method, paths in files.items()}
+    clean = read_probes(progress(photos), size)
+    probes = {"clean": clean}
+    for method, report in reports.items():
+        files = [row.protected or row.source for row in report.itertuples()]
+        probes[method] = read_probes(progress(files), size, clean)
+    return probes
 
 
 def similarities(
@@ -215,7 +218,8 @@ def similarities(
 ) -> pd.DataFrame:
     """How similar each photo is to a known photo of the same person: one row a recogniser, one column a photo.
 
-    ``known`` is a file, or one that ``read_probes`` has read (for many photos).
+    ``photos`` are a clean photo and then what was made of it: in those of its size, its face is the one in the same
+    place (see ``read_probes``). ``known`` is a file, or one that ``read_probes`` has read (for many photos).
     Columns besides: recogniser, threshold (its own, at ``far``), and ``<photo> recognised``; a photo without a face has
     NaN, and is not called unrecognised. Raises ValueError for a recogniser without a threshold at ``far``.
     """
@@ -223,13 +227,16 @@ def similarities(
     if not owner.found[0]:
         named = "the known photo" if isinstance(known, Probes) else known
         raise faces.FaceError(f"{named}: no face was found, so there is nothing to compare with")
-    probes, rows = read_probes(photos.values()), []
+    clean, *others = photos.values()
+    first = read_probes([clean])
+    probes, rows = [first, *(read_probes([other], clean=first) for other in others)], []
     for recognizer in recognizers:
         if far not in recognizer.thresholds:
             raise ValueError(
                 f"{recognizer.name} has no threshold at FAR {far}; calibrate it by notebook 02_recognizers"
             )
-        cosines = dict(zip(photos, (embed(probes, recognizer) @ embed(owner, recognizer)[0]).tolist()))
+        (person,) = embed(owner, recognizer)
+        cosines = {name: float(embed(each, recognizer)[0] @ person) for name, each in zip(photos, probes)}
         threshold = recognizer.thresholds[far]
         verdicts = {f"{name} recognised": not cosine <= threshold for name, cosine in cosines.items()}
         rows.append({"recogniser": recognizer.name, **cosines, "threshold": threshold, **verdicts})

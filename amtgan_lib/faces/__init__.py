@@ -7,6 +7,7 @@ size; what a generator changes in the crop goes back into the photo as a differe
 
 from amtgan_lib.faces.crops import CROP_TEMPLATE, FEATHER, FaceCrop, FaceError, crop_face, frame, outline
 from amtgan_lib.faces.detection import (
+    ONE_FACE,
     SMALLEST_EYE_DISTANCE,
     SmallFace,
     detect,
@@ -15,7 +16,7 @@ from amtgan_lib.faces.detection import (
     large_enough,
     meshes,
 )
-from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, eye_distance, region_masks
+from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, eye_distance, overlap, region_masks
 from amtgan_lib.faces.warps import similarity
 from amtgan_lib.images import PhotoError
 
@@ -23,6 +24,7 @@ __all__ = [
     "CROP_TEMPLATE",
     "FEATHER",
     "MESH_TO_68",
+    "ONE_FACE",
     "PARSE_ORDERS",
     "SMALLEST_EYE_DISTANCE",
     "FaceCrop",
@@ -38,6 +40,7 @@ __all__ = [
     "large_enough",
     "meshes",
     "outline",
+    "overlap",
     "region_masks",
     "similarity",
 ]

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from amtgan_lib.faces.crops import FaceCrop, FaceError, crop_face, frame
-from amtgan_lib.faces.regions import bounding_box, eye_distance, five_points
+from amtgan_lib.faces.regions import bounding_box, eye_distance, five_points, overlap
 from amtgan_lib.faces.warps import apply, sample
 from amtgan_lib.images import Photo, open_photo
 
@@ -31,6 +31,8 @@ AGREEMENT = 0.1  # two looks agree when the five points moved by less than this 
 # Detector score in the upright crop that leaves no doubt. Of 66 photographs turned upside down, 34 gave a "face" with
 # eyes for a mouth, scored up to 0.80; of 753 upright ones 6 score below 0.85 and are only looked at longer.
 UPRIGHT_SCORE = 0.85
+# Two boxes that overlap by more are of one face. A face taken upside down for a face overlaps itself by 0.41 or more.
+ONE_FACE = 0.3
 DETECTOR_SIDE = 1280  # photos with a longer side are searched in overlapping tiles as well
 MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
@@ -115,14 +117,22 @@ def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size
 
 def _faces(rgb: np.ndarray) -> list[_Face]:
     """The faces of a photo; one without a convincingly upright face is also turned by a half and by quarters."""
-    best = _upright_faces(rgb)
+    found = _upright_faces(rgb)
     for turns in (2, 1, 3):
-        if max((face.score for face in best), default=0) >= UPRIGHT_SCORE:
+        if any(face.score >= UPRIGHT_SCORE for face in found):
             break
-        found = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)))
-        if max((face.score for face in found), default=0) > max((face.score for face in best), default=0):
-            best = [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in found]
-    return best
+        turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)))
+        found = _merged(found + [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned])
+    return found
+
+
+def _merged(found: list[_Face]) -> list[_Face]:
+    """Each face once, the way up in which it scores best: people in one photo may lie different ways."""
+    kept: list[_Face] = []
+    for face in sorted(found, key=lambda face: -face.score):
+        if not _known(face.box, kept):
+            kept.append(face)
+    return kept
 
 
 def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -135,23 +145,19 @@ def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.nda
 def _upright_faces(rgb: np.ndarray) -> list[_Face]:
     found: list[_Face] = []
     for box in _boxes(rgb):
-        if any(_overlap(box, face.box) > 0.3 for face in found):
+        if _known(box, found):
             continue
         mesh = _mesh(rgb, box)
         face = None if mesh is None else _confirmed(rgb, mesh)
         # Another box may lead to a face that is known already.
-        if face is not None and not any(_overlap(face.box, known.box) > 0.3 for known in found):
+        if face is not None and not _known(face.box, found):
             found.append(face)
     return found
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes (x0, y0, x1, y1)."""
-    common = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    if (common <= 0).any():
-        return 0.0
-    areas = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])
-    return float(common.prod() / (areas - common.prod()))
+def _known(box: np.ndarray, found: list[_Face]) -> bool:
+    """Whether a box (x0, y0, x1, y1) is of a face that was found already."""
+    return any(overlap(box, face.box) > ONE_FACE for face in found)
 
 
 def _confirmed(rgb: np.ndarray, mesh: np.ndarray) -> _Face | None:

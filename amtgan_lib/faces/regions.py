@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -48,6 +50,16 @@ def eye_distance(mesh: np.ndarray) -> float:
 def bounding_box(mesh: np.ndarray) -> tuple[float, float, float, float]:
     """The box (x0, y0, x1, y1) around a mesh (478, 2)."""
     return tuple(np.concatenate([mesh.min(0), mesh.max(0)]).tolist())
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes (x0, y0, x1, y1)."""
+    one, other = np.asarray(one), np.asarray(other)
+    common = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    if (common <= 0).any():
+        return 0.0
+    areas = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])
+    return float(common.prod() / (areas - common.prod()))
 
 
 def landmarks_68(mesh: np.ndarray) -> np.ndarray:

@@ -211,9 +211,12 @@ def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split
 
 def _related(one: RecognizerSpec, other: RecognizerSpec, split: str) -> bool:
     """Whether two networks may not stand on both sides of a split."""
-    if split == "family":
-        return one.family == other.family
-    return one.name == other.name or one.name in other.teachers or other.name in one.teachers
+    return one.family == other.family if split == "family" else kin(one.name, other.name)
+
+
+def kin(one: str, other: str) -> bool:
+    """Whether two names are of one recogniser, or of a teacher and the network distilled from it."""
+    return one == other or one in spec(other).teachers or other in spec(one).teachers
 
 
 def partition(split: str, held_out: str, names: Iterable[str] = OPEN) -> tuple[tuple[str, ...], tuple[str, ...]]:

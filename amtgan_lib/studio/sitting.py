@@ -86,12 +86,12 @@ class Studio:
         return Image.fromarray(open_photo(picture).rgb)
 
     def judge(self, picture: Image.Image) -> pd.DataFrame:
-        """What each recogniser says to a picture, its face found anew in it.
+        """What each recogniser says to a picture, its face found anew in it: in its place where the size is the same.
 
         Columns: recogniser, role, before and similarity (cosines of the clean and of this picture to the known photo),
         threshold (usual) and lax, verdict.
         """
-        found = self._similarities(evaluation.read_probes([picture]))
+        found = self._similarities(evaluation.read_probes([picture], clean=self._clean))
         rows = []
         for judge, before, similarity in zip(self.kit.judges, self._before, found):
             limits = judge.thresholds[USUAL], judge.thresholds[LAX]
