@@ -628,7 +628,7 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
         "edgeface_xxs",
     ]
     assert protection._hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
-    with pytest.raises(ProtectionError, match="distilled cannot be held out: .* was trained against it"):
+    with pytest.raises(ProtectionError, match=r"distilled cannot be held out: .* was trained against it"):
         protection.prepare(held_out=["distilled"])
     monkeypatch.setattr(recognizers, "at_hand", lambda names: ("edgeface_xs",))
     with pytest.raises(ProtectionError, match="with edgeface_xs held out, no recogniser at hand is left"):
