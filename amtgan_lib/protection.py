@@ -299,7 +299,7 @@ def prepare(
     if isinstance(generator, Protector):
         protector = generator
         if target is not None or passes is not None or held_out:
-            raise ProtectionError("a loaded protector has its target, passes and hints already: name no others")
+            raise ProtectionError("a loaded protector has its target and passes already, and its hints: name no others")
     else:
         protector = _aimed(Path(generator or paths.WEIGHTS / DEFAULT), target, impersonate, passes, held_out)
     aim = protector.facts.get("target", targets.NOBODY)

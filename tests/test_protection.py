@@ -634,7 +634,7 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
     with pytest.raises(ProtectionError, match="with edgeface_xs held out, no recogniser at hand is left"):
         protection.prepare(held_out=["edgeface_xs"])
     loaded = protection.prepare(held_out=["edgeface_xxs"])
-    with pytest.raises(ProtectionError, match="has its target, passes and hints already"):
+    with pytest.raises(ProtectionError, match="has its target and passes already, and its hints"):
         protection.prepare(loaded, held_out=["edgeface_xs"])
 
 
