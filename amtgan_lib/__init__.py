@@ -6,11 +6,15 @@ before the first name that needs it.
 
 from typing import TYPE_CHECKING, Any
 
+from amtgan_lib import compute
+
 if TYPE_CHECKING:
     from amtgan_lib.protection import protect
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "protect"]
+
+compute.settle_threads()
 
 
 def __getattr__(name: str) -> Any:

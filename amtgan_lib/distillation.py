@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from amtgan_lib import compute
 from amtgan_lib.hints import similarity_gradients
 from amtgan_lib.recognizer_training import CROP, varied
 from amtgan_lib.recognizers import Recognizer, align, build, spec
@@ -39,7 +40,7 @@ class DistillationConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     seed: int = 0
-    bf16: bool = True
+    precision: str = "auto"
     device: str = "cpu"
 
     def __post_init__(self):
@@ -61,6 +62,7 @@ class Distillation:
         if len(crops) < 2:
             raise ValueError(f"{len(crops)} faces cannot be blended; at least 2 are needed")
         self.config, self.crops, self.teachers = config, crops, [each.to(config.device) for each in teachers]
+        self.precision = compute.precision(config.precision, config.device)
         torch.manual_seed(config.seed)
         self.network = build(config.name).to(config.device, memory_format=torch.channels_last).train()
         parameters = self.network.parameters()
@@ -105,13 +107,13 @@ class Distillation:
     def _labelled(self) -> tuple[Tensor, Tensor]:
         """What the student sees (N, 3, size, size), and the teachers' joined embeddings."""
         images = self.pictures()
-        with self._autocast():
+        with self.precision.autocast():
             labels = torch.cat([teacher.embed(images, self.points) for teacher in self.teachers], dim=1)
         seen = align(images, self.points, spec(self.config.name).input_size)
         return seen.contiguous(memory_format=torch.channels_last), labels
 
     def _step(self, seen: Tensor, labels: Tensor) -> float:
-        with self._autocast():
+        with self.precision.autocast():
             joined = self.network(seen)
         loss = (1 - F.cosine_similarity(joined.float(), labels)).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -119,9 +121,6 @@ class Distillation:
         self.optimizer.step()
         self.rate.step()
         return float(loss.detach())
-
-    def _autocast(self):
-        return torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=self.config.bf16)
 
 
 def reshaped(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amtgan_lib import portraits
+from amtgan_lib import compute, portraits
 from amtgan_lib.recognizers import Recognizer, align, build, spec
 from amtgan_lib.recognizers.alignment import template
 
@@ -34,7 +34,7 @@ class RecognizerConfig:
     margin: float = 0.30  # radians
     scale: float = 24.0
     seed: int = 0
-    bf16: bool = True  # faster for all but MobileFaceNet, whose depthwise kernels gain nothing from it on a CPU
+    precision: str = "auto"
     device: str = "cpu"
 
 
@@ -89,6 +89,7 @@ class RecognizerTrainer:
         if len(faces) < config.batch:
             raise ValueError(f"{len(faces)} faces are fewer than one batch of {config.batch}")
         self.config, self.faces = config, faces
+        self.precision = compute.precision(config.precision, config.device)
         torch.manual_seed(config.seed)
         self.size = spec(config.name).input_size
         self.network = build(config.name).to(config.device, memory_format=torch.channels_last).train()
@@ -115,7 +116,7 @@ class RecognizerTrainer:
 
     def _step(self, images: Tensor, person: Tensor) -> float:
         config = self.config
-        with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
+        with self.precision.autocast():
             vectors = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = angular_margin_loss(vectors, person, self.centres, config.scale, config.margin)
         self.optimizer.zero_grad(set_to_none=True)

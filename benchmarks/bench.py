@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from amtgan_lib import faces, portraits
+from amtgan_lib import datasets
 from amtgan_lib.datasets import FaceBatch
 
 
@@ -65,9 +65,7 @@ class Bench:
 
 def pair(size: int, device: str = "cpu") -> FaceBatch:
     """Two drawn people in makeup: a source and a reference."""
-    drawn = portraits.draw(portraits.people([0, 1]), portraits.makeups([0, 1]), portraits.scenes([0, 1]), size)
-    masks = torch.stack([faces.region_masks(*each) for each in zip(drawn.parse.numpy(), drawn.landmarks, strict=True)])
-    return FaceBatch(drawn.image, masks, drawn.landmarks.round(), drawn.points).to(device)
+    return datasets.drawn_pair(size).to(device)
 
 
 def sides(both: FaceBatch) -> list[Tensor]:

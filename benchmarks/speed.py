@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from amtgan_lib import losses, paths, results, studio
+from amtgan_lib import compute, losses, paths, results, studio
 from amtgan_lib.models import Generator, Regularizer, load_generator
 from amtgan_lib.protection import DEFAULT
 from benchmarks import published
 from benchmarks.bench import Bench, in_a_process, pair, sides
+from benchmarks.machine import drawn_photo, hinting, latest_run, paces, protecting
 from benchmarks.portraits import portraits_a_second
 from benchmarks.steps import memory, profile, training_step
 from benchmarks.studio import REPEATS as SLIDES
@@ -194,12 +194,7 @@ def photo(bench: Bench) -> None:
     """Protect a drawn portrait in a process of its own: its first call, one after, and peak memory (Linux)."""
     for size in PHOTOS:
         with tempfile.TemporaryDirectory() as folder:
-            before, after = Path(folder) / "before.jpg", Path(folder) / "after.png"
-            picture = Image.new("RGB", size, (90, 100, 110))
-            with Image.open(studio.people()[0].large()) as portrait:
-                square = portrait.convert("RGB").resize((size[1], size[1]))
-            picture.paste(square, ((size[0] - size[1]) // 2, 0))
-            picture.save(before, quality=92)
+            before, after = drawn_photo(Path(folder) / "before.jpg", size), Path(folder) / "after.png"
             # The first run writes the bytecode that every later one reads.
             runs = [in_a_process(CHILD, str(before), str(after)) for _ in range(4)][1:]
         first, again, gib, hints = (statistics.median(values) for values in zip(*runs, strict=True))
@@ -231,12 +226,21 @@ def drawing(bench: Bench) -> None:
     torch.set_num_threads(threads)
 
 
+def machine(device: str) -> str:
+    """The hardware in words, a CPU with the instructions that are used of it: rows of one kind replace each other."""
+    name = results.device_name(device)
+    if device != "cpu":
+        return name
+    native, _ = compute.native_bfloat16()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}{', bfloat16' if native else ''}"
+
+
 def stored(bench: Bench) -> list[results.Row]:
     """The measurements as rows of the results."""
     threads = torch.get_num_threads()
-    versions = f"torch {torch.__version__}, {threads} threads, {torch.backends.cpu.get_cpu_capability()}"
+    versions = f"torch {torch.__version__}, {threads} threads"
     known = {"experiment": "speed", "preset": "", "recogniser": "", "target": "", "far": None, "seed": 0}
-    known |= {"commit": results.commit(), "device": results.device_name(bench.device), "note": versions}
+    known |= {"commit": results.commit(), "device": machine(bench.device), "note": versions}
     return [
         results.Row(dataset=what, method=way, metric=metric, value=value, n=n, **known)
         for what, way, metric, value, n in bench.rows
@@ -263,11 +267,15 @@ WORKS = {
     "photo": photo,
     "sliders": sliders,
     "import": importing,
+    "hints": hinting,
+    "paces": paces,
+    "busy": protecting,
+    "run": latest_run,
     "portraits": drawing,
 }
 
 
-LARGE = ("memory",)  # float32 without checkpointing takes 22 GiB
+LARGE = ("memory", "run")  # float32 without checkpointing takes 22 GiB; a run has to be there
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

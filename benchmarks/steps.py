@@ -15,10 +15,16 @@ SIZE = 256
 JUDGES = ("drawn_ir", "drawn_irse", "drawn_mobile")
 SELF = {"cpu": "cpu", "cuda": "device"}
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")  # some are the profiler's own
-STEPS = {"cpu": {"float32": {}, "bfloat16": {"bf16": True}, "bfloat16, batch 4": {"bf16": True, "batch": 4}}}
+STEPS = {
+    "cpu": {
+        "float32": {"precision": "float32"},
+        "bfloat16": {"precision": "bfloat16"},
+        "bfloat16, batch 4": {"precision": "bfloat16", "batch": 4},
+    }
+}
 STEPS["cuda"] = STEPS["cpu"] | {
-    "bfloat16, batch 8": {"bf16": True, "batch": 8},
-    "bfloat16, batch 8, compiled": {"bf16": True, "batch": 8, "compile_mode": "default"},
+    "bfloat16, batch 8": {"precision": "bfloat16", "batch": 8},
+    "bfloat16, batch 8, compiled": {"precision": "bfloat16", "batch": 8, "compile_mode": "default"},
 }
 
 
@@ -53,7 +59,7 @@ import re, sys, torch
 from benchmarks.bench import Bench, pair
 from benchmarks.steps import SIZE, trainer
 both = pair(SIZE)
-own = {'checkpointing': sys.argv[1] == 'checkpointing', 'bf16': sys.argv[2] == 'bfloat16'}
+own = {'checkpointing': sys.argv[1] == 'checkpointing', 'precision': sys.argv[2]}
 trainer(Bench(sys.argv[3]), SIZE, both, **own).train_step(both[:1], both[1:])
 if sys.argv[3] == 'cuda':
     print('measured', torch.cuda.max_memory_allocated() / 2**30)
@@ -73,7 +79,7 @@ def memory(bench: Bench) -> None:
 def profile(bench: Bench, size: int) -> None:
     """Where the time of one training step goes, by operator, and how often it waits for the device."""
     both = pair(size)
-    subject = trainer(bench, size, both, bf16=True)
+    subject = trainer(bench, size, both)
     subject.train_step(both[:1], both[1:])
     kinds = [torch.profiler.ProfilerActivity.CPU]
     if bench.device == "cuda":

@@ -17,6 +17,7 @@ from amtgan_lib.datasets.manifest import (
 from amtgan_lib.datasets.parts import (
     any_target_parts,
     default_target,
+    drawn_pair,
     examples,
     found_table,
     target_photo,
@@ -42,6 +43,7 @@ __all__ = [
     "available_manifest",
     "default_target",
     "drawn",
+    "drawn_pair",
     "examples",
     "file_crop",
     "file_of",

@@ -6,8 +6,9 @@ import zlib
 
 import numpy as np
 import pandas as pd
+import torch
 
-from amtgan_lib import faces
+from amtgan_lib import faces, portraits
 from amtgan_lib.datasets import drawn
 from amtgan_lib.datasets.face_set import FaceBatch, FaceSet, files
 from amtgan_lib.datasets.manifest import world_of
@@ -99,6 +100,14 @@ def with_files(pairs: pd.DataFrame) -> pd.DataFrame:
     columns = ("source", "reference", "truth")
     found = {asset: str(file) for asset, file in files(asset for column in columns for asset in table[column]).items()}
     return table.assign(**{column: [found.get(asset, "") for asset in table[column]] for column in columns})
+
+
+def drawn_pair(size: int) -> FaceBatch:
+    """Two drawn people in makeup, a source and a reference of ``size`` px: to measure on, no detector is asked."""
+    drawing = portraits.draw(portraits.people([0, 1]), portraits.makeups([0, 1]), portraits.scenes([0, 1]), size)
+    regions = zip(drawing.parse.numpy(), drawing.landmarks, strict=True)
+    masks = torch.stack([faces.region_masks(parse, landmarks) for parse, landmarks in regions])
+    return FaceBatch(drawing.image, masks, drawing.landmarks.round(), drawing.points)
 
 
 def found_table(manifest: pd.DataFrame, face_set: FaceSet) -> pd.DataFrame:

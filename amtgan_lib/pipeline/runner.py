@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from amtgan_lib import paths
-from amtgan_lib.pipeline import presets, report, runs
+from amtgan_lib.pipeline import estimate, presets, report, runs
 from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.pipeline.presets import Step
 
@@ -36,6 +36,7 @@ def run(
     overrides: Mapping[str, object] | None = None,
     resume: bool = False,
     wait: float = 0.0,
+    foretell: bool = False,
 ) -> Path:
     """Check everything, run the notebooks, print what to open, and return the run folder.
 
@@ -43,7 +44,8 @@ def run(
 
     With `resume` a step of this run is kept that is done from the same cells with the same parameters by the same
     files of the library on the same prepared faces, unless a step before it has run again since. Another process that
-    is in this run is given `wait` seconds to end.
+    is in this run is given `wait` seconds to end. With `foretell` two steps of each training are measured first, and
+    the minutes to expect are printed.
     """
     chosen = presets.load(preset)
     plan = presets.plan(chosen, overrides)
@@ -60,6 +62,8 @@ def run(
         print(f"{chosen.name}: {len(steps)} notebooks into {shown(run_dir)}", flush=True)
         if reason:
             print(f"goes on behind {len(kept)} that are kept, since {reason}", flush=True)
+        if foretell and (said := estimate.expected([s for s in steps if s.name not in kept], chosen.name)):
+            print(said, flush=True)
         _run_all(steps, plan, run_dir, kept)
     return run_dir
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Annotated
 
 import torch
 import tyro
 
-from amtgan_lib import datasets, losses, paths, recognizers
 from amtgan_lib.pipeline import PresetError, presets, runs
 from amtgan_lib.pipeline.parameters import Text
-from amtgan_lib.training import TrainConfig, Trainer, distributed, export, train
+from amtgan_lib.training import distributed, export, train
+from amtgan_lib.training.assembly import assembled
 
 NOTEBOOK = "03_train"
 Assignments = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
@@ -54,6 +53,8 @@ def launch(
                     trainer.resume(checkpoint)
             except ValueError as error:  # what the parameters ask for cannot be
                 raise PresetError(str(error)) from error
+            if share.rank == 0:
+                print(f"{given['recipe']} {trainer.precision}", flush=True)
             train(trainer, sources, references, checkpoint=checkpoint, minutes=minutes)
             if share.rank == 0:
                 file = export(trainer, folder / "generator.safetensors", dtype, **facts)
@@ -73,30 +74,6 @@ def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
         raise PresetError(f"The preset {preset} runs no notebook {NOTEBOOK}, so it says nothing to train.")
     presets.check_recipes(steps)
     return [step.values for step in steps]
-
-
-def assembled(given: dict) -> tuple[Trainer, datasets.FaceSet, datasets.FaceSet, dict[str, str]]:
-    """Trainer, sources, references and the facts of its file, from the parameters of notebook 03_train."""
-    face_set = datasets.load(paths.PREPARED / f"{given['prepared']}.npz", given["zoo"]).resized(given["size"])
-    names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
-    person = given["target"] or datasets.default_target(face_set)
-    parts = datasets.training_parts(face_set, person)
-    if given["recipe"] == "any_target":
-        person, parts = "any", datasets.any_target_parts(face_set)
-    target, sources, references = parts
-    networks = [recognizers.load(name) for name in names]
-    perceptual = losses.perceptual(networks[0].features, names[0])
-    trainer = Trainer(configured(given, names), target, networks, perceptual)
-    world = datasets.world_of(face_set.manifest).name
-    facts = {"world": world, "target": person, "held_out": given["held_out"], "split": given["split"]}
-    return trainer, sources, references, {**facts, "perceptual": perceptual.name}
-
-
-def configured(given: dict, names: Sequence[str]) -> TrainConfig:
-    """The configuration in the parameters of notebook 03_train, some of which say a value for each recipe."""
-    known = {field.name for field in fields(TrainConfig)} & given.keys()
-    chosen = {name: value[given["recipe"]] if isinstance(value := given[name], dict) else value for name in known}
-    return TrainConfig(**chosen, recognizers=tuple(names), discriminator_width=given["width"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from amtgan_lib import compute
 from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.models import Generator
@@ -40,7 +41,7 @@ class TrainConfig:
     seed: int = 0
     transfer: str = "colours"  # what the residual output starts from, see ``Generator``
     attack: float = 1.0  # factor on the generator's adversarial and dodging weights
-    bf16: bool = False
+    precision: str = "auto"  # "float32", "bfloat16", or what the device does natively, see ``compute.precision``
     checkpointing: bool = False  # of G and H: less memory, more time, the same gradients
     compile_mode: str = "off"  # of G, H and D: a mode of torch.compile, see COMPILE_MODES
     device: str = "cpu"
@@ -49,6 +50,7 @@ class TrainConfig:
         recipe(self.recipe)
         if isinstance(self.recognizers, str) or not self.recognizers:
             raise ValueError(f"recognizers is {self.recognizers!r}; expected the names of those to train against")
+        compute.check_precision(self.precision)
         if self.compile_mode not in COMPILE_MODES:
             raise ValueError(f"compile_mode is {self.compile_mode!r}; expected one of {', '.join(COMPILE_MODES)}")
         if recipe(self.recipe).any_target and self.transfer != "makeup":

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from amtgan_lib import losses
+from amtgan_lib import compute, losses
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.models import Discriminator, Regularizer, region_counts, save_generator
@@ -31,7 +31,7 @@ from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 
-FREE = ("steps", "device", "checkpointing", "compile_mode")  # what may change when a run is gone on with
+FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what may change when a run is gone on with
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
 # A network is compiled anew with and without gradient, for a face in its own makeup and in another's, and for each new
@@ -69,6 +69,7 @@ class Trainer:
         self.weights = replace(own, adversarial=config.attack * own.adversarial, dodging=config.attack * own.dodging)
         self.step, self.seconds, self.history = 0, 0.0, History()
         self.device = torch.device(config.device)
+        self.precision = compute.precision(config.precision, config.device)
         self.recognizers = [recognizer.to(self.device) for recognizer in recognizers]
         self.perceptual = None if perceptual is None else perceptual.to(self.device)
         torch.manual_seed(config.seed)
@@ -154,8 +155,8 @@ class Trainer:
     # ------------------------------------------------------------ what both kinds of step are made of
 
     def autocast(self):
-        """bfloat16 where the configuration says so."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
+        """bfloat16 where this run computes in it."""
+        return self.precision.autocast()
 
     def generate(self, a: FaceBatch, b: FaceBatch, image: Tensor | None = None, hints: Tensor | None = None) -> Tensor:
         """G(a, b), the face of ``a`` in the makeup of ``b``; ``image`` replaces a's pixels."""
@@ -326,5 +327,5 @@ def export(trainer: Trainer, path: Path, dtype: torch.dtype = torch.float32, **f
     """The generator alone, as safetensors with its configuration: what protection needs (``load_generator``)."""
     config = trainer.config
     known = {"recipe": config.recipe, "size": config.size, "steps": trainer.step, "config": asdict(config)}
-    known["recognizers"] = list(config.recognizers)
+    known |= {"recognizers": list(config.recognizers), "precision": trainer.precision.name}
     return save_generator(trainer.networks["generator"], path, {**known, **facts}, dtype)

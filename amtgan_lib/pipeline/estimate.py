@@ -1,0 +1,70 @@
+"""What a run will take, said before it starts: two steps of each training are measured, all else is as stored.
+
+``results/measured/speed.csv`` has how long each notebook of a preset took, and a step of its trainings. This machine is
+taken to be as much slower or faster at the notebooks as it is at the steps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from amtgan_lib import paths, results
+from amtgan_lib.pipeline.presets import Step
+
+TRAINING = "03_train"
+STEP = "seconds a step"
+
+
+def expected(steps: Sequence[Step], preset: str) -> str:
+    """Lines about the minutes to expect: of each training, and of the other notebooks where a run of them is stored.
+
+    "" without a training. What the measurement complains of is said instead of minutes, since the run can go on.
+    """
+    trainings = [step for step in steps if step.notebook.name == TRAINING]
+    if not trainings:
+        return ""
+    command = [sys.executable, "-m", "amtgan_lib.training.pace", json.dumps([step.values for step in trainings])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return f"how long training takes could not be measured: {(done.stderr.splitlines() or ['it said nothing'])[-1]}"
+    paces = json.loads(done.stdout.splitlines()[-1])
+    lines = [f"two steps of each training were measured; this machine {paces[0]['precision']}"]
+    whole = [pace["steps"] * pace["seconds"] for pace in paces]
+    lines += [
+        f"  {pace['recipe']}: {pace['steps']} steps of {pace['seconds']:.2g} s, {minutes(seconds)}"
+        for pace, seconds in zip(paces, whole, strict=True)
+    ]
+    training = sum(whole)
+    others = _others(steps, preset, {step.name: pace["seconds"] for step, pace in zip(trainings, paces, strict=True)})
+    if others is None:
+        return "\n".join([*lines, f"about {minutes(training)} of training in all, and what the other notebooks take"])
+    return "\n".join([*lines, f"about {minutes(training + others)} in all"])
+
+
+def _others(steps: Sequence[Step], preset: str, paces: dict[str, float]) -> float | None:
+    """Seconds of the notebooks that do not train; None where no run of this preset is stored that has them all.
+
+    Of several stored machines that one is taken whose steps take the most similar time.
+    """
+    table = results.read(paths.MEASURED / "speed.csv")
+    table = table[table["dataset"] == f"run, {preset}"]
+    names, found = [step.name for step in steps if step.name not in paces], {}
+    for _, rows in table.groupby("device"):
+        values = {metric: part.set_index("method")["value"] for metric, part in rows.groupby("metric")}
+        if paces.keys() <= set(values.get(STEP, ())) and set(names) <= set(values["seconds"].index):
+            slower = sum(paces.values()) / sum(values[STEP][name] for name in paces)
+            found[abs(math.log(slower))] = slower * float(values["seconds"][names].sum())
+    return found[min(found)] if found else None
+
+
+def minutes(seconds: float) -> str:
+    """A time in words, as exact as an estimate is: "40 seconds", "7 minutes", "3.5 hours"."""
+    if seconds < 90:
+        return f"{max(round(seconds, -1), 10):.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.2g} hours"

@@ -1,0 +1,50 @@
+"""How long a training step takes on this machine: `python -m amtgan_lib.training.pace PARAMETERS`, in JSON.
+
+It is a process of its own, so that whoever asks need not load torch, and measures before anything is prepared: on a
+drawn pair of faces, and on recognisers without weights where these are not at hand, which take the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+
+from amtgan_lib import datasets, losses, recognizers
+from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.training.assembly import configured
+from amtgan_lib.training.trainer import Trainer
+
+LONG = 20.0
+"""Seconds: a first step that took longer is enough, though the set-up is in it."""
+
+
+def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
+    """Median seconds of all ``steps`` but the first, with these parameters of notebook 03_train; what they compute in.
+
+    Where the first takes ``LONG``, it is the only one.
+    """
+    names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    config, pair = configured(given, names), datasets.drawn_pair(given["size"])
+    networks = [_network(name) for name in names]
+    target = pair if given["recipe"] == "any_target" else pair[:1]
+    trainer = Trainer(config, target, networks, losses.perceptual(networks[0].features, names[0]))
+    source, reference = (pair[[side] * config.batch] for side in (0, 1))
+    taken: list[float] = []
+    while len(taken) < steps and (not taken or taken[0] < LONG):
+        began = time.perf_counter()
+        trainer.train_step(source, reference)
+        taken.append(time.perf_counter() - began)
+    seconds = statistics.median(taken[1:] or taken)
+    return {"recipe": config.recipe, "steps": config.steps, "seconds": seconds, "precision": str(trainer.precision)}
+
+
+def _network(name: str) -> Recognizer:
+    if recognizers.at_hand([name]):
+        return recognizers.load(name)
+    return Recognizer(recognizers.spec(name), recognizers.build(name), "")
+
+
+if __name__ == "__main__":
+    print(json.dumps([measured(given) for given in json.loads(sys.argv[1])]))
