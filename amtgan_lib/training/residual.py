@@ -121,8 +121,9 @@ class ResidualStep:
 def _visible(image: Tensor, start: Tensor, masks: Tensor) -> Tensor:
     """Mean square of the colour difference, a scalar: patches count more than the same change spread out.
 
-    Not its root, whose slope at no change at all is as steep as anywhere: a generator stayed there.
+    Not its root, whose slope at no change at all is as steep as anywhere: a generator stayed there. It is taken at
+    half the size, which the eye's own blur leaves little of, and costs a quarter.
     """
-    made_up = (masks[:, :1] + masks[:, 2:]).clamp(max=1)
-    difference = losses.colour_difference(image, start) * (1 - (1 - MADE_UP) * made_up)
-    return difference.square().mean()
+    made_up = F.avg_pool2d((masks[:, :1] + masks[:, 2:]).clamp(max=1), 2)
+    difference = losses.colour_difference(F.avg_pool2d(image, 2), F.avg_pool2d(start, 2))
+    return (difference * (1 - (1 - MADE_UP) * made_up)).square().mean()
