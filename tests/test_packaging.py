@@ -350,8 +350,8 @@ def test_installed_package_reads_its_own_files_and_writes_to_the_users_folder(in
 @pytest.mark.slow
 def test_installed_package_protects_a_photo_and_runs_the_quickstart(installed, tmp_path):
     before = contents(installed)
-    (photo,) = datasets.files([datasets.test_pairs(datasets.manifest_of("drawn")).source[0]])
-    shutil.copy(photo, tmp_path / "me.png")
+    name = datasets.test_pairs(datasets.manifest_of("drawn")).source[0]
+    shutil.copy(datasets.files([name])[name], tmp_path / "me.png")
     said = run_installed(installed, tmp_path, "-m", "amtgan_lib", "protect", "me.png", "--report")
     assert (tmp_path / "me_protected.png").is_file()
     assert "threshold" in said
