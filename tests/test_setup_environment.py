@@ -84,8 +84,10 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path) -> Checkout:
-    return Checkout(tmp_path / "a check out")
+def checkout(tmp_path) -> Iterator[Checkout]:
+    made = Checkout(tmp_path / "a check out")
+    yield made
+    (made.root / "hold").unlink(missing_ok=True)
 
 
 def test_second_setup_does_nothing(checkout):
