@@ -8,12 +8,14 @@ BENCH_ARGS ?=
 LOCK_ARGS ?=
 
 VENV := .venv/bin
-# Left to right; a name that exists but does not run (as pyenv's shims may) is passed over.
-INTERPRETERS := python3.12 python3.11 python3
 
-# The environment is shared by clones of the project, so each clone says where its own code is. Kernels inherit this.
-# Whatever the caller's PYTHONPATH held is left out: it would change the versions in use.
-export PYTHONPATH := $(CURDIR)
+# The environment alone says which versions are used, and its own kernel comes before all others called python3.
+unexport PYTHONPATH
+export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPYTER_PATH))
+
+# Threads of OpenMP that wait do not keep a busy machine's cores from other programs.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
 
 # Photographs and weights from a folder instead of the network; set AMTGAN_ASSET_MIRROR= (empty) to do without.
 ifeq ($(origin AMTGAN_ASSET_MIRROR),undefined)
@@ -27,16 +29,8 @@ endif
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
-setup: ## make the Python environment (once; PYTHON=/path/to/python3.11 to choose the interpreter)
-	@if [ -n "$(PYTHON)" ]; then \
-	  "$(PYTHON)" -c "" 2>/dev/null || { echo "PYTHON=$(PYTHON) does not run: set PYTHON=/path/to/python3.11 and run again." >&2; exit 1; }; \
-	  exec "$(PYTHON)" setup_environment.py; \
-	fi; \
-	for python in $(INTERPRETERS); do \
-	  if "$$python" setup_environment.py --check >/dev/null 2>&1; then exec "$$python" setup_environment.py; fi; \
-	done; \
-	echo "AMT-GAN needs Python 3.11 or 3.12, and none of $(INTERPRETERS) on the PATH is one that can make a virtual environment: set PYTHON=/path/to/python3.11 and run again." >&2; \
-	exit 1
+setup: ## make the Python environment .venv (PYTHON=/path/to/python3.11 to choose the interpreter)
+	@./setup_environment.sh
 
 test: setup ## run the tests (PYTEST_ARGS="-k words")
 	$(VENV)/python -m pytest $(PYTEST_ARGS)
@@ -57,7 +51,7 @@ lab: setup ## open JupyterLab on the quickstart (LAB_ARGS="--no-browser")
 
 # Only what is to be clicked: a visitor of the folder of all notebooks could start a training.
 demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
-	@mkdir -p build/demos && ln -sf $(CURDIR)/notebooks/00_quickstart.ipynb $(CURDIR)/notebooks/demo_*.ipynb build/demos/
+	@mkdir -p build/demos && ln -sf ../../notebooks/00_quickstart.ipynb $(addprefix ../../,$(wildcard notebooks/demo_*.ipynb)) build/demos/
 	@echo "then open /voila/render/00_quickstart.ipynb, demo_makeup_strength.ipynb or demo_results.ipynb there"
 	$(VENV)/python -m voila build/demos $(DEMO_ARGS)
 
@@ -76,7 +70,6 @@ lock: setup ## write requirements.lock anew from pyproject.toml
 	sed -i.old '/^-/d; /^$$/d' requirements.lock && rm requirements.lock.old
 	@! grep -n '://\| @ ' requirements.lock || { echo "requirements.lock names an address: a package must come from the registry." >&2; exit 1; }
 
-clean: ## remove caches and the .venv link (the shared environment, data and results stay)
-	rm -rf .pytest_cache .ruff_cache *.egg-info
-	find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
-	if [ -L .venv ]; then rm .venv; fi
+clean: ## remove caches and what was built (the environment, data and results stay)
+	rm -rf .pytest_cache .ruff_cache build dist *.egg-info
+	find . \( -path ./.git -o -path ./.venv \) -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

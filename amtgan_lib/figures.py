@@ -33,6 +33,7 @@ COLOURS = {
     "impostor": "#D55E00",
 }
 OTHER_COLOUR = "#6F6F6F"
+KINDS = ("impostor", "genuine")
 # Of lines that are no method, such as recognisers: Okabe & Ito's again, each with a marker of its own.
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_MARKERS = "osD^vPX"
@@ -126,19 +127,22 @@ def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> F
 
     scores: columns recogniser, kind (genuine | impostor), cosine.
     """
+    import seaborn  # seconds, with scipy's statistics
+
     names = list(dict.fromkeys(scores["recogniser"]))
     figure, axes = plt.subplots(1, len(names), figsize=(3 * len(names), 2.2), sharey=True, squeeze=False)
     bins = np.linspace(-0.4, 1, 57)
     for axis, name in zip(axes.flat, names):
-        for kind, part in scores[scores["recogniser"] == name].groupby("kind"):
-            # What lies beyond the drawn range counts in its outermost bars: nothing is left out.
-            inside = part["cosine"].clip(bins[0], bins[-1])
-            axis.hist(inside, bins, density=True, alpha=0.7, color=COLOURS[kind], label=kind)
+        part = scores[scores["recogniser"] == name]
+        # What lies beyond the drawn range counts in its outermost bars: nothing is left out.
+        part = part.assign(cosine=part["cosine"].clip(bins[0], bins[-1]))
+        how = {"stat": "density", "common_norm": False, "alpha": 0.7, "lw": 0, "legend": axis is axes[0, 0]}
+        seaborn.histplot(part, x="cosine", hue="kind", hue_order=KINDS, palette=COLOURS, bins=bins, ax=axis, **how)
         axis.axvline(thresholds[name], color="black", lw=1, ls="--")
         axis.set_title(name)
         axis.set_xlabel("cosine")
     axes[0, 0].set_ylabel("density of pairs")
-    axes[0, 0].legend()
+    axes[0, 0].get_legend().set_title(None)
     return figure
 
 

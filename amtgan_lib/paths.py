@@ -1,12 +1,31 @@
-"""Folders of the project, as constants. Nothing is created here: whoever writes makes the folder."""
+"""Folders of the project, as constants. Nothing is created here: whoever writes makes the folder.
+
+In a checkout everything lies where the README says. Installed from a wheel, the package reads the copies in its folder
+`shipped` and writes below a folder of the user's: AMTGAN_HOME, else `amtgan` in the home folder. It is not the current
+folder, since a kernel's is that of its notebook, which may lie in site-packages.
+"""
 
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The checkout."""
+LIBRARY = Path(__file__).resolve().parent
+_SHIPPED = LIBRARY / "shipped"  # made by setup.py, in wheels only
 
-WEIGHTS = Path(__file__).resolve().parent / "weights"
+IN_CHECKOUT = not _SHIPPED.is_dir()
+"""False for an installed copy; an editable installation is the checkout."""
+
+
+def _chosen(variable: str, otherwise: Path) -> Path:
+    """The folder that an environment variable names; an empty one counts as unset."""
+    chosen = os.environ.get(variable)
+    return Path(chosen).expanduser().resolve() if chosen else otherwise
+
+
+ROOT = LIBRARY.parent if IN_CHECKOUT else _chosen("AMTGAN_HOME", Path.home() / "amtgan")
+"""The checkout, else the user's folder: what is written lies below, and relative names of runs are relative to it."""
+_READ = ROOT if IN_CHECKOUT else _SHIPPED
+
+WEIGHTS = LIBRARY / "weights"
 """Weights that come with the package: the drawn recognisers and the generator of the quickstart."""
 
 DATA = ROOT / "data"
@@ -14,29 +33,19 @@ RAW = DATA / "raw"
 """Photographs as they came; never part of the project's history."""
 PREPARED = DATA / "prepared"
 """Crops, landmarks and masks made from RAW."""
-MANIFESTS = DATA / "manifests"
+MANIFESTS = _READ / "data" / "manifests"
 
 RESULTS = ROOT / "results"
 RUNS = RESULTS / "runs"
 """Executed notebooks, checkpoints and images of each run; ignored by git."""
 FIGURES = RESULTS / "figures"
-PUBLISHED = RESULTS / "published"
+PUBLISHED = _READ / "results" / "published"
 """Numbers of the literature, each with its source."""
-MEASURED = RESULTS / "measured"
+MEASURED = _READ / "results" / "measured"
 """Our own numbers, each with its provenance."""
 
-NOTEBOOKS = ROOT / "notebooks"
-PRESETS = ROOT / "presets"
+NOTEBOOKS = _READ / "notebooks"
+PRESETS = _READ / "presets"
 
-
-def _user_cache() -> Path:
-    """Return AMTGAN_CACHE, else amtgan in the user's cache folder; an empty variable counts as unset."""
-    chosen = os.environ.get("AMTGAN_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().resolve()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "amtgan"
-
-
-CACHE = _user_cache()
+CACHE = _chosen("AMTGAN_CACHE", Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amtgan")
 """Downloads, which outlive a checkout."""

@@ -53,6 +53,8 @@ TEXT = [field.name for field in fields(Row) if field.type == "str"]
 @functools.lru_cache(maxsize=1)
 def commit() -> str:
     """The commit of this checkout, with "-dirty" when it was changed since; "no git" outside a checkout."""
+    if not paths.IN_CHECKOUT:  # the user's folder may lie in a repository of its own
+        return "no git"
     command = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)

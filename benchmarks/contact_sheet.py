@@ -1,6 +1,6 @@
 """Draw the picture at the top of the README: sixteen people, and one of them in eight makeups.
 
-PYTHONPATH=. .venv/bin/python benchmarks/contact_sheet.py [file]
+.venv/bin/python -m benchmarks.contact_sheet [file]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """How fast portraits are drawn: portraits a second at 128 px on one thread, the best of three.
 
-Run it from the checkout: ``PYTHONPATH=. .venv/bin/python benchmarks/portraits.py``. It counts the process's own time,
+Run it from the checkout: ``.venv/bin/python -m benchmarks.portraits``. It counts the process's own time,
 so that other work on the machine matters less.
 """
 

@@ -120,7 +120,7 @@ def test_score_distributions_have_a_panel_a_recogniser_with_its_threshold(tmp_pa
     assert [axis.get_title() for axis in figure.axes] == list(RECOGNISERS)
     assert [axis.lines[0].get_xdata()[0] for axis in figure.axes] == list(thresholds.values())
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == ["genuine", "impostor"]
+    assert labels == ["impostor", "genuine"]  # as they lie from left to right
     assert written(figure, tmp_path).std() > 0
 
 

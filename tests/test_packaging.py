@@ -6,7 +6,10 @@ import shutil
 import stat
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,12 +19,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import amtgan_lib
-from amtgan_lib import paths
+from amtgan_lib import datasets, paths
+from amtgan_lib.pipeline import presets
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-LOCK_LINES = (ROOT / "requirements.lock").read_text().splitlines()
+LOCKED = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
 TARGETS = ["help", "setup", "test", "lint", "reproduce", "leave-one-out", "lab", "demo", "bench", "gpu-pack", "lock"]
 TARGETS += ["clean"]
 
@@ -51,9 +55,9 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     assert "pip" in entries
 
 
-def test_extra_all_is_every_other_extra():
+def test_extra_all_is_every_other_extra_but_the_130_megabytes_of_dlib():
     (everything,) = map(Requirement, EXTRAS["all"])
-    assert everything.extras == set(EXTRAS) - {"all"}
+    assert everything.extras == set(EXTRAS) - {"all", "dlib"}
 
 
 def test_bounds_are_lower_bounds_but_for_mediapipe_and_av():
@@ -64,12 +68,9 @@ def test_bounds_are_lower_bounds_but_for_mediapipe_and_av():
     assert set().union(*bounds.values()) == {">="}
 
 
-@pytest.mark.parametrize("line", LOCK_LINES)
-def test_lock_line_is_one_exact_version_without_address(line):
-    requirement = Requirement(line)
-    assert requirement.url is None
-    assert [s.operator for s in requirement.specifier] == ["=="]
-    assert canonicalize_name(requirement.name) != PROJECT["name"]
+def test_lock_has_exact_versions_and_no_addresses():
+    assert [r for r in LOCKED if r.url or [s.operator for s in r.specifier] != ["=="]] == []
+    assert PROJECT["name"] not in {canonicalize_name(r.name) for r in LOCKED}
 
 
 @pytest.mark.parametrize("python", ["3.11.0", "3.11.9", "3.12.0"])
@@ -77,7 +78,7 @@ def test_lock_line_is_one_exact_version_without_address(line):
 def test_lock_covers_every_dependency(python, system):
     marker = {"python_full_version": python, "python_version": python.rsplit(".", 1)[0], "sys_platform": system}
     locked = {}
-    for requirement in map(Requirement, LOCK_LINES):
+    for requirement in LOCKED:
         if requirement.marker is None or requirement.marker.evaluate(marker):
             assert requirement.name not in locked, f"{requirement.name} is locked twice for Python {python}"
             locked[canonicalize_name(requirement.name)] = next(iter(requirement.specifier)).version
@@ -87,6 +88,33 @@ def test_lock_covers_every_dependency(python, system):
         if not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"), prereleases=True)
     ]
     assert missing == [], "run `make lock`"
+
+
+# Declared, and imported by no file of ours.
+NOT_IMPORTED = {
+    "jupyterlab": "make lab",
+    "voila": "make demo",
+    "torchvision": "lpips and timm build their networks with it, and its release has to fit torch's",
+    "nbstripout": "its command keeps notebooks free of outputs",
+    "ruff": "make lint",
+    "pytest-timeout": "an option of pytest",
+    "pytest-xdist": "an option of pytest",
+    "hypothesis": "for tests to come",
+    "flip-evaluator": "visible change is to be measured by it",
+    "dlib-bin": "a judge to come",
+    "face-recognition-models": "a judge to come",
+}
+
+
+def test_every_declared_dependency_is_imported():
+    folders = ("amtgan_lib", "notebooks", "tests", "benchmarks")
+    files = [path for folder in folders for end in ("py", "ipynb") for path in (ROOT / folder).rglob(f"*.{end}")]
+    texts = [path.read_text(encoding="utf-8") for path in [*files, ROOT / "setup.py"]]
+    # In notebooks each line stands in quotation marks.
+    imported = {name for text in texts for name in re.findall(r'^[\s"]*(?:import|from) (\w+)', text, re.MULTILINE)}
+    used = {canonicalize_name(d) for name in imported for d in metadata.packages_distributions().get(name, [])}
+    declared = {canonicalize_name(r.name) for r in named_dependencies()}
+    assert declared - used <= set(NOT_IMPORTED) <= declared
 
 
 # Makefile, .ci/run, CITATION.cff
@@ -99,9 +127,8 @@ def test_make_alone_lists_every_target():
 
 
 @needs_make
-@pytest.mark.parametrize("target", TARGETS)
-def test_make_target_exists(target):
-    run = make("-n", target)
+def test_every_target_has_commands_to_run():
+    run = make("-n", *TARGETS)
     assert run.returncode == 0, run.stderr
 
 
@@ -142,29 +169,37 @@ def fake_interpreters(folder: Path, **scripts: str) -> str:
 
 @needs_make
 def test_make_passes_over_interpreters_that_do_not_run(tmp_path):
-    fakes = {"python3_12": "exit 127", "python3_11": 'echo "chosen: python3.11 $*"', "python3": "echo wrong"}
-    run = make("setup", PATH=fake_interpreters(tmp_path, **fakes), PYTHON=None)
-    assert run.stdout == "chosen: python3.11 setup_environment.py\n", run.stderr
+    copy = shutil.copy(ROOT / "setup_environment.sh", tmp_path)
+    fakes = {
+        "python3_12": "exit 127",
+        "python3_11": 'echo "chosen: python3.11" >&2',
+        "python3": "echo wrong >&2; exit 1",
+    }
+    path = fake_interpreters(tmp_path, **fakes)
+    run = make("-C", str(Path(copy).parent), "-f", str(ROOT / "Makefile"), "setup", PATH=path, PYTHON=None)
+    assert "chosen: python3.11" in run.stderr
+    assert "wrong" not in run.stderr
 
 
 @needs_make
-def test_make_says_in_one_sentence_that_no_interpreter_fits(tmp_path):
-    failing = dict.fromkeys(["python3_12", "python3_11", "python3"], "exit 1")
-    run = make("setup", PATH=fake_interpreters(tmp_path, **failing), PYTHON=None)
+@pytest.mark.parametrize("chosen", ["", "{folder}/no such python"])
+def test_make_says_in_one_sentence_that_no_interpreter_fits(tmp_path, chosen):
+    shutil.copy(ROOT / "setup_environment.sh", tmp_path)
+    path = fake_interpreters(tmp_path, **dict.fromkeys(["python3_12", "python3_11", "python3"], "exit 1"))
+    given = f"PYTHON={chosen.format(folder=tmp_path)}"
+    run = make("--no-print-directory", "-C", str(tmp_path), "-f", str(ROOT / "Makefile"), "setup", given, PATH=path)
     said = [line for line in run.stderr.splitlines() if not line.startswith("make")]
     assert run.returncode != 0
     assert run.stdout == ""
     assert len(said) == 1
-    assert said[0].startswith("AMT-GAN needs Python 3.11 or 3.12")
+    assert said[0].startswith("AMT-GAN needs a Python 3.11 or 3.12")
 
 
 @needs_make
-def test_make_says_that_the_given_interpreter_does_not_run(tmp_path):
-    run = make("setup", f"PYTHON={tmp_path}/python")
-    said = [line for line in run.stderr.splitlines() if not line.startswith("make")]
-    assert run.returncode != 0
-    assert len(said) == 1
-    assert said[0].startswith(f"PYTHON={tmp_path}/python does not run")
+@pytest.mark.parametrize(("value", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_make_lets_waiting_threads_sleep_unless_told_otherwise(value, expected):
+    run = make("--eval", "reveal: ; @echo [$$OMP_WAIT_POLICY]", "reveal", OMP_WAIT_POLICY=value)
+    assert f"[{expected}]" in run.stdout
 
 
 def test_ci_runs_make_test():
@@ -172,7 +207,7 @@ def test_ci_runs_make_test():
     lines = script.read_text().splitlines()
     assert script.stat().st_mode & stat.S_IXUSR
     assert "set -euo pipefail" in lines
-    assert "make test" in lines
+    assert any(line.startswith("make test") for line in lines)
 
 
 def test_citation_names_the_paper():
@@ -196,11 +231,9 @@ def in_new_interpreter(code: str, **environment: str) -> str:
 
 
 def test_paths_lie_in_the_checkout():
-    folders = {name: value for name, value in vars(paths).items() if isinstance(value, Path)}
+    folders = {name: value for name, value in vars(paths).items() if name.isupper() and isinstance(value, Path)}
     assert folders.pop("ROOT") == ROOT
     folders.pop("CACHE")
-    named = "WEIGHTS DATA RAW PREPARED MANIFESTS RESULTS RUNS FIGURES PUBLISHED MEASURED NOTEBOOKS PRESETS"
-    assert " ".join(folders) == named
     assert all(folder.is_relative_to(ROOT) for folder in folders.values())
 
 
@@ -222,14 +255,9 @@ def test_importing_paths_creates_nothing(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_importing_the_package_is_cheap():
-    code = (
-        "import sys, time; start = time.perf_counter(); import amtgan_lib, amtgan_lib.paths; "
-        "print(time.perf_counter() - start, 'torch' in sys.modules, 'numpy' in sys.modules)"
-    )
-    seconds, *heavy = in_new_interpreter(code).split()
-    assert heavy == ["False", "False"]
-    assert float(seconds) < 0.3
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, amtgan_lib, amtgan_lib.paths; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    assert in_new_interpreter(code) == "set()"
 
 
 def test_protect_is_loaded_on_first_use(monkeypatch):
@@ -245,7 +273,90 @@ def test_version_is_pyprojects():
     assert amtgan_lib.__version__ == PROJECT["version"]
 
 
-def test_notebooks_run_on_this_environments_kernel():
-    from jupyter_client.manager import KernelManager
+# The wheel
 
-    assert KernelManager(kernel_name="python3").format_kernel_cmd()[0] == sys.executable
+READ = (
+    "notebooks/*.ipynb",
+    "presets/*.yaml",
+    "data/manifests/*.csv",
+    "results/measured/*.csv",
+    "results/published/*.csv",
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """A wheel of this checkout, built in a copy, since a build leaves folders behind."""
+    copy = tmp_path_factory.mktemp("wheel") / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__", "runs", "raw", "prepared", ".ipynb_checkpoints")
+    for name in ("amtgan_lib", "notebooks", "presets", "data", "results"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "dist", "."]
+    run = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    (built,) = (copy / "dist").iterdir()
+    return built
+
+
+def test_wheel_holds_all_that_the_package_reads(wheel):
+    library = {path for path in (ROOT / "amtgan_lib").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    read = {f"amtgan_lib/shipped/{path.relative_to(ROOT)}" for pattern in READ for path in ROOT.glob(pattern)}
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert "amtgan_lib/py.typed" in names
+    assert len(read) > 30
+    assert names == read | {str(path.relative_to(ROOT)) for path in library}
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """The interpreter of an environment with the wheel and this one's packages, but without the checkout."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=300)
+    (site,) = folder.glob("lib/python*/site-packages")
+    # A folder named in a .pth file is searched, and its own .pth files, which name the checkout, are not read.
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    zipfile.ZipFile(wheel).extractall(site)
+    return folder / "bin" / "python"
+
+
+def run_installed(python: Path, folder: Path, *arguments: str, statuses: tuple[int, ...] = (0,)) -> str:
+    """Run the installed package from another folder, for a user whose home is that folder."""
+    own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "AMTGAN_HOME")}
+    own |= {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run([python, *arguments], cwd=folder, env=own, capture_output=True, text=True, timeout=500)
+    assert run.returncode in statuses, run.stderr
+    return run.stdout
+
+
+def contents(python: Path) -> set[Path]:
+    return set(python.parents[1].rglob("*"))
+
+
+def test_installed_package_reads_its_own_files_and_writes_to_the_users_folder(installed, tmp_path):
+    code = (
+        "from amtgan_lib import paths, results; from amtgan_lib.pipeline import presets\n"
+        "print(paths.RUNS, paths.RAW, results.commit(), sep='\\n')\n"
+        "print(len(presets.plan(presets.load('procedural'), {})), (paths.MEASURED / 'thresholds.csv').is_file())"
+    )
+    runs, raw, commit, read = run_installed(installed, tmp_path, "-c", code).splitlines()
+    assert runs == str(tmp_path / "amtgan" / "results" / "runs")
+    assert raw == str(tmp_path / "amtgan" / "data" / "raw")
+    assert commit == "no git"
+    assert read == f"{len(presets.plan(presets.load('procedural'), {}))} True"
+
+
+@pytest.mark.slow
+def test_installed_package_protects_a_photo_and_runs_the_quickstart(installed, tmp_path, mirror):
+    """With the mirror, since open recognisers have their thresholds from a stored table."""
+    before = contents(installed)
+    name = datasets.test_pairs(datasets.manifest_of("drawn")).source[0]
+    shutil.copy(datasets.files([name])[name], tmp_path / "me.png")
+    protect = ("-m", "amtgan_lib", "protect", "me.png", "--report", "--keep-recognised")
+    said = run_installed(installed, tmp_path, *protect, statuses=(0, 1))  # 1: it is written, and still recognised
+    assert (tmp_path / "me_protected.png").is_file()
+    assert str(Path("shipped", "results", "measured", "thresholds.csv")) in said
+    run_installed(installed, tmp_path, "-m", "amtgan_lib", "pipeline", "--preset", "quickstart", "--run-id", "try")
+    assert (tmp_path / "amtgan" / "results" / "runs" / "try" / "quickstart" / "protected.png").is_file()
+    assert contents(installed) == before

@@ -18,7 +18,7 @@ import yaml
 
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import paths, pipeline
-from amtgan_lib.pipeline import parameters, presets, runs, sweeps
+from amtgan_lib.pipeline import engine, parameters, presets, runs, sweeps
 from amtgan_lib.pipeline.parameters import PresetError, Text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -630,6 +630,20 @@ def alive(pid: int) -> bool:
     return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
+def test_notebooks_run_in_this_interpreter_whatever_a_kernel_spec_says(project, tmp_path, monkeypatch):
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    wrong = {"argv": ["/bin/false", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(wrong))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    name = write_notebook("01_a", "", "import sys; print(sys.executable)").stem
+    engine.execute(
+        parameters.read_notebook(name, project / "notebooks"), {}, tmp_path / "a.ipynb", tmp_path / "log", "a"
+    )
+    (printed,) = nbformat.read(tmp_path / "a.ipynb", as_version=4).cells[-1].outputs
+    assert printed.text.strip() == sys.executable
+
+
 def test_interrupt_shuts_the_kernel_down_and_is_one_line(project):
     sleep = """\
 import os, time
@@ -687,6 +701,4 @@ time.sleep(100)"""
     ],
 )
 def test_last_printed_line_of_a_message(message, line):
-    from amtgan_lib.pipeline import engine
-
     assert engine.printed(message) == line

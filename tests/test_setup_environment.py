@@ -1,232 +1,204 @@
-"""setup_environment.py: which interpreters it takes, and that no interruption or second setup spoils the result."""
+"""setup_environment.sh: that no interruption, second setup or other folder's .venv spoils the result."""
 
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import threading
-import tomllib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = ROOT / "setup_environment.py"
+# Stands in for an interpreter: notes what it is asked for, and makes an environment whose uv does no more than that.
+FAKE = f"""#!/bin/sh
+version={{version}}
+case "$1 $2" in
+  *sys.version\\)) echo "$version" ;;
+  "-c "*) exec "{sys.executable}" "$@" ;;
+  "-m venv") echo venv >>log; mkdir -p .venv/bin; cp "$0" .venv/bin/python; echo "$version" >.venv/version ;;
+  "-m pip") cp fake-uv .venv/bin/uv ;;
+esac
+"""
+FAKE_UV = """#!/bin/sh
+echo "uv $2" >>log
+if [ -e fail ]; then exit 3; fi
+if [ -e hold ]; then touch held; fi
+while [ -e hold ]; do sleep 0.05; done
+"""
+SECONDS = 30  # a watchdog
+MADE, INSTALLED = ["venv", "uv sync", "uv install"], ["uv sync", "uv install"]
+
+
+class Checkout:
+    """A folder with a space in its name, in which nothing is really installed."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        root.mkdir()
+        shutil.copy(ROOT / "setup_environment.sh", root)
+        for name in ("requirements.lock", "pyproject.toml", "setup.py", "log"):
+            (root / name).touch()
+        self.script("fake-uv", FAKE_UV)
+        self.python = self.script("python3.11", FAKE.format(version="3.11.4"))
+
+    def script(self, name: str, text: str) -> Path:
+        (self.root / name).write_text(text)
+        (self.root / name).chmod(0o755)
+        return self.root / name
+
+    def start(self, **variables: str) -> subprocess.Popen:
+        own = {**os.environ, "PATH": f"{self.root}:{os.environ['PATH']}", "PYTHON": str(self.python), **variables}
+        return subprocess.Popen(
+            [str(self.root / "setup_environment.sh")],
+            env=own,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def setup(self, **variables: str) -> list[str]:
+        """What a setup that succeeds does."""
+        before = len(self.log())
+        process = self.start(**variables)
+        _, complaint = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, complaint
+        return self.log()[before:]
+
+    def log(self) -> list[str]:
+        return (self.root / "log").read_text().splitlines()
+
+    def held(self) -> subprocess.Popen:
+        """A setup whose uv waits until the file `hold` is gone."""
+        (self.root / "hold").touch()
+        process, limit = self.start(), time.monotonic() + SECONDS
+        while not (self.root / "held").exists():
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        return process
 
 
 @pytest.fixture
-def setup(tmp_path, monkeypatch):
-    """The module, with a lock, a .venv and an environment folder of its own; nothing is really installed."""
-    monkeypatch.syspath_prepend(ROOT)
-    import setup_environment
-
-    (tmp_path / "requirements.lock").write_text("six==1.17.0\n")
-    monkeypatch.setattr(setup_environment, "LOCK", str(tmp_path / "requirements.lock"))
-    monkeypatch.setattr(setup_environment, "LINK", str(tmp_path / ".venv"))
-    monkeypatch.setattr(setup_environment, "install", fill)
-    monkeypatch.setenv("AMTGAN_ENV_DIR", str(tmp_path / "environments"))
-    return setup_environment
+def checkout(tmp_path) -> Iterator[Checkout]:
+    made = Checkout(tmp_path / "a check out")
+    yield made
+    (made.root / "hold").unlink(missing_ok=True)
 
 
-def fill(folder: str, lock: int) -> None:
-    """Stand-in for the real installation."""
-    (Path(folder) / "bin").mkdir(parents=True)
-    (Path(folder) / "bin" / "python").touch()
+def test_second_setup_does_nothing(checkout):
+    assert checkout.setup() == MADE
+    assert checkout.setup() == []
 
 
-# Which interpreters
+@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml", "setup.py"])
+def test_change_is_installed_in_place(checkout, name):
+    checkout.setup()
+    (checkout.root / name).write_text("other")
+    assert checkout.setup() == INSTALLED
+    assert checkout.setup() == []
 
 
-def test_supported_versions_are_pyprojects(setup):
-    wanted = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
-    minors = [(3, minor) for minor in range(30)]
-    assert [pair for pair in minors if f"{pair[0]}.{pair[1]}.5" in wanted] == list(setup.SUPPORTED)
+def test_failed_program_is_named_and_the_next_setup_begins_anew(checkout):
+    (checkout.root / "fail").touch()
+    process = checkout.start()
+    _, complaint = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "uv pip sync requirements.lock" in complaint
+    (checkout.root / "fail").unlink()
+    assert checkout.setup() == MADE
 
 
-@pytest.mark.parametrize("version", [(2, 7, 18), (3, 6, 15), (3, 10, 13), (3, 13, 0), (4, 0, 0)])
-def test_unfit_version_gets_one_sentence(setup, version):
-    sentence = setup.interpreter_problem(version)
-    shown = ".".join(map(str, version))
-    assert sentence == (
-        f"AMT-GAN needs Python 3.11 or 3.12, and this is {shown} ({sys.executable}): "
-        "set PYTHON=/path/to/python3.11 and run again."
-    )
+@pytest.mark.parametrize("changed", [False, True])
+def test_interrupted_setup_is_not_complete(checkout, changed):
+    if changed:
+        checkout.setup()
+        (checkout.root / "requirements.lock").write_text("other")
+    process = checkout.held()
+    os.killpg(process.pid, signal.SIGINT)
+    _, complaint = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert len(complaint.splitlines()) == 1
+    (checkout.root / "hold").unlink()
+    assert checkout.setup() == MADE
 
 
-@pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 9)])
-def test_fit_version_has_no_problem(setup, version):
-    assert setup.interpreter_problem(version) is None
+@pytest.mark.parametrize("killed", [False, True])
+def test_second_setup_waits_for_the_first_and_for_what_a_killed_one_left_running(checkout, killed):
+    first = checkout.held()
+    if killed:
+        first.kill()
+    second = checkout.start()
+    assert "waiting" in second.stdout.readline()
+    assert checkout.log() == MADE[:2]
+    (checkout.root / "hold").unlink()
+    first.communicate(timeout=SECONDS)
+    _, complaint = second.communicate(timeout=SECONDS)
+    assert second.returncode == 0, complaint
+    assert checkout.log() == (MADE[:2] + MADE if killed else MADE)
 
 
-@pytest.mark.parametrize("module", ["ensurepip", "fcntl"])
-def test_interpreter_without_a_needed_module_gets_one_sentence(setup, monkeypatch, module):
-    monkeypatch.setitem(sys.modules, module, None)
-    sentence = setup.interpreter_problem()
-    assert module in sentence
-    assert "\n" not in sentence
+def test_link_to_a_shared_environment_is_replaced(checkout, tmp_path):
+    (tmp_path / "shared" / "bin").mkdir(parents=True)
+    (tmp_path / "shared" / "amtgan-setup").write_text("complete")
+    (checkout.root / ".venv").symlink_to(tmp_path / "shared")
+    assert checkout.setup() == MADE
+    assert not (checkout.root / ".venv").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == ["amtgan-setup", "bin"]
 
 
-def other_interpreters() -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the interpreters of this machine that the project does not support, with their versions."""
+def test_environment_of_the_users_own_is_left_alone(checkout):
+    (checkout.root / ".venv" / "bin").mkdir(parents=True)
+    process = checkout.start()
+    _, complaint = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "move it away" in complaint
+    assert checkout.log() == []
+
+
+def test_environment_that_moved_along_is_made_anew(checkout):
+    checkout.setup()
+    moved = checkout.root.rename(checkout.root.with_name("moved away"))
+    checkout.root, checkout.python = moved, moved / checkout.python.name
+    assert checkout.setup() == MADE
+
+
+def test_environment_whose_interpreter_is_gone_is_made_anew(checkout):
+    checkout.setup()
+    (checkout.root / ".venv" / "bin" / "python").unlink()
+    assert checkout.setup() == MADE
+
+
+def test_chosen_interpreter_of_another_version_makes_it_anew(checkout):
+    checkout.setup()
+    other = checkout.script("python3.12", FAKE.format(version="3.12.1"))
+    assert checkout.setup(PYTHON=str(other)) == MADE
+    assert (checkout.root / ".venv" / "version").read_text().strip() == "3.12.1"
+    assert checkout.setup(PYTHON="") == []
+
+
+def other_interpreters() -> Iterator[str]:
+    """Yield the interpreters of this machine that the project does not support."""
     names = ["python2.7", "python2", *(f"python3.{minor}" for minor in range(6, 20))]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    found = [path for path in map(shutil.which, names) if path]
-    for path in [*found, *map(str, sorted(pyenv.glob("versions/*/bin/python")))]:
+    for path in [*filter(None, map(shutil.which, names)), *map(str, sorted(pyenv.glob("versions/*/bin/python")))]:
         ask = "import sys; print([sys.version_info[0], sys.version_info[1]])"
         answer = subprocess.run([path, "-c", ask], capture_output=True, text=True)
-        if answer.returncode == 0 and tuple(json.loads(answer.stdout)) not in {(3, 11), (3, 12)}:
-            yield path, tuple(json.loads(answer.stdout))
+        if answer.returncode == 0 and json.loads(answer.stdout) not in [[3, 11], [3, 12]]:
+            yield path
 
 
-def test_real_unfit_interpreters_say_one_sentence_and_exit_1():
-    others = dict(other_interpreters())
+def test_real_unfit_interpreters_get_one_sentence(checkout):
+    others = list(other_interpreters())
     if not others:
         pytest.skip("this machine has no Python besides 3.11 and 3.12")
-    for path, (major, minor) in others.items():
-        run = subprocess.run([path, str(SCRIPT)], capture_output=True, text=True)
-        assert run.returncode == 1
-        assert run.stdout == ""
-        sentence = (
-            rf"AMT-GAN needs Python 3\.11 or 3\.12, and this is {major}\.{minor}\.\d+ \(.+\): set PYTHON=\S+ .*\.\n"
-        )
-        assert re.fullmatch(sentence, run.stderr), run.stderr
-
-
-# The folder
-
-
-def test_folder_changes_with_the_lock_and_stays_with_it(setup, tmp_path):
-    first = setup.environment_folder()
-    assert re.fullmatch(r"env-py31[12]-[0-9a-f]{12}", os.path.basename(first))
-    assert os.path.dirname(first) == str(tmp_path / "environments")
-    assert setup.environment_folder() == first
-    (tmp_path / "requirements.lock").write_text("six==1.16.0\n")
-    assert setup.environment_folder() != first
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"AMTGAN_ENV_DIR": "/a", "XDG_CACHE_HOME": "/x"}, "/a"),
-        ({"AMTGAN_ENV_DIR": "", "XDG_CACHE_HOME": "/x"}, "/x/amtgan"),
-        ({"AMTGAN_ENV_DIR": "", "XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/amtgan"),
-    ],
-)
-def test_cache_folder(setup, monkeypatch, variables, expected):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert setup.cache_folder() == expected
-
-
-# Interruption, repetition, two at once
-
-
-def count_installs(setup, monkeypatch, install=fill) -> list[str]:
-    """Record the folders that get installed."""
-    installed = []
-
-    def counted(folder, lock):
-        installed.append(folder)
-        install(folder, lock)
-
-    monkeypatch.setattr(setup, "install", counted)
-    return installed
-
-
-def test_second_setup_installs_nothing(setup, monkeypatch, tmp_path):
-    installed = count_installs(setup, monkeypatch)
-    assert setup.main([]) == setup.main([]) == 0
-    assert installed == [os.readlink(tmp_path / ".venv")]
-
-
-def test_interrupted_setup_is_repaired_by_the_next(setup, monkeypatch, tmp_path):
-    def interrupted(folder, lock):
-        fill(folder, lock)
-        (Path(folder) / "half a package").touch()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(setup, "install", interrupted)
-    assert "Interrupted" in setup.main([])
-    assert not (tmp_path / ".venv").exists()
-
-    installed = count_installs(setup, monkeypatch)
-    assert setup.main([]) == 0
-    assert len(installed) == 1
-    assert sorted(os.listdir(tmp_path / ".venv")) == ["amtgan-complete", "bin"]
-
-
-def test_failed_command_is_named_and_leaves_no_link(setup, monkeypatch, tmp_path):
-    def failing(folder, lock):
-        raise subprocess.CalledProcessError(3, ["pip", "install", "nothing"])
-
-    monkeypatch.setattr(setup, "install", failing)
-    assert "`pip install nothing` (exit status 3" in setup.main([])
-    assert not (tmp_path / ".venv").exists()
-
-
-def test_environment_whose_interpreter_is_gone_is_made_again(setup, monkeypatch, tmp_path):
-    assert setup.main([]) == 0
-    (tmp_path / ".venv" / "bin" / "python").unlink()
-    installed = count_installs(setup, monkeypatch)
-    assert setup.main([]) == 0
-    assert len(installed) == 1
-
-
-def test_two_setups_at_once_install_once(setup, monkeypatch, tmp_path, capsys):
-    started, may_finish = threading.Event(), threading.Event()
-
-    def slow(folder, lock):
-        started.set()
-        assert may_finish.wait(10)
-        fill(folder, lock)
-
-    installed = count_installs(setup, monkeypatch, slow)
-    folder = setup.environment_folder()
-    first, second = (threading.Thread(target=setup.ensure, args=(folder,)) for _ in range(2))
-    first.start()
-    assert started.wait(10)
-    second.start()
-    second.join(0.5)
-    assert second.is_alive()
-    may_finish.set()
-    first.join(10)
-    second.join(10)
-    assert installed == [folder]
-    assert setup.is_complete(folder)
-    assert "waiting for it" in capsys.readouterr().out
-
-
-def test_lock_outlives_a_killed_setup_while_its_command_runs(setup, tmp_path):
-    import fcntl
-
-    folder = str(tmp_path / "environments" / "env")
-    with setup.locked(folder) as lock:
-        command = subprocess.Popen(["sleep", "30"], pass_fds=(lock,))
-    try:
-        with open(folder + ".lock") as file, pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        command.kill()
-        command.wait()
-
-
-# The link
-
-
-def test_link_moves_to_the_new_environment(setup, tmp_path):
-    setup.link(str(tmp_path / "old"))
-    setup.link(str(tmp_path / "new"))
-    assert os.readlink(tmp_path / ".venv") == str(tmp_path / "new")
-    assert [name for name in os.listdir(tmp_path) if name.startswith(".venv")] == [".venv"]
-
-
-def test_folder_of_the_users_own_is_left_alone(setup, monkeypatch, tmp_path):
-    (tmp_path / ".venv").mkdir()
-    installed = count_installs(setup, monkeypatch)
-    assert "move it away" in setup.main([])
-    assert (tmp_path / ".venv").is_dir()
-    assert installed == []
+    for path in others:
+        process = checkout.start(PYTHON=path)
+        said, complaint = process.communicate(timeout=SECONDS)
+        assert process.returncode == 1
+        assert said == ""
+        assert re.fullmatch(rf"AMT-GAN needs a Python 3\.11 or 3\.12 .*{re.escape(path)}.*\n", complaint)

@@ -1,4 +1,7 @@
-"""One file from its pinned address into its `.part` file: resumable, bounded in size and in tries."""
+"""One file from its pinned address into its `.part` file: resumable, bounded in size and in tries.
+
+Not by pooch, which begins an interrupted download anew and writes as many bytes as a server sends.
+"""
 
 import http.client
 import socket

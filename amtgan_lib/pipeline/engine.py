@@ -15,6 +15,9 @@ import time
 from pathlib import Path
 
 import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_core.utils import ensure_event_loop, run_sync
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
@@ -72,9 +75,20 @@ def _place(error: PapermillExecutionError) -> str:
 
 
 def _environment(step: str) -> dict[str, str]:
-    """Kernels import this checkout, whatever else is installed."""
+    """Kernels import this checkout, whatever else is installed; an installed package is found without help."""
+    if not paths.IN_CHECKOUT:
+        return {**os.environ, STEP_VARIABLE: step}
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(paths.ROOT)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(paths.ROOT), *others]), STEP_VARIABLE: step}
+
+
+class OwnKernel(AsyncKernelManager):
+    """A kernel of the interpreter that runs this, whatever Jupyter's folders hold under the kernel's name."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """What would else be looked up."""
+        return KernelSpec(**get_kernel_dict())
 
 
 class Client(PapermillNotebookClient):
@@ -109,7 +123,7 @@ class Engine(NBClientEngine):
     def execute_managed_notebook(cls, nb_man, kernel_name: str, *, progress: "Progress", launch: dict, **_):
         """Execute; the kernel is gone afterwards, also when it was interrupted while it started."""
         options = {"timeout": None, "startup_timeout": 120, "coalesce_streams": True, "log": logger}
-        client = Client(nb_man, progress, kernel_name=kernel_name, **options)
+        client = Client(nb_man, progress, kernel_name=kernel_name, kernel_manager_class=OwnKernel, **options)
         try:
             return client.execute(**launch)
         finally:

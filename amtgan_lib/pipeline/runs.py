@@ -32,6 +32,8 @@ def now() -> str:
 
 def commit() -> str:
     """What `git describe` calls the checkout, `-dirty` where it differs from its commit, or "no git"."""
+    if not paths.IN_CHECKOUT:
+        return "no git"
     call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
