@@ -244,3 +244,21 @@ def test_import_says_what_is_pinned_and_what_is_not(tmp_path, capsys):
     assert command_line.main(["assets", "import", str(tmp_path / "G.pth")]) == 0
     assert "unpinned" in capsys.readouterr().out
     assert assets.published_weights("G").read_bytes() == b"g"
+
+
+UNUSED = """
+import sys
+from amtgan_lib.__main__ import main
+import torch  # which looks at every module that is loaded
+status = main(["protect", sys.argv[1], "--help"])
+import amtgan_lib.commands.protecting, mediapipe.python.solutions.face_mesh
+print(sorted({"pandas.core", "matplotlib.figure"} & set(sys.modules)))
+import pandas, matplotlib.pyplot as plt
+print(pandas.DataFrame({"a": [1]}).shape, plt.figure() is plt.gcf(), hasattr(plt, "no such name"))
+"""
+
+
+def test_what_a_photo_does_not_need_is_loaded_when_it_is_used():
+    pytest.importorskip("mediapipe")
+    answer = subprocess.run([sys.executable, "-c", UNUSED, "me.jpg"], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-2:] == ["[]", "(1, 1) True False"]
