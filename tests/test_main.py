@@ -262,3 +262,23 @@ def test_what_a_photo_does_not_need_is_loaded_when_it_is_used():
     pytest.importorskip("mediapipe")
     answer = subprocess.run([sys.executable, "-c", UNUSED, "me.jpg"], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-2:] == ["[]", "(1, 1) True False"]
+
+
+def test_a_training_says_first_what_it_will_train_and_where_it_will_be(monkeypatch, capsys, tmp_path):
+    from amtgan_lib.pipeline import commands
+
+    said = []
+
+    def run(preset, run_id, **_):
+        said.append(capsys.readouterr().out)
+        return paths.RUNS / run_id
+
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "run", run)
+    assert command_line.main(["train", "--run-id", "mine"]) == 0
+    assert command_line.main(["train", "--recipe", "residual", "-p", "03_train.steps={residual: 7}"]) == 0
+    all_three, one = said
+    recipes = ("residual", "corrected", "published")
+    assert all(str(Path("mine", "train", recipe, "generator.safetensors")) in all_three for recipe in recipes)
+    assert "residual: 7 steps" in one and "corrected" not in one
