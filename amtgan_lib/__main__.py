@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from amtgan_lib import lazy
+
 PROGRAM = "python -m amtgan_lib"
 FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
 
@@ -148,6 +150,8 @@ def _run(arguments: list[str]) -> int:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}."
         return _say(f"there is no command {name!r}: {hint}", WRONG_ARGUMENTS)
+    for package in ("pandas", "matplotlib.pyplot"):
+        lazy.later(package)
     module, attribute = COMMANDS[name].target.split(":")
     target = getattr(importlib.import_module(module), attribute)
     status = _call(target, f"{PROGRAM} {name}", rest)

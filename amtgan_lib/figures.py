@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
@@ -53,6 +55,7 @@ STYLE = {
     "legend.frameon": False,
 }
 THRESHOLD = "threshold"  # what the lines are called that can be moved
+MARGINS = {"left": 0.05, "right": 0.99, "bottom": 0.28, "top": 0.91, "wspace": 0.2}  # laying out takes most of the time
 METRIC_TITLES = {
     "impersonation": "accepted as the target",
     "dodging": "refused as their owner",
@@ -287,7 +290,8 @@ def threshold_curves(
     rates: columns method, threshold, impersonation, dodging (shares). false_accepts: columns threshold, far.
     ``threshold`` is drawn black, ``chosen`` is the method drawn boldly; ``marks`` {far: threshold} are dotted.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True, layout="none")
+    figure.subplots_adjust(**MARGINS)
     for axis, metric in zip(axes, ("impersonation", "dodging")):
         for method, part in rates.groupby("method", sort=False):
             bold = {"lw": 3, "zorder": 3} if method == chosen else {"lw": 1.2, "alpha": 0.75}
@@ -303,16 +307,31 @@ def threshold_curves(
         dotted = [axis.axvline(place, color=OTHER_COLOUR, lw=0.9, ls=":") for place in marks.values()]
     handles, labels = axes[0].get_legend_handles_labels()
     labels.append(f"FAR {', '.join(f'{100 * far:g}' for far in marks)} %")
-    figure.legend([*handles, dotted[0]], labels, loc="outside lower center", ncol=len(labels))
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once: it takes most of the time, and only the line will move
+    figure.legend([*handles, dotted[0]], labels, loc="lower center", ncol=len(labels))
     return figure
 
 
-def move_threshold(figure: Figure, threshold: float) -> None:
-    """Move the black line of ``threshold_curves``, and leave everything else where it is."""
-    for line in figure.findobj(lambda artist: artist.get_gid() == THRESHOLD):
-        line.set_xdata([threshold, threshold])
+class MovingThreshold:
+    """The figure of ``threshold_curves`` as PNG at one threshold after the other: all but its black line stays."""
+
+    def __init__(self, figure: Figure, dpi: int = 110):
+        figure.set_dpi(dpi)
+        self._canvas = FigureCanvasAgg(figure)
+        self._lines = figure.findobj(lambda artist: artist.get_gid() == THRESHOLD)
+        for line in self._lines:
+            line.set_animated(True)  # left out of what is painted now
+        self._canvas.draw()
+        self._rest = self._canvas.copy_from_bbox(figure.bbox)
+
+    def png(self, threshold: float) -> bytes:
+        """The picture with the line at a threshold."""
+        self._canvas.restore_region(self._rest)
+        for line in self._lines:
+            line.set_xdata([threshold, threshold])
+            line.axes.draw_artist(line)
+        file = io.BytesIO()
+        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(file, "PNG", compress_level=3)
+        return file.getvalue()
 
 
 def strength_curve(curve: pd.DataFrame, now: pd.DataFrame) -> Figure:

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from amtgan_lib import faces, portraits
+from amtgan_lib import faces, images, paths, portraits
 from amtgan_lib.recognizers import Recognizer
 
 NOBODY = "nobody"
 # Drawn people who occur nowhere else: their seed is a world of their own (0: experiments, 1 and 2: recognisers).
 CROWD, CROWD_SEED, CROWD_SIZE = 48, 3, 160
+NOBODY_FILE = paths.WEIGHTS / "nobody.npz"
 NEARER = 3.0  # nobody is so much more like the first of two drawn people than like the second
 
 
@@ -70,28 +71,48 @@ def nobody(recognizers: Sequence[Recognizer], known: Mapping[str, Tensor | np.nd
     0.85 and 0.94 towards one, rank-1 0.08 and 0.06 (48 people of the training split).
 
     known: per recogniser the unit vectors (P, D) of people whom the point must keep away from; of all pairs of a crowd
-    that one is taken whose largest cosine to any of them is smallest. Without it the first pair is taken. A gallery may
-    hold somebody near to any point: :func:`nearest` tells how near.
+    that one is taken whose largest cosine to any of them is smallest. Without it the first pair is taken, whose
+    pictures come with the package. A gallery may hold somebody near to any point: :func:`nearest` tells how near.
     """
-    people = CROWD if known else 2
-    first, second = torch.cartesian_prod(torch.arange(people), torch.arange(people)).T
-    first, second = first[first != second], second[first != second]
-    crowd = _crowd(recognizers, people)
-    points = {name: F.normalize(NEARER * each[first] + each[second]) for name, each in crowd.items()}
     if not known:
-        return Target(NOBODY, {name: each[0] for name, each in points.items()})
+        pair = _embedded(*_stored_pair(), recognizers)
+        return Target(NOBODY, {name: NEARER * first + second for name, (first, second) in pair.items()})
+    first, second = torch.cartesian_prod(torch.arange(CROWD), torch.arange(CROWD)).T
+    first, second = first[first != second], second[first != second]
+    crowd = _embedded(*_crowd(CROWD), recognizers)
+    points = {name: F.normalize(NEARER * each[first] + each[second]) for name, each in crowd.items()}
     near = torch.stack([(each @ torch.as_tensor(known[name]).float().T).amax(1) for name, each in points.items()])
     best = int(near.amax(0).argmin())
     return Target(NOBODY, {name: each[best] for name, each in points.items()})
 
 
-def _crowd(recognizers: Sequence[Recognizer], people: int) -> dict[str, Tensor]:
-    """Per recogniser the embeddings (people, D) of drawn people."""
+def _embedded(image: Tensor, points: Tensor, recognizers: Sequence[Recognizer]) -> dict[str, Tensor]:
+    """Per recogniser the embeddings (N, D) of faces."""
+    return {each.name: each.embed(image, points) for each in recognizers}
+
+
+def _crowd(people: int) -> tuple[Tensor, Tensor]:
+    """Drawn people, bare faces: (N, 3, CROWD_SIZE, CROWD_SIZE) in [-1, 1], and their points (N, 5, 2)."""
     numbers = range(people)
     moments = portraits.scenes(numbers, CROWD_SEED, variety=0.3)
     who = portraits.people(numbers, CROWD_SEED)
     crowd = portraits.draw(who, portraits.no_makeup(people), moments, CROWD_SIZE)
-    return {each.name: each.embed(crowd.image, crowd.points) for each in recognizers}
+    return crowd.image, crowd.points
+
+
+def store_nobody(file: Path = NOBODY_FILE) -> Path:
+    """Draw the two people between whom nobody lies, and write them as they are embedded.
+
+    Stored, they cost no drawing at a first photo, and a change of the drawing does not move whom faces are taken for.
+    """
+    image, points = _crowd(2)
+    np.savez_compressed(file, image=np.stack([images.to_uint8(each) for each in image]), points=points.numpy())
+    return file
+
+
+def _stored_pair() -> tuple[Tensor, Tensor]:
+    with np.load(NOBODY_FILE) as stored:
+        return images.to_tensor(stored["image"]), torch.from_numpy(stored["points"])
 
 
 def nearest(target: Target, known: Mapping[str, Tensor | np.ndarray]) -> dict[str, float]:

@@ -69,14 +69,14 @@ def asked(tmp_path, monkeypatch):
     """The drawn photos that were asked for; grey ones are given, since drawing takes most of a second each."""
     photos = []
 
-    def files(assets):
+    def files(assets, **_):
         photos.extend(assets)
         for asset in assets:
             (tmp_path / asset).parent.mkdir(exist_ok=True)
             Image.new("RGB", (160, 160), "grey").save(tmp_path / asset)
         return {asset: tmp_path / asset for asset in assets}
 
-    monkeypatch.setattr(datasets.drawn, "files", files)
+    monkeypatch.setattr(datasets.shown, "files", files)
     return photos
 
 
@@ -194,10 +194,10 @@ def test_pictures_are_found_beside_their_report(stored):
     assert len(explorer.read("r").files) == 7
 
 
-def test_without_a_run_a_drawn_person_is_drawn_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.drawn, "folder", lambda size: tmp_path)
+def test_without_a_run_a_drawn_person_is_shown_without_being_drawn(monkeypatch):
+    monkeypatch.setattr(datasets.drawn, "draw", lambda *_: pytest.fail("drawn"))
     pictures = explorer.read("results/measured").pictures(["drawn/0004", "celeba_hq/12"])
-    assert pictures == {("clean", "drawn/0004"): tmp_path / "drawn/p0004-mbare-s0008.png"}
+    assert list(pictures) == [("clean", "drawn/0004")]
     with Image.open(pictures["clean", "drawn/0004"]) as photo:
         assert photo.size == (160, 160) and np.asarray(photo).std() > 20
 
@@ -331,7 +331,7 @@ def test_another_run_brings_its_own_methods_and_no_stale_picture(panel):
     assert panel.recogniser.value == "judge" and "data:image" in panel.shown.value
 
 
-def test_without_a_run_the_photos_that_are_shown_are_drawn_and_no_others(runs, asked):
+def test_without_a_run_the_photos_that_are_shown_are_looked_up_and_no_others(runs, asked):
     panel = explorer.Panel("results/measured", photos=2)
     assert sorted(asked) == sorted(_drawn_photo(person) for person in shown(panel)) and len(asked) == 4
     assert panel.shown.value.count("<img") == panel.shown.value.count('alt="clean"') == 4
@@ -375,3 +375,18 @@ def test_the_panel_leaves_no_figure_open(panel):
 
 def test_colours_of_the_table_are_those_of_the_figures(panel):
     assert figures.COLOURS["residual"] in panel.rates.value
+
+
+def test_a_move_of_the_threshold_draws_no_figure(panel, monkeypatch):
+    before = panel.curves.value
+    monkeypatch.setattr(figures, "threshold_curves", lambda *_: pytest.fail("drawn anew"))
+    panel.threshold.value = 0.9
+    moved = panel.curves.value
+    panel.threshold.value = -0.3
+    assert len({before, moved, panel.curves.value}) == 3
+
+
+def test_of_the_test_nobody_is_drawn_to_be_shown(monkeypatch):
+    monkeypatch.setattr(datasets.drawn, "draw", lambda *_: pytest.fail("drawn"))
+    stored = explorer.read("results/measured")
+    assert len(stored.pictures(set(stored.scores["person"]))) == 63

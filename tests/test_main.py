@@ -244,3 +244,41 @@ def test_import_says_what_is_pinned_and_what_is_not(tmp_path, capsys):
     assert command_line.main(["assets", "import", str(tmp_path / "G.pth")]) == 0
     assert "unpinned" in capsys.readouterr().out
     assert assets.published_weights("G").read_bytes() == b"g"
+
+
+UNUSED = """
+import sys
+from amtgan_lib.__main__ import main
+import torch  # which looks at every module that is loaded
+status = main(["protect", sys.argv[1], "--help"])
+import amtgan_lib.commands.protecting, mediapipe.python.solutions.face_mesh
+print(sorted({"pandas.core", "matplotlib.figure"} & set(sys.modules)))
+import pandas, matplotlib.pyplot as plt
+print(pandas.DataFrame({"a": [1]}).shape, plt.figure() is plt.gcf(), hasattr(plt, "no such name"))
+"""
+
+
+def test_what_a_photo_does_not_need_is_loaded_when_it_is_used():
+    pytest.importorskip("mediapipe")
+    answer = subprocess.run([sys.executable, "-c", UNUSED, "me.jpg"], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-2:] == ["[]", "(1, 1) True False"]
+
+
+def test_a_training_says_first_what_it_will_train_and_where_it_will_be(monkeypatch, capsys, tmp_path):
+    from amtgan_lib.pipeline import commands
+
+    said = []
+
+    def run(preset, run_id, **_):
+        said.append(capsys.readouterr().out)
+        return paths.RUNS / run_id
+
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "run", run)
+    assert command_line.main(["train", "--run-id", "mine"]) == 0
+    assert command_line.main(["train", "--recipe", "residual", "-p", "03_train.steps={residual: 7}"]) == 0
+    all_three, one = said
+    recipes = ("residual", "corrected", "published")
+    assert all(str(Path("mine", "train", recipe, "generator.safetensors")) in all_three for recipe in recipes)
+    assert "residual: 7 steps" in one and "corrected" not in one

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from amtgan_lib import assets, evaluation, images, paths, protection, recipes, recognizers, studio, targets
+from amtgan_lib import assets, datasets, evaluation, images, paths, protection, recipes, recognizers, studio, targets
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
 from amtgan_lib.images import PhotoError, open_photo
 from amtgan_lib.models import Generator, save_generator
@@ -414,3 +414,33 @@ def test_the_gallery_is_of_the_test_and_large_portraits_show_the_same_person(kit
         difference = levels(large.resize(small.size, Image.Resampling.BOX)) - levels(small)
     assert np.abs(difference).mean() < 6
     assert isinstance(Studio(sample.large(), kit).faces[0], Face)
+
+
+def test_the_gallery_comes_with_the_package(monkeypatch):
+    monkeypatch.setattr(datasets.drawn, "draw", lambda *_: pytest.fail("drawn"))
+    people, worn = studio.people(), studio.makeups()
+    files = [file for person in people for file in (person.small, person.large(), person.known())]
+    files += [sample.small for sample in worn]
+    assert len({*files}) == 24 and all(file.is_file() for file in files)
+    shipped = [file for file in datasets.shown.FOLDER.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in shipped) < 2.5e6
+
+
+@pytest.mark.parametrize("which", ["small", "known", "makeup"])
+def test_the_pictures_of_the_package_are_what_is_drawn(which):
+    """Whoever changes the drawing makes them anew: ``gallery.store()``."""
+    person, worn = studio.people((9,))[0], studio.makeups()[1]
+    asset, file = {
+        "small": (person.asset, person.small),
+        "known": (person.other, person.known()),
+        "makeup": (worn.asset, worn.small),
+    }[which]
+    with Image.open(file) as stored:
+        difference = levels(stored) - levels(images.to_pil(datasets.drawn.draw([asset]).image[0]))
+    assert np.abs(difference).max() <= 1  # another processor rounds otherwise
+
+
+def test_a_person_who_does_not_come_with_the_package_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.drawn, "folder", lambda size=0: tmp_path)
+    other = next(row for row in range(63) if row not in studio.PEOPLE)
+    assert studio.people((other,))[0].small.is_relative_to(tmp_path)

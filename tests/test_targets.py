@@ -1,5 +1,6 @@
 """Targets: people, points of one's own, and nobody, who is to be far from everybody."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -85,3 +86,15 @@ def test_a_pair_that_is_somebody_is_passed_over(networks):
     gallery = {name: vector[None] for name, vector in taken.embeddings.items()}
     assert targets.nearest(taken, gallery) == pytest.approx(dict.fromkeys(gallery, 1.0))
     assert all(cosine < 0.3 for cosine in targets.nearest(targets.nobody(networks, gallery), gallery).values())
+
+
+def test_the_stored_nobody_is_what_is_drawn(tmp_path):
+    with np.load(targets.NOBODY_FILE) as stored, np.load(targets.store_nobody(tmp_path / "nobody.npz")) as drawn:
+        difference = np.abs(stored["image"].astype(int) - drawn["image"])
+        assert difference.max() <= 1  # another processor rounds otherwise
+        np.testing.assert_allclose(stored["points"], drawn["points"], atol=1e-3)
+
+
+def test_nobody_is_not_drawn_when_a_photo_is_protected(networks, monkeypatch):
+    monkeypatch.setattr(portraits, "draw", lambda *_, **__: pytest.fail("drawn"))
+    assert targets.nobody(networks).name == "nobody"

@@ -458,3 +458,14 @@ def test_a_shelf_shows_names_where_it_has_no_picture():
     assert ".amtgan-x-berry { background-image: url(data:image/jpeg;base64," in styles and "x-own" not in styles
     shelf.buttons["berry"].click()
     assert picked[0].name == "berry"
+
+
+def test_in_a_kernel_the_first_picture_does_not_wait_for_the_curve(small_portraits):
+    async def opened():
+        desk = widgets.MakeupStrength()
+        begun = desk.picture is not None, desk.meters.value != "", desk.curve.value, desk.curve.layout.display
+        desk.pace.finish()
+        return begun, desk.curve.value[:4], desk.curve.layout.display
+
+    begun, curve, display = asyncio.run(opened())
+    assert begun == (True, True, b"", "none") and (curve, display) == (b"\x89PNG", "")

@@ -61,10 +61,9 @@ def with_thresholds(recognizers: Sequence[Recognizer], table: Path, far: float) 
     table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
     recogniser has no threshold at ``far``.
     """
-    rows, found = _threshold_rows(table), []
+    found = []
     for each in recognizers:
-        own = rows[rows["recogniser"] == each.name]
-        known = each.thresholds or dict(zip(own["far"].tolist(), own["threshold"].tolist()))
+        known = each.thresholds or _stored_thresholds(table, each.name)
         if far not in known:
             where = f"there are {', '.join(f'{other:g}' for other in known)}" if known else f"it is not in {table}"
             raise ValueError(f"{each.name} has no threshold at a false accept rate of {far:g}: {where}")
@@ -72,17 +71,18 @@ def with_thresholds(recognizers: Sequence[Recognizer], table: Path, far: float) 
     return found
 
 
-def _threshold_rows(table: Path) -> pd.DataFrame:
+def _stored_thresholds(table: Path, recogniser: str) -> dict[float, float]:
     columns = ["recogniser", "far", "threshold"]
     if not table.is_file():
-        return pd.DataFrame(columns=columns)
+        return {}
     try:
         rows = pd.read_csv(table)
     except ValueError as error:  # no text, no table, or empty
         raise ValueError(f"{table} is no table in CSV: {error}") from None
     if missing := [column for column in columns if column not in rows]:
         raise ValueError(f"{table} has no column {missing[0]}")
-    return rows
+    own = rows[rows["recogniser"] == recogniser]
+    return dict(zip(own["far"].tolist(), own["threshold"].tolist()))
 
 
 def same_face(

@@ -15,7 +15,6 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image
 
 from amtgan_lib import figures, results
@@ -105,7 +104,7 @@ class Panel:
 
     def __init__(self, run: str = "", photos: int = 4):
         self.stored, self.photos, self._quiet = read(run), photos, False
-        self._figure: tuple[tuple, Figure] | None = None
+        self._figure: tuple[tuple, figures.MovingThreshold] | None = None
         self.lock = threading.RLock()
         self.run = _picker("run", list(dict.fromkeys([*at_hand(), self.stored.name])), self.stored.name)
         self.recogniser, self.method = _picker("recogniser", []), _picker("method", [])
@@ -205,16 +204,14 @@ class Panel:
         self.shown.value = self._photos(stored.ranked(method, recogniser, self.question.value, at))
 
     def _drawn(self, curve: pd.DataFrame, at: float) -> bytes:
-        """The curves as PNG; while only the threshold moves the figure is kept, since laying it out takes longest."""
+        """The curves as PNG; while only the threshold moves, only its line is painted anew."""
         key = (self.run.value, self.recogniser.value, self.method.value)
         if self._figure is None or self._figure[0] != key:
             marks = self.stored.marks(self.recogniser.value)
             figure = figures.threshold_curves(self._curves, curve, at, self.method.value, marks)
             plt.close(figure)  # else a notebook would show it once more
-            self._figure = key, figure
-        figures.move_threshold(self._figure[1], at)
-        self._figure[1].savefig(buffer := io.BytesIO(), format="png", dpi=110)
-        return buffer.getvalue()
+            self._figure = key, figures.MovingThreshold(figure)
+        return self._figure[1].png(at)
 
     def _photos(self, ranked: pd.DataFrame) -> str:
         good, words = int((ranked["margin"] > 0).sum()), _words(self.question.value)

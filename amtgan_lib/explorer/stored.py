@@ -121,11 +121,11 @@ class Stored:
         return {key: file for key, file in found.items() if file.is_file()}
 
     def pictures(self, people: Collection[str]) -> dict[tuple[str, str], Path]:
-        """The files of these people. Without a run drawn people are drawn again: that gives the clean photo alone."""
+        """The files of these people. Without a run: the clean photos of drawn people, which come with the package."""
         if self.run:
             return {key: file for key, file in self.files.items() if key[1] in people}
         photos = {person: photo for person, photo in _drawn_photos().items() if person in people}
-        found = datasets.drawn.files(list(photos.values()))
+        found = datasets.shown.files(list(photos.values()), exact=False)
         return {("clean", person): found[photo] for person, photo in photos.items()}
 
 

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from amtgan_lib.pipeline import presets, runs
 from amtgan_lib.pipeline.parameters import PresetError, Text
-from amtgan_lib.pipeline.runner import run
+from amtgan_lib.pipeline.runner import run, shown
 from amtgan_lib.pipeline.sweeps import Sweep, summary
 from amtgan_lib.pipeline.sweeps import run as run_sweep
 
@@ -16,6 +17,7 @@ RunId = Annotated[str | None, tyro.conf.arg(metavar="ID")]
 Recipe = Literal["published", "corrected", "residual", "any_target"]
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 Parameters = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
+TRAINING = "01,02,03"  # the notebooks of `train`
 Over = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=V1,V2"), tyro.conf.UseAppendAction]
 
 
@@ -63,6 +65,8 @@ def train(
 ) -> None:
     """Train generators: notebooks 01 to 03 of a preset, into results/runs/ID/train/RECIPE.
 
+    It says first what it will train and where the generators will be. Ctrl-C stops it, and it says how to go on.
+
     Args:
         preset: a name in presets/, or the path of a YAML file.
         recipe: one or more of them (default: those of the preset).
@@ -80,9 +84,26 @@ def train(
         if not resume_from.is_file():
             raise PresetError(f"--resume-from: there is no file {resume_from}.")
         overrides["03_train.resume_from"] = Text(str(resume_from.resolve()))
-    folder = run(preset, only="01,02,03", run_id=run_id, overrides=overrides, resume=resume)
+    run_id = run_id or runs.default_id(presets.load(preset).name)
+    print("\n".join(_to_train(preset, overrides, runs.folder(run_id))), flush=True)
+    folder = run(preset, only=TRAINING, run_id=run_id, overrides=overrides, resume=resume)
     for generator in sorted(folder.glob("train/*/generator.safetensors")):
         print(f"to use it: python -m amtgan_lib protect PHOTO --generator {generator}")
+
+
+def _to_train(preset: str, overrides: dict[str, Text], folder: Path) -> list[str]:
+    """What will be trained, in words: a line a recipe, with its steps and its file."""
+    steps = presets.select(presets.plan(presets.load(preset), overrides), TRAINING, "")
+    faces = {step.values["world"] for step in steps if "world" in step.values}
+    lines = []
+    for values in (step.values for step in steps if step.notebook.name == "03_train"):
+        name = values["recipe"]
+        count, batch = (values[each].get(name, "no") for each in ("steps", "batch"))
+        file = shown(folder / "train" / name / "generator.safetensors")
+        lines.append(f"  {name}: {count} steps of {batch} faces at {values['size']} px -> {file}")
+    kind = {"drawn": "drawn faces", "open": "photographs"}.get(" ".join(faces), "faces")
+    first = f"training {len(lines)} generator{'s' if len(lines) > 1 else ''} on {kind} (preset {preset}):"
+    return [first, *lines, "Ctrl-C stops it at any time and says how to go on from there."]
 
 
 def sweep(

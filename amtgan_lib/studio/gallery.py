@@ -32,12 +32,12 @@ class Sample:
     other: str = ""
 
     def large(self) -> Path:
-        """The file of the same photo at LARGE pixels, drawn when it is first asked for."""
-        return datasets.drawn.files([self.asset], size=LARGE)[self.asset]
+        """The file of the same photo at LARGE pixels; one that does not come with the package is drawn now."""
+        return datasets.shown.files([self.asset], size=LARGE)[self.asset]
 
     def known(self) -> Path | None:
         """The file of the other photo of the same person."""
-        return datasets.file_of(self.other) if self.other else None
+        return datasets.shown.files([self.other])[self.other] if self.other else None
 
 
 def people(rows: Collection[int] = PEOPLE) -> list[Sample]:
@@ -46,7 +46,7 @@ def people(rows: Collection[int] = PEOPLE) -> list[Sample]:
     if strangers := [row for row in rows if not 0 <= row < len(pairs)]:
         raise StudioError(f"there is no drawn person {strangers[0]}; there are 0 to {len(pairs) - 1}")
     pairs = pairs.iloc[list(rows)]
-    files = datasets.drawn.files(pairs["source"].tolist())
+    files = datasets.shown.files(pairs["source"].tolist())
     return [
         Sample(f"portrait {row}", pair.source, files[pair.source], pair.other)
         for row, pair in zip(rows, pairs.itertuples())
@@ -55,5 +55,18 @@ def people(rows: Collection[int] = PEOPLE) -> list[Sample]:
 
 def makeups() -> list[Sample]:
     """Drawn people in makeup."""
-    files = datasets.drawn.files(list(MAKEUPS.values()))
+    files = datasets.shown.files(list(MAKEUPS.values()))
     return [Sample(name, asset, files[asset]) for name, asset in MAKEUPS.items()]
+
+
+def store(folder: Path = datasets.shown.FOLDER) -> list[Path]:
+    """Draw anew the pictures that come with the package: all of this gallery, and the other people of the test."""
+    pairs = datasets.test_pairs(datasets.manifest_of("drawn"))
+    chosen = pairs.iloc[list(PEOPLE)]
+    judged = [*chosen["source"], *chosen["other"], *MAKEUPS.values()]
+    seen = [asset for asset in pairs["source"] if asset not in judged]
+    return [
+        *datasets.shown.store(chosen["source"].tolist(), LARGE, folder=folder),
+        *datasets.shown.store(judged, folder=folder),
+        *datasets.shown.store(seen, exact=False, folder=folder),
+    ]

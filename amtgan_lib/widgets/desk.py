@@ -95,7 +95,7 @@ class Desk:
         return parts.Shelf(heading, choices, lambda source: self.ask(key, source), key)
 
     def _begin(self, begin: Begin) -> None:
-        """The first picture, complete before anything is shown."""
+        """The first picture and its meters, complete before anything is shown; the rest may come later."""
         drawn = dict(zip(("makeup", "second"), self.makeups))
         self._open(Path(begin.photo) if begin.photo else self.people[0])
         for key in self.shelves:
@@ -104,7 +104,7 @@ class Desk:
         if begin.known:
             self.studio.compare_with(Path(begin.known))
         self.pace.ask()
-        self.pace.finish()
+        self.pace.finish(lambda: self.table is not None)
 
     def layout(self) -> W.Widget:
         """All widgets in their places."""

@@ -31,9 +31,9 @@ class Newest:
         else:
             self._schedule(loop)
 
-    def finish(self) -> None:
-        """Do all that is left, now."""
-        while self._step():
+    def finish(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Do all that is left, now; or until ``enough()``, and the rest between the kernel's messages."""
+        while not enough() and self._step():
             pass
 
     def _step(self) -> bool:

@@ -35,7 +35,8 @@ class MakeupStrength(Desk):
 
     def __init__(self, begin: Begin | None = None):
         self.sliders = {name: self._slider(name, about) for name, about in SLIDERS.items()}
-        self.curve, self.card = W.Image(format="png"), W.HTML()
+        # Hidden until there is one: browsers show an empty picture as a broken one.
+        self.curve, self.card = W.Image(format="png", layout={"display": "none"}), W.HTML()
         self.curve.add_class("amtgan-curve")
         self.card.add_class("amtgan-report")
         self._curve: tuple[Any, pd.DataFrame] | None = None
@@ -77,7 +78,7 @@ class MakeupStrength(Desk):
                 tables.append(table)
                 yield
             self._curve = others, pd.concat(tables, ignore_index=True)
-        self.curve.value = self._drawn()
+        self.curve.value, self.curve.layout.display = self._drawn(), ""
         self.curve.remove_class(STALE)
         yield
         tables = []
