@@ -17,8 +17,6 @@ from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.staged import StagedNetwork
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE, DIMENSIONS = 32, 16
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 

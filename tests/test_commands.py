@@ -28,7 +28,6 @@ from amtgan_lib.images import open_photo
 from amtgan_lib.models import load_generator, save_generator
 from amtgan_lib.pipeline import commands as pipeline_commands
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = str(paths.WEIGHTS / "generator_drawn.safetensors")
 # Drawn people, by what the drawn recognisers say of them after the drawn generator: each is 0.1 or more from another

@@ -19,8 +19,6 @@ from amtgan_lib.pipeline import PresetError
 from amtgan_lib.training import TrainConfig, Trainer, distributed, train
 from amtgan_lib.training import __main__ as launcher
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TESTS = Path(__file__).parent
 # About one seed in fifteen lies on a kink of |x| or of ReLU, and one value's gradient falls to either side by
 # rounding: of seeds 3 to 14, published 3, corrected 6 and any_target 3 are off by 1.5e-4 to 3e-4. The others agree to

@@ -13,8 +13,6 @@ from amtgan_lib.hints import GAIN, HINT_CHANNELS, gradient_hints, mirror_embeddi
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE, INPUT, DIMENSIONS = 32, 24, 16
 TOWARDS, AWAY = slice(0, 3), slice(3, 6)
 

@@ -16,8 +16,6 @@ from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import ProtectionError, Protector
 from amtgan_lib.recipes import RECIPES, RESIDUAL
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE = 32
 TRAINED_AGAINST = ("first", "second", "third")
 

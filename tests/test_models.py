@@ -136,7 +136,6 @@ def pinned(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 def write_outputs(golden: Path, file: str) -> None:
     """Called in the new process; convolutions as matrix products of MKL, since oneDNN's sums go by the cache's size."""
-    torch.set_num_threads(2)
     with torch.backends.mkldnn.flags(enabled=False):
         torch.save({name: outputs(state_dicts(golden), case) for name, case in golden_cases(golden).items()}, file)
 

@@ -23,8 +23,6 @@ from amtgan_lib.recognizer_training import (
 )
 from amtgan_lib.recognizers.alignment import template
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PEOPLE, PHOTOS = 6, 6
 
 

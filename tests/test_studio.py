@@ -18,7 +18,6 @@ from amtgan_lib.protection import Guide
 from amtgan_lib.studio import Face, Kit, Settings, Studio, StudioError, kits, sitting
 
 pytest.importorskip("mediapipe")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 LIP, SKIN, EYES = range(3)
 ONLY_MAKEUP = Settings(protection=0)

@@ -33,8 +33,6 @@ from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, r
 from amtgan_lib.training import __main__ as launcher
 from benchmarks.published import PlainLoop
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE = 32
 NAMES = ("tiny_a", "tiny_b")
 TINY = TrainConfig(

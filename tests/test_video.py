@@ -19,7 +19,6 @@ from amtgan_lib.video import VideoError, protect_video, tracks
 from amtgan_lib.video.tracks import Glance, Track
 
 av = pytest.importorskip("av", reason="no video tests: pip install 'amtgan-lib[video]'")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 WIDTH, HEIGHT, SIDE, SIZE = 160, 96, 40, 32
 RATE = 8000

@@ -19,7 +19,6 @@ from amtgan_lib.widgets import parts, texts
 from amtgan_lib.widgets.pace import PAUSE, Newest
 
 pytest.importorskip("mediapipe")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", autouse=True)
