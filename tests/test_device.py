@@ -10,9 +10,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import (
+    ANY_TINY,
+    POOL,
+    RESIDUAL_TINY,
+    TARGETS,
+    TINY,
+    assert_close,
+    by_rule,
+    faces_at_a_zoom,
+    gradients,
+    pair,
+    ruled_recognizer,
+    tiny_recognizers,
+)
 from test_models import batch, cases, published  # noqa: F401 (fixtures)
-from test_recognizers import faces, golden_weights, ruled_recognizer
-from test_training import ANY_TINY, POOL, RESIDUAL_TINY, TARGETS, TINY, assert_close, gradients, pair, tiny_recognizers
 
 from amtgan_lib import recipes, recognizers
 from amtgan_lib.losses import FeatureDistance
@@ -58,7 +70,7 @@ def test_published_recognisers_give_the_published_numbers(name, golden):
     tensors = np.load(golden / "recognizers.npz")
     images = F.interpolate(torch.from_numpy(tensors["images"]), recognizers.spec(name).input_size, mode="bilinear")
     with torch.no_grad():
-        found = golden_weights(recognizers.build(name)).to(DEVICE)(images.to(DEVICE))
+        found = by_rule(recognizers.build(name)).to(DEVICE)(images.to(DEVICE))
     expected = torch.from_numpy(tensors[name])
     assert largest(found, expected) < 1e-3 * expected.abs().max()
 
@@ -66,7 +78,7 @@ def test_published_recognisers_give_the_published_numbers(name, golden):
 @pytest.mark.parametrize("name", [*recognizers.OPEN, *recognizers.DRAWN])
 def test_recognisers_see_what_they_see_on_a_cpu(name):
     """Alignment and network, with a gradient; the points stay on the CPU."""
-    images, points = faces()
+    images, points = faces_at_a_zoom()
     found = []
     for device in ("cpu", DEVICE):
         recognizer = ruled_recognizer(name).to(device)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakes import ANY_TINY, REFERENCES, RESIDUAL_TINY, SOURCES, TINY, assert_close, gradients, trainer
 from safetensors.torch import load_file
-from test_training import ANY_TINY, REFERENCES, RESIDUAL_TINY, SOURCES, TINY, assert_close, gradients, trainer
 from torch import Tensor
 
 from amtgan_lib import paths

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import zlib
 from itertools import product
 from pathlib import Path
 from subprocess import run
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import ruled
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -48,16 +48,6 @@ def assert_matches(actual: Tensor, expected: Tensor, tolerance: float = TOLERANC
     assert actual.shape == expected.shape
     worst = (actual - expected).abs().max().item()
     assert worst <= tolerance, f"worst difference {worst:.2e}, tolerance {tolerance:.0e}"
-
-
-def ruled(name: str, shape: list[int]) -> Tensor:
-    """One entry of a state dict by the weight rule of the golden tensors."""
-    values = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
-    if len(shape) >= 2:
-        values /= np.sqrt(np.prod(shape[1:]))
-    else:
-        values = 1 + 0.1 * values if name.endswith("weight") else 0.1 * values
-    return torch.from_numpy(values.astype(np.float32))
 
 
 def state_dicts(golden: Path) -> dict[str, dict[str, Tensor]]:
@@ -130,7 +120,7 @@ def pinned(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     file = tmp_path_factory.mktemp("pinned") / "outputs.pt"
     paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, Path(__file__).parent)))}
     code = f"import test_models, pathlib; test_models.write_outputs(pathlib.Path({str(golden)!r}), {str(file)!r})"
-    run([sys.executable, "-c", code], env=os.environ | PINNED | paths, check=True, timeout=300)
+    run([sys.executable, "-c", code], env=os.environ | PINNED | paths, check=True, timeout=500)
     return torch.load(file, weights_only=True)
 
 

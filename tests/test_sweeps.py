@@ -314,7 +314,7 @@ def cluster(checkout) -> Iterator[str]:
     ) as process:
         try:
             yield process.stdout.readline().strip()
-            process.communicate("\n", timeout=60)
+            process.communicate("\n", timeout=PATIENCE)
         finally:
             process.kill()
 
