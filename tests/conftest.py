@@ -5,9 +5,11 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 # Tests run side by side on all cores, and kernels and commands that they start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -37,6 +39,16 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip("no golden tensors: shared/golden is not beside the checkout")
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def published(golden: Path) -> dict[str, dict[str, Tensor]]:
+    return fakes.state_dicts(golden)
+
+
+@pytest.fixture(scope="session")
+def cases(golden: Path) -> dict[str, dict[str, Tensor]]:
+    return fakes.golden_cases(golden)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@
 Also weights by the rule of the golden tensors, which every test of a published network needs.
 """
 
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -276,3 +278,24 @@ def by_rule(network: nn.Module) -> nn.Module:
 def ruled_recognizer(name: str) -> Recognizer:
     """A recogniser without a checkpoint: weights by the rule, which keeps the signal's size through the layers."""
     return Recognizer(recognizers.spec(name), by_rule(recognizers.build(name)), "rule")
+
+
+# ---------------------------------------------------------------- the golden tensors
+
+KINDS = {"generator": "G", "regularizer": "H", "discriminator": "D"}
+SIDES = ("source", "reference", "source_masks", "reference_masks", "source_landmarks_yx", "reference_landmarks_yx")
+
+
+def state_dicts(golden: Path) -> dict[str, dict[str, Tensor]]:
+    tables = json.loads((golden / "amtgan_state_dicts.json").read_text())
+    return {kind: {n: ruled(n, s) for n, s in tables[letter].items()} for kind, letter in KINDS.items()}
+
+
+def golden_cases(golden: Path) -> dict[str, dict[str, Tensor]]:
+    files = {case: np.load(golden / f"case_{case}.npz") for case in "ab"}
+    return {case: {key: torch.from_numpy(file[key]) for key in file.files} for case, file in files.items()}
+
+
+def batch(case: dict[str, Tensor], *, swapped: bool = False) -> list[Tensor]:
+    names = [SIDES[index] for index in (1, 0, 3, 2, 5, 4)] if swapped else SIDES
+    return [case[name][None].float() for name in names]

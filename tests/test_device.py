@@ -17,6 +17,7 @@ from fakes import (
     TARGETS,
     TINY,
     assert_close,
+    batch,
     by_rule,
     faces_at_a_zoom,
     gradients,
@@ -24,7 +25,6 @@ from fakes import (
     ruled_recognizer,
     tiny_recognizers,
 )
-from test_models import batch, cases, published  # noqa: F401 (fixtures)
 
 from amtgan_lib import recipes, recognizers
 from amtgan_lib.losses import FeatureDistance
@@ -49,7 +49,7 @@ def largest(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
-def test_generator_and_regularizer_give_the_published_numbers(published, cases, case):  # noqa: F811
+def test_generator_and_regularizer_give_the_published_numbers(published, cases, case):
     generator, regularizer = (
         load_published(kind, published[kind]).to(DEVICE, memory_format=torch.channels_last)
         for kind in ("generator", "regularizer")
