@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import ANY_TINY, REFERENCES, RESIDUAL_TINY, SOURCES, TINY, assert_close, gradients, trainer
+from fakes import ANY_TINY, REFERENCES, RESIDUAL_TINY, SOURCES, TINY, gradients, trainer
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,8 +21,8 @@ from amtgan_lib.training import __main__ as launcher
 
 TESTS = Path(__file__).parent
 # About one seed in fifteen lies on a kink of |x| or of ReLU, and one value's gradient falls to either side by
-# rounding: of seeds 3 to 14, published 3, corrected 6 and any_target 3 are off by 1.5e-4 to 3e-4. The others agree to
-# 1e-5 (two of 48 to 5e-5), and 4 is one of them for every recipe.
+# rounding, which is another on each kind of processor: 1.5e-4 to 3e-4 of the largest gradient (see `near`). Elsewhere
+# gradients agree to 1e-5; wrongly shared ones would be off by a half.
 CONFIGS = {
     "published": replace(TINY, recipe="published", batch=4, steps=2, seed=4),
     "corrected": replace(TINY, batch=4, steps=2, seed=4),
@@ -74,6 +74,13 @@ def apart(rank: int) -> None:
     train(odd, SOURCES, REFERENCES)
 
 
+def near(found: list[Tensor], expected: list[Tensor]) -> bool:
+    """99 of 100 entries to 1e-4 of the largest one, all to 1e-3: a kink moves a few."""
+    apart = torch.cat([(one - other).abs().flatten() for one, other in zip(found, expected, strict=True)])
+    scale = max(tensor.abs().max() for tensor in expected)
+    return bool(scale > 0 and apart.quantile(0.99) <= 1e-4 * scale and apart.max() <= 1e-3 * scale)
+
+
 def torchrun(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
     path = os.pathsep.join([str(paths.ROOT), str(TESTS)])
@@ -103,7 +110,7 @@ def test_gradients_and_losses_of_two_processes_are_those_of_one(two, name):
     alone = first_step(CONFIGS[name])
     for found in two[1]:
         for network in alone.keys() - {"losses"}:
-            assert_close(found[name][network], alone[network], 1e-4)
+            assert near(found[name][network], alone[network]), network
         for term in alone["losses"].keys() - {"seconds"}:
             assert found[name]["losses"][term] == pytest.approx(alone["losses"][term], rel=1e-4, abs=1e-6), term
 
