@@ -158,6 +158,7 @@ def test_a_callback_that_fails_is_noticed(page):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_server_and_its_kernels_are_stopped_even_if_the_test_fails(driver, tmp_path):
     write(tmp_path / "notebooks" / "small.ipynb", "6 * 7")
     with pytest.raises(RuntimeError, match="a failing test"), browser.lab(tmp_path) as server:

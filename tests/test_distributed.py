@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def in_a_process(folder: Path) -> None:
             found[f"{name} whole"] = weights(whole)
             further = train(trainer(CONFIGS[name]), SOURCES, REFERENCES, resume_from=folder / f"{name}-of-one.pt")
             found[f"{name} further"] = weights(further)
-        for name, call in {"uneven": uneven, "apart": lambda: apart(share.rank)}.items():
+        for name, call in {"uneven": uneven, "apart": lambda: apart(share.rank), "timed": timed}.items():
             try:
                 call()
             except (ValueError, distributed.GroupError) as error:
@@ -64,6 +65,10 @@ def in_a_process(folder: Path) -> None:
 
 def uneven() -> None:
     trainer(replace(TINY, batch=3))
+
+
+def timed() -> None:
+    train(trainer(replace(RESIDUAL_TINY, batch=2)), SOURCES, REFERENCES, minutes=1)
 
 
 def apart(rank: int) -> None:
@@ -143,6 +148,10 @@ def test_checkpoints_move_between_numbers_of_processes(two, name):
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(two):
     expected = "batch is 3, which 2 processes cannot share evenly: take a multiple"
     assert [found["uneven"] for found in two[1]] == [expected] * 2
+
+
+def test_processes_with_clocks_of_their_own_are_not_to_stop_by_them(two):
+    assert all("2 processes would stop at different steps" in found["timed"] for found in two[1])
 
 
 def test_processes_with_different_weights_do_not_train_together(two):
@@ -240,7 +249,9 @@ def small_world(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_torchrun_trains_a_preset_and_goes_on_from_its_checkpoint(small_world):
+@pytest.fixture
+def launched(small_world) -> Callable[..., subprocess.CompletedProcess]:
+    """The training command in two processes, on the small world."""
     # The folders are constants of the library, so each process sets them before it begins.
     script = small_world / "script.py"
     script.write_text(
@@ -250,20 +261,29 @@ def test_torchrun_trains_a_preset_and_goes_on_from_its_checkpoint(small_world):
     )
     few = ["size=48", "width=8", "views=1", "batch={residual: 2}", "recipe=residual", "bf16=false"]
     flags = [word for assignment in few for word in ("-p", assignment)]
-    done = torchrun(str(script), "--run-id", "r", *flags, "-p", "steps={residual: 1}", folder=small_world)
+    return lambda *words: torchrun(str(script), "--run-id", "r", *flags, *words, folder=small_world)
+
+
+def test_torchrun_trains_a_preset(launched, small_world):
+    done = launched("-p", "steps={residual: 1}")
+    assert done.returncode == 0, done.stderr
+    generator = small_world / "runs" / "r" / "train" / "residual" / "generator.safetensors"
+    assert generator.is_file() and done.stdout.count(str(generator)) == 1, "the first process alone writes"
+
+
+@pytest.mark.slow
+def test_torchrun_goes_on_from_a_checkpoint_and_refuses_what_two_processes_cannot_do(launched, small_world):
+    done = launched("-p", "steps={residual: 1}")
     assert done.returncode == 0, done.stderr
     folder = small_world / "runs" / "r" / "train" / "residual"
-    generator = folder / "generator.safetensors"
-    assert done.stdout.count(str(generator)) == 1, "the first process alone writes"
-    further = ["-p", "steps={residual: 2}", "--resume", "--half"]
-    again = torchrun(str(script), "--run-id", "r", *flags, *further, folder=small_world)
+    again = launched("-p", "steps={residual: 2}", "--resume", "--half")
     assert again.returncode == 0, again.stderr
     assert "step 2 of 2" in again.stdout
-    assert {tensor.dtype for tensor in load_file(generator).values()} == {torch.float16}
+    assert {tensor.dtype for tensor in load_file(folder / "generator.safetensors").values()} == {torch.float16}
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 2
-    odd = torchrun(str(script), "--run-id", "r", *flags, "-p", "batch={residual: 3}", folder=small_world)
+    odd = launched("-p", "batch={residual: 3}")
     assert odd.returncode == 1
     assert "python -m amtgan_lib.training: batch is 3, which 2 processes cannot share evenly" in odd.stderr
-    timed = torchrun(str(script), "--run-id", "r", *flags, "--minutes", "1", folder=small_world)
+    timed = launched("--minutes", "1")
     assert timed.returncode == 1
     assert "python -m amtgan_lib.training: 2 processes would stop at different steps: leave out minutes" in timed.stderr
