@@ -24,7 +24,7 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test lint reproduce leave-one-out lab demo bench gpu-pack lock clean
+.PHONY: help setup test test-all lint reproduce leave-one-out lab demo bench gpu-pack lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -32,8 +32,14 @@ help: ## list the targets
 setup: ## make the Python environment .venv (PYTHON=/path/to/python3.11 to choose the interpreter)
 	@./setup_environment.sh
 
-test: setup ## run the tests (PYTEST_ARGS="-k words")
-	$(VENV)/python -m pytest $(PYTEST_ARGS)
+# A worker a core, with one thread each; those that are done take tests from the others.
+PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal --durations=10
+
+test: setup ## run the tests, a few minutes (PYTEST_ARGS="-k words")
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-all: setup ## and those of whole notebooks, every front end, more sizes and seeds
+	$(PYTEST) $(PYTEST_ARGS)
 
 lint: setup ## check style and format
 	$(VENV)/ruff check .

@@ -45,9 +45,10 @@ FLAGS = (
 )
 # JupyterLab asks about news and updates in a box that would cover the notebook.
 LAB_SETTINGS = {"apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}'}
-STARTING, RUNNING, ANSWERING = 180.0, 240.0, 90.0  # seconds: a server, all cells of a notebook, a widget
-# A load has hung once in a hundred runs, until chromedriver's own limit of 300 s; that is longer than selenium listens.
-LOADING = 60.0
+# Watchdogs in seconds, with room for a slow and busy machine: a server, all cells of a notebook, a widget.
+STARTING, RUNNING, ANSWERING = 400.0, 500.0, 300.0
+# A load has hung once in a hundred runs. Voila's pages are complete when their notebook has run.
+LOADING = 240.0
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -170,10 +171,10 @@ def _stop(process: subprocess.Popen, own: Path) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(15)
+        process.wait(60)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(15)
+    process.wait(60)
     for kernel in kernels(own):
         with contextlib.suppress(ProcessLookupError):
             os.kill(kernel, signal.SIGKILL)
@@ -203,8 +204,9 @@ def chromium() -> Iterator[Any]:
     for flag in FLAGS:
         options.add_argument(flag)
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_script_timeout(30)
+    driver.set_script_timeout(120)
     driver.set_page_load_timeout(LOADING)
+    driver.command_executor.client_config.timeout = 2 * LOADING  # how long selenium listens, 120 s if nobody says
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _KEEP_KERNEL_ERRORS})
     try:
         yield driver

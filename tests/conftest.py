@@ -1,13 +1,22 @@
-"""Fixtures that every test file may use: the folders beside the checkout, two threads, a fixed seed."""
+"""Fixtures that every test file may use: the folders beside the checkout, a fixed seed. One thread for each process."""
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
+# Tests run side by side on all cores, and kernels and commands that they start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+# A shell that runs pytest in the background has it ignore Ctrl-C, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = Path(os.environ.get("AMTGAN_GOLDEN", SHARED / "golden"))
@@ -36,6 +45,16 @@ def golden() -> Path:
 
 
 @pytest.fixture(scope="session")
+def published(golden: Path) -> dict[str, dict[str, Tensor]]:
+    return fakes.state_dicts(golden)
+
+
+@pytest.fixture(scope="session")
+def cases(golden: Path) -> dict[str, dict[str, Tensor]]:
+    return fakes.golden_cases(golden)
+
+
+@pytest.fixture(scope="session")
 def mirror() -> Iterator[Path]:
     """Folder of the asset mirror, named in AMTGAN_ASSET_MIRROR from here on, or skip."""
     folder = mirror_folder()
@@ -46,24 +65,9 @@ def mirror() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def two_threads() -> None:
-    """Keep timings and memory alike on laptops and on machines with many cores."""
-    torch.set_num_threads(2)
-
-
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Start each test from the same random state, whatever ran before it."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """For files whose tensors are so small that a second thread costs more than it gives."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -369,7 +369,7 @@ def test_two_processes_download_one_file_once(server):
     call = [sys.executable, "-c", code, str(catalogue.PINNED_TABLE), catalogue.URL_BASE, str(paths.CACHE)]
     root = Path(__file__).resolve().parents[1]
     both = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
-    said = {process.communicate(timeout=60)[0].strip() for process in both}
+    said = {process.communicate(timeout=400)[0].strip() for process in both}
     assert said == {str(store.cache_path(assets.get("net")))}
     assert server.ranges == [None]
 

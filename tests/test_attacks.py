@@ -4,60 +4,25 @@ import math
 from dataclasses import replace
 from itertools import product
 
+import fakes
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from fakes import DIMENSIONS, SIZE
+from torch import Tensor
 
-from amtgan_lib import attacks, recognizers
+from amtgan_lib import attacks
 from amtgan_lib.attacks import ATTACKS, MI_FGSM, PGD, TI_DIM, Attack, perturb
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.recognizers import Recognizer
-from amtgan_lib.recognizers.alignment import template
-from amtgan_lib.recognizers.staged import StagedNetwork
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-SIZE, DIMENSIONS = 32, 16
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 
 
-class TinyNetwork(StagedNetwork):
-    """A face network of two stages."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.Tanh())
-        self.second = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.Tanh())
-        self.linear = nn.Linear(8 * 36, DIMENSIONS, bias=False)
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        first = self.first(images)
-        return [first, self.second(first)]
-
-    def head(self, last: Tensor) -> Tensor:
-        return self.linear(last.flatten(1))
-
-
-def tiny(seed: int) -> Recognizer:
-    row = replace(recognizers.spec(recognizers.OPEN[0]), input_size=24, embedding=DIMENSIONS, columns=None)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return Recognizer(replace(row, name=f"tiny_{seed}"), TinyNetwork(), "random")
-
-
-def face_batch(count: int = 4, seed: int = 1) -> FaceBatch:
-    """Smooth random colours that touch both ends of the range; masks and landmarks play no part."""
-    draw = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 3, 4, 4, generator=draw) * 2.4 - 1.2
-    images = F.interpolate(coarse, (SIZE, SIZE), mode="bilinear").clamp(-1, 1)
-    points = template(SIZE).float() + torch.rand(count, 5, 2, generator=draw)
-    return FaceBatch(images, torch.zeros(count, 3, SIZE, SIZE), torch.zeros(count, 68, 2), points)
-
-
-FACES = face_batch()
-FIRST, SECOND = tiny(1), tiny(2)
+# Smooth colours that touch both ends of the range; masks and landmarks play no part.
+FACES = replace(fakes.face_set(4, 1).batch(), image=fakes.smooth(4, seed=1, reach=1.2))
+(FIRST,), (SECOND,) = fakes.tiny_recognizers("tiny_1", seed=1), fakes.tiny_recognizers("tiny_2", seed=2)
 TARGETS = [F.normalize(torch.randn(DIMENSIONS, generator=torch.Generator().manual_seed(s)), dim=0) for s in (5, 6)]
 
 
@@ -270,7 +235,8 @@ def test_recognisers_stay_frozen_and_a_surrounding_no_grad_is_no_hindrance():
     assert torch.equal(inside, attacked(MI_FGSM)) and faces.image.grad is None
     assert all(p.grad is None and not p.requires_grad for p in FIRST.parameters())
     assert all(torch.equal(value, before[key]) for key, value in FIRST.state_dict().items())
-    unfrozen = tiny(1).requires_grad_(True)
+    (unfrozen,) = fakes.tiny_recognizers("tiny_1", seed=1)
+    unfrozen.requires_grad_(True)
     perturb(MI_FGSM, FACES, TARGETS[:1], [unfrozen])
     assert all(p.grad is None for p in unfrozen.parameters())
 

@@ -9,8 +9,6 @@ from amtgan_lib.models import Generator
 from benchmarks import bench as measuring
 from benchmarks import published, speed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_flops_are_those_of_each_weight_at_each_position():
     picture = torch.randn(1, 4, 8, 8)

@@ -21,7 +21,19 @@ from amtgan_lib import images, portraits
 
 pytest.importorskip("selenium", reason="no browser tests: pip install 'amtgan-lib[dev]'")
 pytest.importorskip("voila", reason="no browser tests: pip install 'amtgan-lib[demo]'")
-pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
+pytestmark = [
+    pytest.mark.skipif(bool(browser.missing()), reason=browser.missing()),
+    pytest.mark.timeout(1800),  # the browser's own limits are reached before
+]
+
+
+def front_ends(quick: type[browser.Page], other: type[browser.Page]) -> pytest.MarkDecorator:
+    """The page in one front end, and with the slow tests in the other one, too."""
+    shown = [pytest.param(quick, id=quick.__name__), pytest.param(other, id=other.__name__, marks=pytest.mark.slow)]
+    return pytest.mark.parametrize("page", shown, indirect=True)
+
+
+in_lab, in_voila = front_ends(browser.Lab, browser.Voila), front_ends(browser.Voila, browser.Lab)
 
 # One slider, one picture and one upload, which say what became of them.
 SMALL = """
@@ -91,7 +103,7 @@ def servers(root):
         yield {browser.Lab: lab, browser.Voila: voila}
 
 
-@pytest.fixture(params=[browser.Lab, browser.Voila], ids=["lab", "voila"])
+@pytest.fixture
 def page(request, driver, servers, tmp_path):
     page = request.param(driver, servers[request.param], Path(os.environ.get("AMTGAN_SCREENSHOTS") or tmp_path))
     yield page
@@ -104,6 +116,7 @@ def page(request, driver, servers, tmp_path):
 # ---------------------------------------------------------------- the helpers themselves
 
 
+@in_voila
 def test_widgets_are_moved_filled_and_seen(page, tmp_path):
     """Keys on the slider, a photo and a text file in the upload: the pixels in the browser say what came of it."""
     page.open("small.ipynb")
@@ -129,12 +142,14 @@ def test_widgets_are_moved_filled_and_seen(page, tmp_path):
     assert page.screenshot("small").stat().st_size > 5000
 
 
+@in_lab
 def test_a_cell_that_fails_is_noticed(page):
     with pytest.raises(browser.BrowserError, match="ZeroDivisionError"):
         page.open("broken.ipynb")
     page.close()
 
 
+@in_voila
 def test_a_callback_that_fails_is_noticed(page):
     page.open("grumpy.ipynb")
     page.move("grumpy-level", "ARROW_RIGHT")
@@ -143,6 +158,7 @@ def test_a_callback_that_fails_is_noticed(page):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_server_and_its_kernels_are_stopped_even_if_the_test_fails(driver, tmp_path):
     write(tmp_path / "notebooks" / "small.ipynb", "6 * 7")
     with pytest.raises(RuntimeError, match="a failing test"), browser.lab(tmp_path) as server:
@@ -243,6 +259,7 @@ def portrait(tmp_path_factory):
     return images.save(tmp_path_factory.mktemp("photos") / "portrait.png", drawn.image[0])
 
 
+@in_lab
 def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portrait, tmp_path):
     """Before and after differ in the face alone; a photo is taken; a letter is refused, and the widget lives on."""
     page.open("00_quickstart.ipynb")
@@ -268,6 +285,7 @@ def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portra
     shot(page, "quickstart-upload")
 
 
+@in_voila
 def test_makeup_strength_answers_its_sliders(page, tmp_path):
     """At strength 0 the picture is the photo, at 1 it is not; meters, curve and report follow; a letter is refused."""
     page.open("demo_makeup_strength.ipynb")
@@ -310,6 +328,7 @@ def meters(page):
     return {each.get_attribute("data-recogniser"): float(each.get_attribute("data-similarity")) for each in found}
 
 
+@in_voila
 def test_stored_results_are_explored(page):
     """Threshold and method move the curves, the rate of false accepts and the photos, which are seen without a run."""
     page.open("demo_results.ipynb")

@@ -28,7 +28,6 @@ from amtgan_lib.images import open_photo
 from amtgan_lib.models import load_generator, save_generator
 from amtgan_lib.pipeline import commands as pipeline_commands
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = str(paths.WEIGHTS / "generator_drawn.safetensors")
 # Drawn people, by what the drawn recognisers say of them after the drawn generator: each is 0.1 or more from another
@@ -643,7 +642,7 @@ def test_a_real_interrupt_ends_the_process_with_130(put, here):
             while not list(here.glob("out/[0-9]*.png")) and process.poll() is None and time.monotonic() < limit:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=200)
+            _, err = process.communicate(timeout=400)
         finally:
             process.kill()
     assert process.returncode == 130, err
@@ -1072,10 +1071,10 @@ def in_a_terminal_of(encoding, *words):
     """A command in a process of its own whose stdout takes only what ``encoding`` has."""
     call = [sys.executable, "-m", "amtgan_lib", *words]
     changed = {"PYTHONIOENCODING": f"{encoding}:strict", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(call, capture_output=True, env=os.environ | changed, timeout=300)
+    return subprocess.run(call, capture_output=True, env=os.environ | changed, timeout=500)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("utf-8", marks=pytest.mark.slow), "ascii"])
 def test_a_name_that_cannot_be_shown_does_not_stop_the_photos_after_it(put, encoding):
     strange = os.fsdecode(b"a\xff\xc3\xa9.png")  # a byte that is not UTF-8, and an é
     for name in (strange, "b.png"):
@@ -1174,7 +1173,7 @@ def test_a_training_s_parameters_fit_the_notebooks():
     from amtgan_lib.pipeline import presets
     from amtgan_lib.pipeline.parameters import Text
 
-    for name in ("procedural", "open-small", "open", "any-target", "any-target-256"):
+    for name in ("procedural", "any-target"):
         overrides = {"03_train.recipe": Text("residual"), "03_train.resume_from": Text("c.pt")}
         steps = presets.select(presets.plan(presets.load(name), overrides), "01,02,03")
         trained = [step.parameters for step in steps if step.notebook.name == "03_train"]

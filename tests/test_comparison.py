@@ -1,82 +1,86 @@
 """Methods side by side: who is judged, what is republished, and which judges are refused."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
+import fakes
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from amtgan_lib import comparison, evaluation, recognizers, results
+from amtgan_lib import faces, recipes, recognizers, results
 from amtgan_lib.comparison import Comparison
-from amtgan_lib.results import Row
+from amtgan_lib.evaluation import Judgement
+from amtgan_lib.images import open_photo
+from amtgan_lib.protection import ProtectionError, Protector
 
-JUDGE = recognizers.DRAWN[3]
+OUTSIDER, JUDGE = recognizers.DRAWN[0], recognizers.DRAWN[3]
+COLOURS = {"drawn/red": (1, 0, 0), "drawn/green": (0, 1, 0), "london/blue": (0, 0, 1)}
+
+
+def face(file, size: int) -> faces.FaceCrop:
+    """Every photo is one face."""
+    photo = open_photo(file)
+    return fakes.photo_crop(photo, scale=photo.size[0] / size, size=size)
 
 
 @pytest.fixture
-def seen(monkeypatch, tmp_path):
-    """Files that were judged, by method; methods that "protect" by writing grey pictures, and one that fails."""
-    judged: dict[str, list[str]] = {}
-    known = {"attack": recognizers.DRAWN[0], "insider": JUDGE, "failing": ""}
-
-    def protect_each(protectors, pairs, folder, progress, crop):
-        reports = {}
-        for name in protectors:
-            file = folder / name / "p.png"
-            file.parent.mkdir(parents=True)
-            Image.new("RGB", (32, 32), (90, 90, 90)).save(file)
-            protected = "" if name == "failing" else str(file)
-            clean = pairs.assign(clean=pairs["source"], protected=protected)
-            reports[name] = clean.assign(trained_against=known[name])
-        return reports, dict.fromkeys(protectors, 0.5)
-
-    def probes_by_method(reports, progress):
-        judged.update({name: report["protected"].tolist() for name, report in reports.items()})
-        return judged
-
-    def table(probes, judging, **facts):
-        own = {"recogniser": JUDGE, "note": "held out", "n": 1, "far": 0.01, **facts}
-        rows = [Row(metric="dodging", value=0.5, method=name, ci_low=0.1, ci_high=0.9, **own) for name in probes]
-        return results.frame(rows), pd.DataFrame()
-
-    monkeypatch.setattr(comparison.methods, "protect_each", protect_each)
-    monkeypatch.setattr(evaluation, "probes_by_method", probes_by_method)
-    return SimpleNamespace(judged=judged, judge=SimpleNamespace(held_out=[JUDGE], table=table))
+def compared(monkeypatch, tmp_path) -> Comparison:
+    """Photos of two people, and a judge who knows faces by the colour of their noses."""
+    monkeypatch.setattr(faces, "detect", lambda file, size: [face(file, size)])
+    people = ["drawn/red", "drawn/green"]
+    sources = [tmp_path / f"{colour}.png" for colour in ("red", "green")]
+    for file, picture in zip(sources, fakes.plain([COLOURS[person] for person in people], 128)):
+        Image.fromarray(picture).save(file)
+    pairs = pd.DataFrame({"probe": ["0.png", "1.png"], "source": list(map(str, sources)), "reference": str(sources[0])})
+    judge = Judgement(fakes.plain_set(COLOURS), "london/blue", people, {JUDGE: 0.9}, 0.01, [JUDGE])
+    facts = {"preset": "procedural", "seed": 0, "dataset": "drawn test", "target": "london/blue"}
+    return Comparison(tmp_path, "12", pairs, judge, [fakes.NoseRecognizer(JUDGE)], "family", face, facts)
 
 
-def side_by_side(seen, tmp_path) -> Comparison:
-    source = tmp_path / "clean.png"
-    Image.fromarray(np.full((32, 32, 3), 120, np.uint8)).save(source)
-    pairs = pd.DataFrame({"probe": ["p.png"], "source": [str(source)], "reference": ["m"]})
-    facts = {"preset": "procedural", "seed": 0, "dataset": "drawn test", "target": "t"}
-    return Comparison(tmp_path, "12", pairs, seen.judge, [], "family", lambda file, size: None, facts)
+def method(change, knows: str = OUTSIDER) -> Protector:
+    return Protector(change, recipes.RESIDUAL, fakes.SIZE, {"recognizers": (knows,), "target": "london/blue"})
 
 
-def test_one_line_a_method_and_everything_once_more_as_republished(seen, tmp_path):
-    compared = side_by_side(seen, tmp_path)
-    table = compared.table({"attack": None}, "part", ["half"])
-    assert table["method"].tolist() == ["attack", "clean half", "attack half"] == list(seen.judged)
-    assert table["seconds"][0] == 0.5 and 0 < table["ssim"][0] < 1 and table["visible"][0] > 0
-    stored = results.read(compared.file("part"))
-    assert set(stored["experiment"]) == {"12 part"} and set(stored["metric"]) == {"dodging", "psnr", "ssim", "visible"}
-    (half,) = seen.judged["attack half"]
-    assert Image.open(half).size == (16, 16)
+def blue(crop, _):
+    return crop.image.new_tensor([-1, -1, 1])[:, None, None].expand_as(crop.image)
 
 
-def test_seconds_that_are_given_take_the_place_of_those_of_the_call(seen, tmp_path):
-    compared = side_by_side(seen, tmp_path)
-    assert compared.table({"attack": None}, "part", seconds={"attack": 0.25})["seconds"].tolist() == [0.25]
-    stored = results.read(compared.file("part"))
-    assert (stored.loc[stored["method"] == "attack", "seconds"] == 0.25).all()
+def fails(*_):
+    raise ProtectionError("nothing can be done")
 
 
-def test_a_photo_that_failed_is_republished_clean(seen, tmp_path):
-    side_by_side(seen, tmp_path).table({"attack": None, "failing": None}, "part", ["half"])
-    (half,) = seen.judged["failing half"]
-    assert np.asarray(Image.open(half))[0, 0, 0] == 120
+def stored(compared: Comparison, metric: str) -> dict[str, float]:
+    rows = results.read(compared.file("part"))
+    return rows[rows["metric"] == metric].set_index("method")["value"].to_dict()
 
 
-def test_a_method_that_knew_a_judge_is_refused(seen, tmp_path):
-    with pytest.raises(ValueError, match=f"{JUDGE} .* cannot judge under the 'family' split"):
-        side_by_side(seen, tmp_path).table({"insider": None}, "part")
+def test_every_method_is_judged_as_it_is_and_as_it_would_be_republished(compared):
+    table = compared.table({"attack": method(blue), "idle": method(lambda crop, _: crop.image)}, "part", ["half"])
+    assert table["method"].tolist() == ["clean", "attack", "idle", "clean half", "attack half", "idle half"]
+    reached = dict.fromkeys(table["method"], 0) | {"attack": 1, "attack half": 1}
+    assert stored(compared, "impersonation") == stored(compared, "dodging") == reached
+    similar = table.set_index("method")["ssim"]
+    assert similar["idle"] == 1 > similar["attack"] and stored(compared, "ssim").keys() == {"attack", "idle"}
+    assert all(Image.open(file).size == (64, 64) for file in Path(compared.run).rglob("attack half/*"))
+
+
+def test_seconds_that_are_given_take_the_place_of_those_of_the_call(compared):
+    table = compared.table({"attack": method(blue)}, "part", seconds={"attack": 0.25}).set_index("method")
+    assert table["seconds"]["attack"] == 0.25
+    rows = results.read(compared.file("part"))
+    assert (rows.loc[rows["method"] == "attack", "seconds"] == 0.25).all()
+
+
+def test_a_photo_that_failed_counts_as_it_would_be_published_clean(compared):
+    compared.table({"attack": method(blue), "failing": method(fails)}, "part", ["half"])
+    reached = stored(compared, "impersonation")
+    assert (reached["failing"], reached["failing half"], reached["attack half"]) == (0, 0, 1)
+    (first, _) = sorted(Path(compared.run).rglob("failing half/*"))
+    assert np.asarray(Image.open(first).convert("RGB"))[0, 0].tolist() in ([255, 0, 0], [0, 255, 0])
+
+
+def test_a_method_that_knew_a_judge_is_refused(compared):
+    with pytest.raises(ValueError, match=JUDGE):
+        compared.table({"insider": method(blue, knows=JUDGE)}, "part")
+    assert not compared.file("part").exists()

@@ -10,9 +10,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_models import batch, cases, published  # noqa: F401 (fixtures)
-from test_recognizers import faces, golden_weights, ruled_recognizer
-from test_training import ANY_TINY, POOL, RESIDUAL_TINY, TARGETS, TINY, assert_close, gradients, pair, tiny_recognizers
+from fakes import (
+    ANY_TINY,
+    POOL,
+    RESIDUAL_TINY,
+    TARGETS,
+    TINY,
+    assert_close,
+    batch,
+    by_rule,
+    faces_at_a_zoom,
+    gradients,
+    pair,
+    ruled_recognizer,
+    tiny_recognizers,
+)
 
 from amtgan_lib import recipes, recognizers
 from amtgan_lib.losses import FeatureDistance
@@ -37,7 +49,7 @@ def largest(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
-def test_generator_and_regularizer_give_the_published_numbers(published, cases, case):  # noqa: F811
+def test_generator_and_regularizer_give_the_published_numbers(published, cases, case):
     generator, regularizer = (
         load_published(kind, published[kind]).to(DEVICE, memory_format=torch.channels_last)
         for kind in ("generator", "regularizer")
@@ -58,7 +70,7 @@ def test_published_recognisers_give_the_published_numbers(name, golden):
     tensors = np.load(golden / "recognizers.npz")
     images = F.interpolate(torch.from_numpy(tensors["images"]), recognizers.spec(name).input_size, mode="bilinear")
     with torch.no_grad():
-        found = golden_weights(recognizers.build(name)).to(DEVICE)(images.to(DEVICE))
+        found = by_rule(recognizers.build(name)).to(DEVICE)(images.to(DEVICE))
     expected = torch.from_numpy(tensors[name])
     assert largest(found, expected) < 1e-3 * expected.abs().max()
 
@@ -66,7 +78,7 @@ def test_published_recognisers_give_the_published_numbers(name, golden):
 @pytest.mark.parametrize("name", [*recognizers.OPEN, *recognizers.DRAWN])
 def test_recognisers_see_what_they_see_on_a_cpu(name):
     """Alignment and network, with a gradient; the points stay on the CPU."""
-    images, points = faces()
+    images, points = faces_at_a_zoom()
     found = []
     for device in ("cpu", DEVICE):
         recognizer = ruled_recognizer(name).to(device)
@@ -103,7 +115,7 @@ def test_a_step_is_that_of_a_cpu(config, checkpointing, monkeypatch):
 
 
 def test_a_step_in_bfloat16_is_near():
-    here, there = on("cpu", TINY), on(DEVICE, replace(TINY, bf16=True))
+    here, there = on("cpu", TINY), on(DEVICE, replace(TINY, precision="bfloat16"))
     expected, found = here.train_step(*pair(2)), there.train_step(*pair(2))
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=0.05, abs=0.05), name

@@ -11,9 +11,8 @@ from amtgan_lib import distillation, recognizer_training, recognizers
 from amtgan_lib.distillation import Distillation, DistillationConfig, blended
 from amtgan_lib.recognizers.alignment import template
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 TEACHERS = ("drawn_ir", "drawn_mobile")
-CONFIG = DistillationConfig(teachers=TEACHERS, steps=40, batch=16, bf16=False)
+CONFIG = DistillationConfig(teachers=TEACHERS, steps=40, batch=16, precision="float32")
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,14 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from fakes import ANY_TINY, REFERENCES, RESIDUAL_TINY, SOURCES, TINY, gradients, trainer
 from safetensors.torch import load_file
-from test_training import ANY_TINY, REFERENCES, RESIDUAL_TINY, SOURCES, TINY, assert_close, gradients, trainer
 from torch import Tensor
 
 from amtgan_lib import paths
@@ -19,12 +20,10 @@ from amtgan_lib.pipeline import PresetError
 from amtgan_lib.training import TrainConfig, Trainer, distributed, train
 from amtgan_lib.training import __main__ as launcher
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TESTS = Path(__file__).parent
 # About one seed in fifteen lies on a kink of |x| or of ReLU, and one value's gradient falls to either side by
-# rounding: of seeds 3 to 14, published 3, corrected 6 and any_target 3 are off by 1.5e-4 to 3e-4. The others agree to
-# 1e-5 (two of 48 to 5e-5), and 4 is one of them for every recipe.
+# rounding, which is another on each kind of processor: 1.5e-4 to 3e-4 of the largest gradient (see `near`). Elsewhere
+# gradients agree to 1e-5; wrongly shared ones would be off by a half.
 CONFIGS = {
     "published": replace(TINY, recipe="published", batch=4, steps=2, seed=4),
     "corrected": replace(TINY, batch=4, steps=2, seed=4),
@@ -56,7 +55,7 @@ def in_a_process(folder: Path) -> None:
             found[f"{name} whole"] = weights(whole)
             further = train(trainer(CONFIGS[name]), SOURCES, REFERENCES, resume_from=folder / f"{name}-of-one.pt")
             found[f"{name} further"] = weights(further)
-        for name, call in {"uneven": uneven, "apart": lambda: apart(share.rank)}.items():
+        for name, call in {"uneven": uneven, "apart": lambda: apart(share.rank), "timed": timed}.items():
             try:
                 call()
             except (ValueError, distributed.GroupError) as error:
@@ -68,12 +67,23 @@ def uneven() -> None:
     trainer(replace(TINY, batch=3))
 
 
+def timed() -> None:
+    train(trainer(replace(RESIDUAL_TINY, batch=2)), SOURCES, REFERENCES, minutes=1)
+
+
 def apart(rank: int) -> None:
     """One process has other weights than the other."""
     odd = trainer(replace(RESIDUAL_TINY, batch=2))
     with torch.no_grad():
         next(odd.networks.parameters()).add_(rank)
     train(odd, SOURCES, REFERENCES)
+
+
+def near(found: list[Tensor], expected: list[Tensor]) -> bool:
+    """99 of 100 entries to 1e-4 of the largest one, all to 1e-3: a kink moves a few."""
+    apart = torch.cat([(one - other).abs().flatten() for one, other in zip(found, expected, strict=True)])
+    scale = max(tensor.abs().max() for tensor in expected)
+    return bool(scale > 0 and apart.quantile(0.99) <= 1e-4 * scale and apart.max() <= 1e-3 * scale)
 
 
 def torchrun(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
@@ -105,7 +115,7 @@ def test_gradients_and_losses_of_two_processes_are_those_of_one(two, name):
     alone = first_step(CONFIGS[name])
     for found in two[1]:
         for network in alone.keys() - {"losses"}:
-            assert_close(found[name][network], alone[network], 1e-4)
+            assert near(found[name][network], alone[network]), network
         for term in alone["losses"].keys() - {"seconds"}:
             assert found[name]["losses"][term] == pytest.approx(alone["losses"][term], rel=1e-4, abs=1e-6), term
 
@@ -138,6 +148,10 @@ def test_checkpoints_move_between_numbers_of_processes(two, name):
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(two):
     expected = "batch is 3, which 2 processes cannot share evenly: take a multiple"
     assert [found["uneven"] for found in two[1]] == [expected] * 2
+
+
+def test_processes_with_clocks_of_their_own_are_not_to_stop_by_them(two):
+    assert all("2 processes would stop at different steps" in found["timed"] for found in two[1])
 
 
 def test_processes_with_different_weights_do_not_train_together(two):
@@ -235,7 +249,9 @@ def small_world(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_torchrun_trains_a_preset_and_goes_on_from_its_checkpoint(small_world):
+@pytest.fixture
+def launched(small_world) -> Callable[..., subprocess.CompletedProcess]:
+    """The training command in two processes, on the small world."""
     # The folders are constants of the library, so each process sets them before it begins.
     script = small_world / "script.py"
     script.write_text(
@@ -243,22 +259,31 @@ def test_torchrun_trains_a_preset_and_goes_on_from_its_checkpoint(small_world):
         f"root = Path({str(small_world)!r})\npaths.PREPARED, paths.RUNS = root / 'prepared', root / 'runs'\n"
         "from amtgan_lib.training.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
     )
-    few = ["size=48", "width=8", "views=1", "batch={residual: 2}", "recipe=residual", "bf16=false"]
+    few = ["size=48", "width=8", "views=1", "batch={residual: 2}", "recipe=residual", "precision=float32"]
     flags = [word for assignment in few for word in ("-p", assignment)]
-    done = torchrun(str(script), "--run-id", "r", *flags, "-p", "steps={residual: 1}", folder=small_world)
+    return lambda *words: torchrun(str(script), "--run-id", "r", *flags, *words, folder=small_world)
+
+
+def test_torchrun_trains_a_preset(launched, small_world):
+    done = launched("-p", "steps={residual: 1}")
+    assert done.returncode == 0, done.stderr
+    generator = small_world / "runs" / "r" / "train" / "residual" / "generator.safetensors"
+    assert generator.is_file() and done.stdout.count(str(generator)) == 1, "the first process alone writes"
+
+
+@pytest.mark.slow
+def test_torchrun_goes_on_from_a_checkpoint_and_refuses_what_two_processes_cannot_do(launched, small_world):
+    done = launched("-p", "steps={residual: 1}")
     assert done.returncode == 0, done.stderr
     folder = small_world / "runs" / "r" / "train" / "residual"
-    generator = folder / "generator.safetensors"
-    assert done.stdout.count(str(generator)) == 1, "the first process alone writes"
-    further = ["-p", "steps={residual: 2}", "--resume", "--half"]
-    again = torchrun(str(script), "--run-id", "r", *flags, *further, folder=small_world)
+    again = launched("-p", "steps={residual: 2}", "--resume", "--half")
     assert again.returncode == 0, again.stderr
     assert "step 2 of 2" in again.stdout
-    assert {tensor.dtype for tensor in load_file(generator).values()} == {torch.float16}
+    assert {tensor.dtype for tensor in load_file(folder / "generator.safetensors").values()} == {torch.float16}
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 2
-    odd = torchrun(str(script), "--run-id", "r", *flags, "-p", "batch={residual: 3}", folder=small_world)
+    odd = launched("-p", "batch={residual: 3}")
     assert odd.returncode == 1
     assert "python -m amtgan_lib.training: batch is 3, which 2 processes cannot share evenly" in odd.stderr
-    timed = torchrun(str(script), "--run-id", "r", *flags, "--minutes", "1", folder=small_world)
+    timed = launched("--minutes", "1")
     assert timed.returncode == 1
     assert "python -m amtgan_lib.training: 2 processes would stop at different steps: leave out minutes" in timed.stderr

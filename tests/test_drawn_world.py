@@ -16,10 +16,7 @@ from amtgan_lib import assets, datasets, faces, images, paths, portraits
 from amtgan_lib.datasets import drawn, prepare, with_files
 from amtgan_lib.datasets.manifest import TEST_SHARE
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:SymbolDatabase"),  # mediapipe, about its own code
-]
+pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
 
 BARE, MADE_UP = "drawn/p0003-mbare-s0006.png", "drawn/p0003-m0005-s0006.png"
 LEVEL = 2 / 255

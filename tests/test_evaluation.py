@@ -1,16 +1,17 @@
 """Evaluation: thresholds and rates at their limits, faces from files, and rows that never favour the method."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import fakes
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fakes import NoseRecognizer, plain, plain_set
 from PIL import Image
 
-from amtgan_lib import datasets, evaluation, faces, recognizers, results
-from amtgan_lib.datasets import FaceSet
+from amtgan_lib import datasets, evaluation, faces, results
 from amtgan_lib.evaluation import Gallery, Judgement, Probes, tables
 from amtgan_lib.images import open_photo, to_tensor
 from amtgan_lib.results import Row
@@ -235,43 +236,9 @@ COLOURS = {  # person: colour of the source photo
 SIDE = 24
 
 
-@dataclass
-class ColourRecognizer:
-    """Takes the colour at the nose of an aligned face for its identity."""
-
-    name: str = "stand-in"
-    weights_sha256: str = "f00d"
-
-    def embed(self, images, points=None):
-        assert images.shape[1] == 3 and images.abs().max() <= 1
-        # The real alignment: points that are no face make it fail.
-        seen = images if points is None else recognizers.align(images, points, 32)
-        middle = seen.shape[-1] // 2
-        colours = (seen[:, :, middle, middle].clamp(-1, 1) + 1) / 2
-        return torch.nn.functional.normalize(colours, dim=1)
-
-
-def plain(colours):
-    return (np.ones((1, SIDE, SIDE, 1)) * np.array(colours, float)[:, None, None] * 255).round().astype(np.uint8)
-
-
-def plain_set(colours):
-    """Two photos of every person: the source in its colour, the other one at half the brightness."""
-    rows, pictures = [], []
-    for person, colour in colours.items():
-        for part, brightness in (("source", 1.0), ("other", 0.5)):
-            asset = f"{person.replace('/', '-')}-{part}.png"
-            rows.append({"set": person.split("/")[0], "person": person, "part": part, "split": "test", "asset": asset})
-            pictures.append(np.array(colour) * brightness)
-    manifest = pd.DataFrame(rows).assign(parse_asset="", parse_order="")
-    n = len(rows)
-    points = np.repeat((faces.CROP_TEMPLATE[:, ::-1] * (SIDE - 1))[None], n, axis=0)
-    return FaceSet(manifest, plain(pictures), np.ones((n, 3, SIDE, SIDE), bool), np.zeros((n, 68, 2)), points)
-
-
 def probes_of(colours, found=None):
-    points = torch.from_numpy(faces.CROP_TEMPLATE[:, ::-1] * (SIDE - 1)).float()
-    images = torch.stack([to_tensor(picture) for picture in plain(colours)])
+    points = fakes.crop_points(SIDE)
+    images = torch.stack([to_tensor(picture) for picture in plain(colours, SIDE)])
     found = np.ones(len(colours), bool) if found is None else np.array(found)
     # As read_probes leaves what it found no face in: black, without points.
     there = torch.from_numpy(found)[:, None, None]
@@ -281,7 +248,7 @@ def probes_of(colours, found=None):
 
 @pytest.fixture
 def world():
-    return plain_set(COLOURS)
+    return plain_set(COLOURS, SIDE)
 
 
 @pytest.fixture
@@ -295,21 +262,21 @@ def test_embedding_gives_unit_vectors_and_nan_where_no_face_was_found():
     probes = probes_of([(1, 0, 0), (0, 1, 0), (0, 0, 1)], found=[True, False, True])
     assert len(probes) == 3
     for aligned in (True, False):
-        vectors = evaluation.embed(probes, ColourRecognizer(), aligned)
+        vectors = evaluation.embed(probes, NoseRecognizer(), aligned)
         np.testing.assert_allclose(vectors[[0, 2]], [[1, 0, 0], [0, 0, 1]], atol=0.01)
         assert np.isnan(vectors[1]).all()
 
 
 def test_a_row_without_a_face_has_no_embedding():
     probes = probes_of(np.random.default_rng(0).random((5, 3)), found=[True, True, False, True, True])
-    whole = evaluation.embed(probes, ColourRecognizer())
+    whole = evaluation.embed(probes, NoseRecognizer())
     np.testing.assert_array_equal(np.isnan(whole[:, 0]), ~probes.found)
 
 
 def test_unaligned_embedding_shows_the_whole_crop():
     seen = []
 
-    class Recorder(ColourRecognizer):
+    class Recorder(NoseRecognizer):
         def embed(self, images, points=None):
             seen.append(points)
             return super().embed(images, points)
@@ -322,14 +289,14 @@ def test_unaligned_embedding_shows_the_whole_crop():
 def test_the_gallery_knows_the_other_photo_of_everybody(judgement, world):
     white = world.images.copy()
     white[(world.manifest["part"] == "source").to_numpy()] = 255  # what was protected is in no gallery
-    gallery = replace(judgement, face_set=replace(world, images=white)).gallery(ColourRecognizer())
+    gallery = replace(judgement, face_set=replace(world, images=white)).gallery(NoseRecognizer())
     np.testing.assert_allclose(gallery.vectors, np.eye(3), atol=0.02)  # a, b, c, not the target
     assert gallery.owner.tolist() == [0, 1]
     np.testing.assert_allclose(gallery.target, np.array([1, 1, 0]) / math.sqrt(2), atol=0.02)
 
 
 def judged(judgement, **methods):
-    stand_ins = [ColourRecognizer(), ColourRecognizer("other", "beef")]
+    stand_ins = [NoseRecognizer(), NoseRecognizer("other", "beef")]
     return judgement.table(methods, stand_ins, **FACTS)
 
 
@@ -409,11 +376,11 @@ def test_recognition_rows_of_a_perfect_and_of_a_blind_recogniser():
 
 def test_calibration_table_keeps_its_rates_on_the_people_it_saw():
     world = crowd()
-    table = evaluation.calibration_table(world, [ColourRecognizer()], repeats=20)
+    table = evaluation.calibration_table(world, [NoseRecognizer()], repeats=20)
     assert table["far"].tolist() == [0.1, 0.01, 0.001]
     assert set(table["people"]) == {36} and set(table["impostor_pairs"]) == {36 * 35}
     assert ((table["ci_low"] <= table["threshold"] + 0.02) & (table["threshold"] <= table["ci_high"] + 0.02)).all()
-    pairs = evaluation.pair_scores(world, [ColourRecognizer()])
+    pairs = evaluation.pair_scores(world, [NoseRecognizer()])
     impostors = pairs[pairs["kind"] == "impostor"]["cosine"]
     assert pairs["kind"].value_counts().to_dict() == {"impostor": 36 * 35, "genuine": 36}
     for row in table.itertuples():
@@ -431,13 +398,13 @@ def test_the_false_accept_rate_is_the_share_of_impostors_above_a_threshold():
 
 def test_the_false_accept_table_agrees_with_the_calibration():
     world = crowd()
-    pairs = evaluation.pair_scores(world, [ColourRecognizer()])
+    pairs = evaluation.pair_scores(world, [NoseRecognizer()])
     table = evaluation.false_accept_table(pairs)
     assert list(table.columns) == ["recogniser", "threshold", "far", "impostor_pairs"]
     assert (table["threshold"].iloc[0], table["threshold"].iloc[-1], len(table)) == (-1, 1, 401)
     assert (table["far"].iloc[0], table["far"].iloc[-1]) == (1, 0) and (table["far"].diff().dropna() <= 0).all()
     assert set(table["impostor_pairs"]) == {36 * 35}
-    for row in evaluation.calibration_table(world, [ColourRecognizer()], repeats=5).itertuples():
+    for row in evaluation.calibration_table(world, [NoseRecognizer()], repeats=5).itertuples():
         strict, lax = (table[side(table["threshold"], row.threshold)]["far"] for side in (np.greater_equal, np.less))
         assert strict.max() <= row.far <= lax.min()
 
@@ -447,7 +414,7 @@ def test_recognition_table_judges_files_unaligned(world, tmp_path, monkeypatch):
         Image.fromarray(255 - picture).save(tmp_path / asset)  # other colours than the prepared crops
     monkeypatch.setattr(datasets, "file_of", lambda asset: tmp_path / asset)
     facts = {key: FACTS[key] for key in ("experiment", "preset", "target", "seed")}
-    table = evaluation.recognition_table(world, [ColourRecognizer()], method="clean", **facts)
+    table = evaluation.recognition_table(world, [NoseRecognizer()], method="clean", **facts)
     assert list(dict.fromkeys(table["dataset"])) == ["london", "celeba_hq", "celeba_hq unaligned"]
     assert table["n"][table["metric"] == "eer"].tolist() == [2, 3, 3]
     different = table[table["metric"] == "different people"].set_index("dataset")["value"]
@@ -478,15 +445,13 @@ def noise():
     return np.random.default_rng(0).integers(40, 200, (48, 48, 3), np.uint8)
 
 
-def framed(photo, matrix=((1.0, 0, 0), (0, 1.0, 0))):
+def framed(photo):
     """A hand-made face that fills a square photo: lips above, skin in the middle, eyes below."""
     size = photo.size[1]
     masks = torch.zeros(3, size, size)
     for region in range(3):
         masks[region, region * size // 3 : (region + 1) * size // 3] = 1
-    points = torch.from_numpy(faces.CROP_TEMPLATE[:, ::-1] * (size - 1)).float()
-    box = (0.0, 0.0, float(size), float(size))
-    return faces.FaceCrop(to_tensor(photo.rgb[:, :size]), torch.zeros(68, 2), points, masks, np.array(matrix), box)
+    return replace(fakes.face_crop(to_tensor(photo.rgb[:, :size])), masks=masks)
 
 
 def test_an_unchanged_picture_has_full_quality(noise, tmp_path):
@@ -650,7 +615,7 @@ def people_at(monkeypatch):
     def detect(file, size=256):
         found = []
         for box, colour in pictures[str(file)]:
-            (picture,) = plain([colour])
+            (picture,) = plain([colour], SIDE)
             found.append(replace(framed(open_photo(picture)), box=box, photo_size=sizes.get(file, (48, 24))))
         return found
 
@@ -705,7 +670,7 @@ def test_somebody_else_in_the_photo_is_no_success(people_at):
     found = evaluation.probes_by_method(reports, size=SIDE)
     colours = {method: colours_of(probes) for method, probes in found.items()}
     assert colours == {"clean": [ME], "lost": [None], "b": [ME]}
-    recognizer = ColourRecognizer()
+    recognizer = NoseRecognizer()
     recognizer.thresholds = {0.01: 0.5}
     photos = {"clean": "a.jpg", "lost": "lost.png", "b": "b.png"}
     (row,) = evaluation.similarities(photos, "a.jpg", [recognizer]).to_dict("records")
@@ -740,10 +705,10 @@ def test_a_blank_picture_counts_against_the_method(tmp_path, world):
     probes = evaluation.read_probes([blank], size=SIDE)
     assert probes.found.tolist() == [False] and probes.image.shape == (1, 3, SIDE, SIDE)
     lenient = Judgement(world, "london/001", ["celeba_hq/a"], {"stand-in": -0.5}, 0.01, [])
-    table, _ = lenient.table({"wiped": probes}, [ColourRecognizer()], **FACTS)
+    table, _ = lenient.table({"wiped": probes}, [NoseRecognizer()], **FACTS)
     assert values(table, "wiped") == {"impersonation": 0, "dodging": 0, "rank-1": 1, "rank-5": 1}
     strict = Judgement(world, "london/001", ["celeba_hq/a"], {"stand-in": 1.5}, 0.01, [])
-    table, _ = strict.table({"wiped": probes}, [ColourRecognizer()], **FACTS)
+    table, _ = strict.table({"wiped": probes}, [NoseRecognizer()], **FACTS)
     assert values(table, "wiped")["dodging"] == 0
 
 
@@ -888,7 +853,7 @@ def test_similarities_compare_each_photo_with_the_known_one(monkeypatch):
         "read_probes",
         lambda files, clean=None: probes_of([colours[file] for file in files], [f != "faceless.png" for f in files]),
     )
-    recognizer = ColourRecognizer()
+    recognizer = NoseRecognizer()
     recognizer.thresholds = {0.01: 0.5}
     photos = {"before": "same.png", "after": "other.png", "lost": "faceless.png"}
     (row,) = evaluation.similarities(photos, "known.png", [recognizer]).to_dict("records")

@@ -1,50 +1,26 @@
 """Gradient hints: where they point, how recognisers are pooled, what the hints do not depend on, and refusals."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+import fakes
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import SIZE
 from torch import Tensor, nn
 
-from amtgan_lib import recognizers
 from amtgan_lib.hints import GAIN, HINT_CHANNELS, gradient_hints, mirror_embedding
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-SIZE, INPUT, DIMENSIONS = 32, 24, 16
 TOWARDS, AWAY = slice(0, 3), slice(3, 6)
 
 
-def tiny_recognizers(count: int, seed: int = 0) -> list[Recognizer]:
-    row = replace(recognizers.spec(recognizers.OPEN[0]), input_size=INPUT, embedding=DIMENSIONS, columns=None)
-    found = []
-    with torch.random.fork_rng():
-        for index in range(count):
-            torch.manual_seed(100 * seed + index)
-            layers = (
-                nn.Conv2d(3, 6, 3, 2, 1),
-                nn.BatchNorm2d(6),
-                nn.Tanh(),
-                nn.Flatten(),
-                nn.Linear(6 * 144, DIMENSIONS),
-            )
-            found.append(Recognizer(replace(row, name=f"tiny_{index}"), nn.Sequential(*layers), "random"))
-    return found
-
-
 def faces(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Random smooth colours (N,3,S,S) and five points (N,5,2) near the template."""
-    draw = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 3, 5, 5, generator=draw) * 1.6 - 0.8
-    images = F.interpolate(coarse, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
-    return images, template(SIZE).float() + torch.rand(count, 5, 2, generator=draw)
+    return fakes.smooth(count, seed=seed, cells=5, reach=0.8), fakes.points_near_template(count, seed=seed)
 
 
-JUDGES = tiny_recognizers(3)
+JUDGES = fakes.tiny_recognizers("tiny_0", "tiny_1", "tiny_2")
 IMAGES, POINTS = faces(3, 1)
 
 
@@ -208,8 +184,8 @@ def test_the_order_of_the_recognisers_does_not_matter():
 
 
 def test_a_recogniser_that_sees_nothing_says_nothing():
-    (blind,) = tiny_recognizers(1, seed=5)
-    nn.init.zeros_(blind.network[0].weight)
+    (blind,) = fakes.tiny_recognizers("tiny_0", seed=5)
+    nn.init.zeros_(blind.network.first[0].weight)
     target = embedded(*faces(3, 2), [blind])
     assert not gradient_hints(IMAGES, POINTS, [blind], target).any()
     beside = gradient_hints(IMAGES, POINTS, [blind, *JUDGES], target + TARGETS)

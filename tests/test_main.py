@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     call = [sys.executable, "-m", "amtgan_lib", *arguments]
-    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, timeout=400)
 
 
 class FakeError(Exception):

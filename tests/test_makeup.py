@@ -20,8 +20,6 @@ from amtgan_lib.models.makeup import (
     upper_lids,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE = 128
 LIP, SKIN, EYES = range(3)
 EYE_AND_BROW = (slice(36, 42), slice(17, 22)), (slice(42, 48), slice(22, 27))  # landmarks of either side

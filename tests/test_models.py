@@ -3,15 +3,14 @@
 import json
 import os
 import sys
-import zlib
 from itertools import product
 from pathlib import Path
 from subprocess import run
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import KINDS, batch, golden_cases, state_dicts
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -40,8 +39,6 @@ from benchmarks import published as published_way
 # the fastest one of the machine at hand.
 TOLERANCE, ROUNDING = 1e-4, 3e-4
 PINNED = {"MKL_CBWR": "AVX2,STRICT", "ATEN_CPU_CAPABILITY": "avx2"}
-KINDS = {"generator": "G", "regularizer": "H", "discriminator": "D"}
-SIDES = ("source", "reference", "source_masks", "reference_masks", "source_landmarks_yx", "reference_landmarks_yx")
 
 
 def assert_matches(actual: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:
@@ -50,44 +47,9 @@ def assert_matches(actual: Tensor, expected: Tensor, tolerance: float = TOLERANC
     assert worst <= tolerance, f"worst difference {worst:.2e}, tolerance {tolerance:.0e}"
 
 
-def ruled(name: str, shape: list[int]) -> Tensor:
-    """One entry of a state dict by the weight rule of the golden tensors."""
-    values = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
-    if len(shape) >= 2:
-        values /= np.sqrt(np.prod(shape[1:]))
-    else:
-        values = 1 + 0.1 * values if name.endswith("weight") else 0.1 * values
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def state_dicts(golden: Path) -> dict[str, dict[str, Tensor]]:
-    tables = json.loads((golden / "amtgan_state_dicts.json").read_text())
-    return {kind: {n: ruled(n, s) for n, s in tables[letter].items()} for kind, letter in KINDS.items()}
-
-
-def golden_cases(golden: Path) -> dict[str, dict[str, Tensor]]:
-    files = {case: np.load(golden / f"case_{case}.npz") for case in "ab"}
-    return {case: {key: torch.from_numpy(file[key]) for key in file.files} for case, file in files.items()}
-
-
-@pytest.fixture(scope="module")
-def published(golden: Path) -> dict[str, dict[str, Tensor]]:
-    return state_dicts(golden)
-
-
-@pytest.fixture(scope="module")
-def cases(golden: Path) -> dict[str, dict[str, Tensor]]:
-    return golden_cases(golden)
-
-
 @pytest.fixture(scope="module")
 def generator(published: dict) -> Generator:
     return load_published("generator", published["generator"])
-
-
-def batch(case: dict[str, Tensor], *, swapped: bool = False) -> list[Tensor]:
-    names = [SIDES[index] for index in (1, 0, 3, 2, 5, 4)] if swapped else SIDES
-    return [case[name][None].float() for name in names]
 
 
 def pairs(count: int, size: int = 64) -> list[Tensor]:
@@ -130,13 +92,12 @@ def pinned(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     file = tmp_path_factory.mktemp("pinned") / "outputs.pt"
     paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, Path(__file__).parent)))}
     code = f"import test_models, pathlib; test_models.write_outputs(pathlib.Path({str(golden)!r}), {str(file)!r})"
-    run([sys.executable, "-c", code], env=os.environ | PINNED | paths, check=True, timeout=300)
+    run([sys.executable, "-c", code], env=os.environ | PINNED | paths, check=True, timeout=500)
     return torch.load(file, weights_only=True)
 
 
 def write_outputs(golden: Path, file: str) -> None:
     """Called in the new process; convolutions as matrix products of MKL, since oneDNN's sums go by the cache's size."""
-    torch.set_num_threads(2)
     with torch.backends.mkldnn.flags(enabled=False):
         torch.save({name: outputs(state_dicts(golden), case) for name, case in golden_cases(golden).items()}, file)
 

@@ -662,7 +662,7 @@ time.sleep(100)"""
         "sys.exit(__main__.main(['pipeline', '--preset', 'small', '--run-id', 'r']))"
     )
     call = [sys.executable, "-c", code, str(project)]
-    marker, limit = paths.RUNS / "r" / "pid", time.monotonic() + 240
+    marker, limit = paths.RUNS / "r" / "pid", time.monotonic() + 400
     with subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             while not marker.exists() and process.poll() is None and time.monotonic() < limit:
@@ -671,7 +671,7 @@ time.sleep(100)"""
             kernel = int(marker.read_text())
             assert alive(kernel)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=400)
         finally:
             process.kill()
     *progress, line = err.splitlines()

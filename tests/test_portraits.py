@@ -28,10 +28,7 @@ from amtgan_lib.portraits import (
 )
 from amtgan_lib.portraits.anatomy import Anatomy, Pose
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:SymbolDatabase"),  # mediapipe, about its own code
-]
+pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
 
 LEVEL = 2 / 255
 BROWS, LEFT_EYE, RIGHT_EYE, OUTER_LIPS = slice(17, 27), slice(36, 42), slice(42, 48), slice(48, 60)

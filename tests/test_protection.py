@@ -5,6 +5,7 @@ import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
+import fakes
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 import amtgan_lib
 from amtgan_lib import faces, images, protect, protection, recipes, recognizers, targets
-from amtgan_lib.images import PhotoError, open_photo, to_tensor
+from amtgan_lib.images import PhotoError, open_photo
 from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import Guide, ProtectionError, protect_pairs
 from amtgan_lib.targets import Target
@@ -29,22 +30,6 @@ THUMBNAIL = b"\xff\xd8 a small picture of the clean face \xff\xd9"
 # ---------------------------------------------------------------- a world made by hand
 
 
-def hand_made(photo, left, top, scale):
-    """A face with its regions where a face has them, in a frame without rotation."""
-    span = round(SIZE * scale)
-    cut = Image.fromarray(photo.rgb[top : top + span, left : left + span]).resize((SIZE, SIZE))
-    masks = torch.zeros(3, SIZE, SIZE)
-    masks[0, 44:52, 22:42] = 1
-    masks[1, 10:56, 10:54] = 1
-    masks[2, 22:32, 14:50] = 1
-    masks[1] -= masks[0] + masks[2]
-    grid = torch.cartesian_prod(torch.linspace(12, 52, 4), torch.linspace(10, 54, 17)).round()
-    points = torch.from_numpy(faces.CROP_TEMPLATE[:, ::-1] * (SIZE - 1)).float()
-    matrix = np.array([[scale, 0, left], [0, scale, top]], float)
-    box = (left + 10 * scale, top + 10 * scale, left + 54 * scale, top + 54 * scale)
-    return faces.FaceCrop(to_tensor(cut), grid, points, masks, matrix, box, photo.name)
-
-
 @pytest.fixture
 def found(monkeypatch):
     """The places where faces are "detected", largest first; a test may change the list."""
@@ -53,7 +38,7 @@ def found(monkeypatch):
     def detect_all(photo, size=SIZE):
         assert size == SIZE
         photo = open_photo(photo)
-        return ([hand_made(photo, *place) for place in places] if photo.rgb.any() else []), []
+        return ([fakes.photo_crop(photo, *place, SIZE) for place in places] if photo.rgb.any() else []), []
 
     def detect_one(photo, size=SIZE):
         if not (crops := detect_all(photo, size)[0]):
@@ -335,19 +320,15 @@ def test_a_generator_that_takes_targets_needs_a_guide_and_no_other_takes_one(net
     with pytest.raises(ProtectionError, match="it needs a guide, which names the target and the recognisers"):
         protection.load(file)
     with pytest.raises(ProtectionError, match="it takes no other target"):
-        protection.load(generator_file(network, tmp_path / "other.safetensors"), guide_by([Eye()]))
+        protection.load(generator_file(network, tmp_path / "other.safetensors"), guide_by([eye()]))
 
 
 # ---------------------------------------------------------------- any target
 
 
-class Eye:
+def eye():
     """A recogniser that sees the mean colours of the four quarters of a picture."""
-
-    name = "eye"
-
-    def embed(self, images, points=None):
-        return F.normalize(F.adaptive_avg_pool2d(images, 2).flatten(1) + 0.1)
+    return fakes.ColourRecognizer("eye", grid=2)
 
 
 def guide_by(networks, **options) -> Guide:
@@ -363,7 +344,7 @@ def any_target(tmp_path):
 
 
 def test_a_guided_face_follows_its_hints_and_needs_no_makeup(found, any_target, photo, makeup):
-    hinted, blind = (protection.load(any_target, guide_by([Eye()], hinted=hinted)) for hinted in (True, False))
+    hinted, blind = (protection.load(any_target, guide_by([eye()], hinted=hinted)) for hinted in (True, False))
     results = [each.protect(photo).image for each in (hinted, blind)]
     assert difference(results[0], photo).any() and difference(results[0], results[1]).any()
     assert difference(hinted.protect(photo, makeup).image, results[0]).any()
@@ -371,17 +352,17 @@ def test_a_guided_face_follows_its_hints_and_needs_no_makeup(found, any_target, 
 
 
 def test_a_weight_of_zero_takes_a_recogniser_out_of_the_ensemble(found, any_target, photo):
-    other = Eye()
+    other = eye()
     other.name, other.embed = "other", lambda images, points=None: F.normalize(images.flatten(1)[:, :12] + 0.1)
-    one = protection.load(any_target, guide_by([Eye()])).protect(photo).image
-    both = protection.load(any_target, guide_by([Eye(), other])).protect(photo).image
-    weighted = protection.load(any_target, guide_by([Eye(), other], weights=[1, 0])).protect(photo).image
+    one = protection.load(any_target, guide_by([eye()])).protect(photo).image
+    both = protection.load(any_target, guide_by([eye(), other])).protect(photo).image
+    weighted = protection.load(any_target, guide_by([eye(), other], weights=[1, 0])).protect(photo).image
     assert not difference(one, weighted).any() and difference(one, both).any()
 
 
 def test_no_pass_at_all_is_refused():
     with pytest.raises(ProtectionError, match="passes is 0; expected at least 1"):
-        guide_by([Eye()], passes=0)
+        guide_by([eye()], passes=0)
 
 
 def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(found, network, photo, makeup, tmp_path):
@@ -400,7 +381,7 @@ def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(found, network, 
 
 def test_an_any_target_generator_of_ones_own_is_guided(found, any_target, photo, monkeypatch):
     told = []
-    monkeypatch.setattr(protection, "guide_to", lambda target, **options: told.append(options) or guide_by([Eye()]))
+    monkeypatch.setattr(protection, "guide_to", lambda target, **options: told.append(options) or guide_by([eye()]))
     assert difference(protect(photo, generator=any_target).image, photo).any()
     prepared = protection.prepare(any_target, passes=2)
     assert told == [{"impersonate": False}, {"impersonate": False, "passes": 2}]
@@ -430,14 +411,14 @@ def test_a_photo_that_cannot_be_read_is_said_before_anything_is_loaded(monkeypat
 @pytest.mark.parametrize("weights", [[1.0, 2.0], []])
 def test_a_weight_is_needed_for_each_recogniser(weights):
     with pytest.raises(ProtectionError, match=r"1 recognisers and [02] weights; expected a weight for each"):
-        guide_by([Eye()], weights=weights)
+        guide_by([eye()], weights=weights)
 
 
 def test_a_named_target_is_embedded_by_every_recogniser(monkeypatch, photo):
     def of_photos(photos, networks, name):
         return Target(name, {each.name: torch.full((12,), float(len(photos))) for each in networks})
 
-    monkeypatch.setattr(recognizers, "load", lambda name: Eye())
+    monkeypatch.setattr(recognizers, "load", lambda name: eye())
     monkeypatch.setattr(targets, "of_photos", of_photos)
     for photos in (photo, [photo, photo]):
         guide = protection.guide_to(photos, impersonate=True, names=["eye"])
@@ -450,7 +431,7 @@ def test_by_default_all_recognisers_at_hand_give_hints(monkeypatch):
     at_hand = {"distilled", "edgeface_xs"}
     asked = []
     monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(name for name in names if name in at_hand))
-    monkeypatch.setattr(recognizers, "load", lambda name: asked.append(name) or Eye())
+    monkeypatch.setattr(recognizers, "load", lambda name: asked.append(name) or eye())
     own = Target("mine", {"eye": torch.ones(12)})
     protection.guide_to(own, impersonate=True)
     assert asked == ["distilled", "edgeface_xs"]

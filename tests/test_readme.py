@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from amtgan_lib import paths, recognizers, results
+from benchmarks.speed import speeds
 
+DOCS = paths.ROOT / "docs"
 README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -17,9 +19,10 @@ RUNS = [
 ]
 
 
-def block(name: str) -> str:
-    found = re.search(rf"<!-- {name}:start -->\n(.*?)\n<!-- {name}:end -->", README, re.S)
-    assert found, f"README.md has no block {name}"
+def block(name: str, page: Path = paths.ROOT / "README.md") -> str:
+    text = page.read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {name}:start -->\n(.*?)\n<!-- {name}:end -->", text, re.S)
+    assert found, f"{page.name} has no block {name}"
     return found[1].strip()
 
 
@@ -53,21 +56,9 @@ def test_the_comparison_at_equal_visibility_is_that_of_the_stored_rows():
     assert block("equal-visibility") == equal_visibility()
 
 
-def speed() -> str:
-    """The stored speeds: a line for each way of each work."""
-    table = results.read(paths.MEASURED / "speed.csv")
-    lines = ["| work | way | measured |", "| --- | --- | --- |"]
-    for (work, way), rows in table.groupby(["dataset", "method"], sort=False):
-        figures = (
-            f"{row.value:.3g} {row.metric}" if row.value < 100 else f"{row.value:.0f} {row.metric}"
-            for row in rows.itertuples()
-        )
-        lines.append(f"| {work} | {way} | {'; '.join(figures)} |")
-    return "\n".join(lines)
-
-
 def test_the_speeds_are_the_stored_ones():
-    assert block("speed") == speed()
+    table = results.read(paths.MEASURED / "speed.csv")
+    assert block("speed", DOCS / "performance.md") == speeds(table)
 
 
 def test_every_stored_run_is_in_the_readme():
@@ -85,8 +76,9 @@ def test_the_stored_rows_carry_their_provenance():
 
 
 def test_linked_files_exist():
-    for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
-        assert (paths.ROOT / link.split("#")[0]).exists(), f"README.md links to {link}, which is not there"
+    for page in (paths.ROOT / "README.md", *DOCS.glob("*.md")):
+        for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link.split("#")[0]).exists(), f"{page.name} links to {link}, which is not there"
 
 
 def test_named_make_targets_and_commands_exist():

@@ -1,4 +1,4 @@
-"""Recipes: which switches they set, and that each quirk changes something that can be seen."""
+"""Recipes: which switches they set. What each quirk changes is tested where it is used."""
 
 from dataclasses import fields, replace
 
@@ -6,21 +6,12 @@ import pytest
 import torch
 
 from amtgan_lib import images, recipes
-from amtgan_lib.recipes import CORRECTED, PUBLISHED, QUIRKS, RECIPES, RESIDUAL, Recipe
-
-# Quirks that change a loss; tests/test_training.py has a test for each.
-IN_TRAINING = ("makeup_loss_as_shipped", "perceptual_to_source", "unaligned_recognizers")
-# Quirks that change the files that are written.
-IN_WRITING = ("stretch_output", "crop_output")
+from amtgan_lib.recipes import CORRECTED, PUBLISHED, QUIRKS, RESIDUAL, Recipe
 
 
 def test_quirks_are_what_published_and_corrected_differ_in():
     switches = [field.name for field in fields(Recipe) if isinstance(getattr(CORRECTED, field.name), bool)]
     assert list(QUIRKS) == [name for name in switches if getattr(PUBLISHED, name) and not getattr(CORRECTED, name)]
-
-
-def test_every_quirk_has_a_test():
-    assert sorted(IN_TRAINING + IN_WRITING) == sorted(QUIRKS)
 
 
 def test_beside_the_quirks_published_differs_only_in_the_attack_weight():
@@ -48,10 +39,9 @@ def test_residual_has_no_quirk_and_no_adversary():
     assert RESIDUAL.weights.gan == RESIDUAL.weights.cycle == RESIDUAL.weights.identity == 0
 
 
-def test_names_find_their_recipes():
+def test_a_name_finds_its_recipe_and_a_wrong_one_is_told_which_there_are():
     assert [recipes.recipe(name) for name in ("published", "corrected", "residual")] == [PUBLISHED, CORRECTED, RESIDUAL]
-    assert all(recipe.name == name for name, recipe in RECIPES.items())
-    with pytest.raises(ValueError, match="there is no recipe 'paper'; there are published, corrected, residual"):
+    with pytest.raises(ValueError, match=r"'paper'.*published.*corrected.*residual.*any_target"):
         recipes.recipe("paper")
 
 

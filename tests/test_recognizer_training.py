@@ -2,6 +2,7 @@
 
 import math
 
+import fakes
 import numpy as np
 import pytest
 import torch
@@ -22,8 +23,6 @@ from amtgan_lib.recognizer_training import (
     verification,
 )
 from amtgan_lib.recognizers.alignment import template
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 PEOPLE, PHOTOS = 6, 6
 
@@ -318,21 +317,10 @@ def test_people_and_crops_stay_together(drawn_faces, monkeypatch):
 # --- verification -------------------------------------------------------------------------------------------------
 
 
-class Colours:
-    """Knows a face by its mean colour; notes what it was shown."""
-
-    def __init__(self):
-        self.shown: list[tuple[Tensor, Tensor]] = []
-
-    def embed(self, images: Tensor, points: Tensor) -> Tensor:
-        self.shown.append((images, points))
-        return F.normalize(images.mean((2, 3)) + 1)
-
-
 def test_verification_splits_all_pairs_by_person():
     colours = [(200, 20, 20), (20, 200, 20), (20, 20, 200)]
     crops = np.stack([np.full((CROP, CROP, 3), colour, np.uint8) for colour in colours for _ in range(3)])
-    recognizer, faces = Colours(), DrawnFaces(crops, np.repeat(np.arange(3), 3))
+    recognizer, faces = fakes.ColourRecognizer(), DrawnFaces(crops, np.repeat(np.arange(3), 3))
     same, different = verification(recognizer, faces, batch=4)
     assert (len(same), len(different)) == (3 * 3, 9 * 8 // 2 - 9)
     assert same == pytest.approx(1, abs=1e-5) and different.max() < 0.3

@@ -1,6 +1,5 @@
 import copy
 import json
-import zlib
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import by_rule, faces_at_a_zoom, ruled_recognizer
 from PIL import Image
 
 from amtgan_lib import assets, paths, recognizers
@@ -18,33 +18,9 @@ from amtgan_lib.recognizers.recognizer import Recognizer
 SMALL = (*recognizers.OPEN, "mobile_face", *recognizers.DRAWN)  # networks cheap enough to run often
 
 
-def golden_weights(network):
-    """Set the weights by the rule that the golden tensors were made with: each entry seeded by its own name."""
-    state = network.state_dict()
-    for name, value in state.items():
-        if not value.is_floating_point():
-            continue
-        rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-        a = rng.standard_normal(tuple(value.shape))
-        if value.ndim >= 2:
-            a = a / np.sqrt(np.prod(value.shape[1:]))
-        elif name.endswith("running_var"):
-            a = 1 + 0.1 * np.abs(a)
-        else:
-            a = 1 + 0.1 * a if name.endswith("weight") else 0.1 * a
-        state[name] = torch.from_numpy(a.astype(np.float32))
-    network.load_state_dict(state)
-    return network
-
-
 def agrees(found, expected):
     """Every number to 1e-4 of itself plus 1e-4 of the typical size."""
     return np.allclose(found, expected, rtol=1e-4, atol=1e-4 * np.sqrt(np.mean(expected**2)))
-
-
-def ruled_recognizer(name):
-    """A recogniser without a checkpoint: weights by the rule, which keeps the signal's size through the layers."""
-    return Recognizer(recognizers.spec(name), golden_weights(recognizers.build(name)), "rule")
 
 
 class Seen(torch.nn.Module):
@@ -52,16 +28,6 @@ class Seen(torch.nn.Module):
 
     def maps(self, images):
         return [images]
-
-
-def faces(count=4, side=128, seed=1):
-    """Smooth random pictures and plausible points, at a different zoom each."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 3, 9, 9, generator=generator) * 2 - 1
-    images = F.interpolate(coarse, (side, side), mode="bicubic").clamp(-1, 1)
-    zoom = torch.linspace(0.6, 1.9, count)[:, None, None]
-    points = (template().float() - 64) * zoom * side / 160 + side / 2
-    return images, points + torch.rand(count, 5, 2, generator=generator)
 
 
 @pytest.fixture(scope="module", params=SMALL)
@@ -81,7 +47,7 @@ def test_published_network_equals_the_golden_tensors(name, golden):
     row = recognizers.spec(name)
     images = F.interpolate(torch.from_numpy(tensors["images"]), row.input_size, mode="bilinear")
     with torch.no_grad():
-        found = golden_weights(network)(images).numpy()
+        found = by_rule(network)(images).numpy()
     assert found.shape == (2, row.embedding)
     assert agrees(found, tensors[name])
     disturbed = tensors[name].copy()
@@ -90,12 +56,12 @@ def test_published_network_equals_the_golden_tensors(name, golden):
 
 
 def test_load_reads_a_published_file_strictly(tmp_path, monkeypatch):
-    network = golden_weights(recognizers.build("mobile_face"))
+    network = by_rule(recognizers.build("mobile_face"))
     file = tmp_path / "mobile_face.pth"
     torch.save(network.state_dict(), file)
     monkeypatch.setattr(assets, "published_weights", lambda name: tmp_path / name)
     loaded = recognizers.load("mobile_face")
-    images, _ = faces()
+    images, _ = faces_at_a_zoom()
     assert torch.equal(loaded.network.linear.weight, network.linear.weight)
     assert loaded.thresholds == {0.1: 0.183635, 0.01: 0.301611, 0.001: 0.380878}
     with torch.no_grad():
@@ -168,7 +134,7 @@ def test_open_weights_load_strictly_and_tell_people_apart(name, mirror):
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_an_image_does_not_depend_on_its_batch(recognizer, aligned):
-    images, points = faces()
+    images, points = faces_at_a_zoom()
     points = points if aligned else None
     with torch.no_grad():
         together = recognizer.embed(images, points)
@@ -191,7 +157,7 @@ def test_faces_that_shrink_by_different_factors_stand_in_one_batch():
 def test_a_device_is_looked_at_once_and_aligns_by_points_on_the_cpu(recognizer, monkeypatch):
     """ "meta" is a device that nothing can be read back from."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # has no such device
-    images, points = faces(2)
+    images, points = faces_at_a_zoom(2)
     elsewhere = recognizers.Recognizer(recognizer.spec, copy.deepcopy(recognizer.network), "").to("meta")
     with pytest.raises(RuntimeError, match="item"):
         elsewhere.embed(images.to("meta"))
@@ -203,7 +169,7 @@ def test_a_device_is_looked_at_once_and_aligns_by_points_on_the_cpu(recognizer, 
 
 
 def test_the_gradient_reaches_the_image_and_no_weight(recognizer):
-    images, points = faces(2)
+    images, points = faces_at_a_zoom(2)
     for given in (points, None):
         x = images.clone().requires_grad_()
         recognizer.embed(x, given)[:, 0].sum().backward()
@@ -219,7 +185,7 @@ def test_the_gradient_reaches_the_image_and_no_weight(recognizer):
 
 
 def test_train_keeps_eval(recognizer):
-    images, _ = faces()
+    images, _ = faces_at_a_zoom()
     before = {key: value.clone() for key, value in recognizer.state_dict().items()}
     assert recognizer.train() is recognizer
     torch.nn.Sequential(recognizer).train()
@@ -230,7 +196,7 @@ def test_train_keeps_eval(recognizer):
 
 
 def test_without_points_the_whole_image_is_resized(recognizer):
-    images, _ = faces(2)
+    images, _ = faces_at_a_zoom(2)
     row = recognizer.spec
     whole = F.interpolate(images, row.input_size, mode="bilinear") / 2 + 0.5
     mean, std = torch.tensor(row.mean).view(3, 1, 1), torch.tensor(row.std).view(3, 1, 1)
@@ -424,7 +390,7 @@ def test_recognisers_at_hand_are_those_whose_weights_lie_on_this_machine(monkeyp
 
 @pytest.mark.parametrize("aligned", [False, True])
 def test_many_faces_are_embedded_as_one_by_one(aligned):
-    images, points = faces(5)
+    images, points = faces_at_a_zoom(5)
     judge = ruled_recognizer("mobilefacenet_foamliu")
     points = points if aligned else None
     found = recognizers.embed_many(judge, images.requires_grad_(), points, batch=2)

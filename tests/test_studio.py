@@ -2,7 +2,6 @@
 
 import functools
 import math
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +17,6 @@ from amtgan_lib.protection import Guide
 from amtgan_lib.studio import Face, Kit, Settings, Studio, StudioError, kits, sitting
 
 pytest.importorskip("mediapipe")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 LIP, SKIN, EYES = range(3)
 ONLY_MAKEUP = Settings(protection=0)
@@ -131,29 +129,6 @@ def test_a_slider_computes_only_what_it_changes(kit, sample, makeups, monkeypatc
     assert face.tried(0.5, *makeups)
     assert called(Settings(mix=0.5, lips=2)) == called(Settings(mix=1)) == []
     assert called(Settings(mix=0.6)) == ["apply_makeup"]
-
-
-def test_a_slider_costs_a_fraction_of_a_protection(opened, kit, makeups, sample):
-    """In seconds of the processor: whoever else works on this machine does not count."""
-
-    def fastest(work) -> float:
-        times = []
-        for _ in range(5):
-            started = time.process_time()
-            work()
-            times.append(time.process_time() - started)
-        return min(times)
-
-    opened.picture(Settings(), *makeups)
-    slider = fastest(lambda: opened.picture(Settings(strength=0.7, lips=1.3), *makeups))
-    whole = fastest(lambda: kit.protector.protect(sample.small, makeups[0]))
-    assert slider < whole / 3
-
-
-def test_makeups_are_told_apart_by_the_face_not_by_its_values(opened, makeups):
-    face = opened.faces[0]
-    assert face.look(makeups[0]) is face.look(makeups[0]) is not face.look(makeups[1])
-    assert face.look(None) is not face.look(makeups[0])
 
 
 @pytest.fixture

@@ -170,7 +170,6 @@ def test_every_combination_is_a_run_of_its_own(project):
     assert given == {"choice": "b", "target": "y", "held": True}
 
 
-@slow
 def test_a_failed_run_stops_no_other_and_what_is_finished_is_not_run_again(checkout):
     arguments = ["--over", "choice=bad,a", "--over", "target=x/1"]
     first = checkout.sweep("some", *arguments)
@@ -216,6 +215,17 @@ def test_faces_that_are_prepared_anew_are_worked_on_by_every_run(checkout):
 
 
 # Killed and interrupted
+
+
+def test_what_a_killed_worker_did_is_begun_once_more(checkout):
+    with checkout.start("once", "--over", "choice=a", "-p", "held=true") as process:
+        pids = checkout.wait_for("once-a")
+        os.kill(pids["once-a"][1], signal.SIGKILL)
+        checkout.wait_for("once-a", since=pids)
+        assert not alive(pids["once-a"][0]), "two kernels in one run folder"
+        checkout.let_go("once-a")
+        assert ended(process).returncode == 0
+    assert checkout.executions("once-a") == [(1, 1, 2)]
 
 
 @slow
@@ -314,13 +324,19 @@ def cluster(checkout) -> Iterator[str]:
     ) as process:
         try:
             yield process.stdout.readline().strip()
-            process.communicate("\n", timeout=60)
+            process.communicate("\n", timeout=PATIENCE)
         finally:
             process.kill()
 
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_cluster_does_the_runs(checkout, cluster):
+    done = checkout.sweep("there", "--over", "choice=a", "--scheduler", cluster)
+    assert done.returncode == 0, done.stderr
+    assert checkout.executions("there-a") == [(1, 1, 1)] and len(checkout.table("there")) == 1
 
 
 @slow

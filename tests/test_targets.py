@@ -9,8 +9,6 @@ from amtgan_lib import faces, portraits, recognizers, targets
 from amtgan_lib.images import to_pil
 from amtgan_lib.targets import Target
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def networks():

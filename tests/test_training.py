@@ -9,16 +9,34 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from fakes import (
+    ANY_TINY,
+    NAMES,
+    POOL,
+    REFERENCES,
+    RESIDUAL_TINY,
+    SIZE,
+    SOURCES,
+    TARGETS,
+    TINY,
+    assert_close,
+    face_set,
+    gradients,
+    pair,
+    perceptual,
+    tiny_recognizers,
+    trainer,
+)
 from torch import Tensor, nn
 
-from amtgan_lib import losses, recipes, recognizers
+from amtgan_lib import recipes
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.images import LEVELS
@@ -26,33 +44,11 @@ from amtgan_lib.losses import FeatureDistance, LossWeights
 from amtgan_lib.models import Regularizer, load_generator
 from amtgan_lib.pipeline import PresetError
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
-from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.recognizer import Recognizer
-from amtgan_lib.recognizers.staged import StagedNetwork
 from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, residual, train
 from amtgan_lib.training import __main__ as launcher
 from benchmarks.published import PlainLoop
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-SIZE = 32
-NAMES = ("tiny_a", "tiny_b")
-TINY = TrainConfig(
-    recipe="corrected",
-    recognizers=NAMES,
-    size=SIZE,
-    width=4,
-    bottlenecks=2,
-    regularizer_blocks=1,
-    regularizer_width=4,
-    discriminator_width=4,
-    batch=1,
-    steps=4,
-    views=2,
-    seed=3,
-)
-RESIDUAL_TINY = replace(TINY, recipe="residual")
-ANY_TINY = replace(TINY, recipe="any_target", transfer="makeup")
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
 QUIRK_TERMS = {
     "makeup_loss_as_shipped": "makeup",
@@ -62,68 +58,6 @@ QUIRK_TERMS = {
 PAPER_TERMS = {"total", "discriminator_makeup", "discriminator_plain", *G_TERMS, *(f"h_{name}" for name in G_TERMS)}
 RESIDUAL_TERMS = {"total", "adversarial", "dodging", "similarity", "makeup"}
 ANY_TERMS = {*RESIDUAL_TERMS, "visible"}
-
-
-# --- small stand-ins ----------------------------------------------------------------------------------------------
-
-
-class TinyNetwork(StagedNetwork):
-    """A face network of two stages; its batch norm would move if it ever left eval mode."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.Tanh())
-        self.second = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.Tanh())
-        self.linear = nn.Linear(8 * 36, 16, bias=False)
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        first = self.first(images)
-        return [first, self.second(first)]
-
-    def head(self, last: Tensor) -> Tensor:
-        return self.linear(last.flatten(1))
-
-
-def tiny_recognizers(seed: int = 0) -> list[Recognizer]:
-    row = replace(recognizers.spec(recognizers.OPEN[0]), input_size=24, embedding=16, columns=None)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return [Recognizer(replace(row, name=name), TinyNetwork(), "random") for name in NAMES]
-
-
-def face_set(count: int, seed: int, size: int = SIZE) -> FaceSet:
-    """Random smooth colours with lip, skin and eye rectangles at places that differ a little."""
-    draw = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, 3, 4, 4, generator=draw) * 200 + 25
-    images = F.interpolate(coarse, (size, size), mode="bilinear").round().to(torch.uint8).permute(0, 2, 3, 1)
-    masks = np.zeros((count, 3, size, size), bool)
-    for index in range(count):
-        left = 7 + int(torch.randint(0, 3, (), generator=draw))
-        masks[index, 1, 5:29, left - 3 : left + 18] = True
-        for region, rows, columns in ((2, (10, 14), (0, 5)), (2, (10, 14), (9, 14)), (0, (21, 25), (3, 11))):
-            inside = (slice(*rows), slice(left + columns[0], left + columns[1]))
-            masks[index, 1][inside], masks[index, region][inside] = False, True
-    landmarks = (torch.rand(count, 68, 2, generator=draw) * 20 + 6).round()
-    points = template(size).float() + torch.rand(count, 5, 2, generator=draw)
-    manifest = pd.DataFrame({"person": [f"set{seed}/{index}" for index in range(count)]})
-    return FaceSet(manifest, images.numpy(), masks, landmarks.numpy(), points.numpy())
-
-
-SOURCES, REFERENCES, TARGETS, POOL = face_set(5, 1), face_set(3, 2), face_set(1, 3), face_set(6, 4)
-
-
-def perceptual() -> FeatureDistance:
-    return FeatureDistance(tiny_recognizers(7)[0].features, "tiny")
-
-
-def trainer(config: TrainConfig = TINY, **changes) -> Trainer:
-    config = replace(config, **changes)
-    targets = POOL if recipes.recipe(config.recipe).any_target else TARGETS
-    return Trainer(config, targets.batch(), tiny_recognizers(), perceptual())
-
-
-def pair(count: int = 1) -> tuple[FaceBatch, FaceBatch]:
-    return SOURCES.batch(range(count)), REFERENCES.batch(range(count))
 
 
 @pytest.fixture
@@ -136,19 +70,6 @@ def with_recipe(monkeypatch) -> Callable[..., str]:
         return named.name
 
     return register
-
-
-def gradients(network: nn.Module) -> list[Tensor]:
-    """Gradients of the last step, zeros where there was none."""
-    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters()]
-
-
-def assert_close(found: list[Tensor], expected: list[Tensor], tolerance: float = 1e-4) -> None:
-    """Every tensor to `tolerance` of the largest entry of all: cancelled gradients are only noise."""
-    scale = max(tensor.abs().max().item() for tensor in expected)
-    assert scale > 0
-    worst = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
-    assert worst <= tolerance * scale, f"worst difference {worst:.2e} beside a largest entry of {scale:.2e}"
 
 
 def differ(found: list[Tensor], expected: list[Tensor]) -> bool:
@@ -410,16 +331,18 @@ def test_dodging_leads_away_from_the_own_face(with_recipe):
 
 @pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY, ANY_TINY], ids=lambda config: config.recipe)
 def test_bf16_is_near_fp32(config):
-    full, half = (trainer(config, bf16=bf16).train_step(*pair()) for bf16 in (False, True))
+    full, half = (trainer(config, precision=precision).train_step(*pair()) for precision in ("float32", "bfloat16"))
     for name, value in full.items():
         # The similarity starts near 0, where only the absolute difference means something.
         assert half[name] == pytest.approx(value, rel=0.05, abs=0.02), name
 
 
 @pytest.mark.parametrize("config", [TINY, ANY_TINY], ids=lambda config: config.recipe)
-@pytest.mark.parametrize("bf16", [False, True])
-def test_checkpointing_gives_the_same_gradients(config, bf16):
-    usual, sparing = (trainer(config, checkpointing=checkpointing, bf16=bf16) for checkpointing in (False, True))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_checkpointing_gives_the_same_gradients(config, precision):
+    usual, sparing = (
+        trainer(config, checkpointing=checkpointing, precision=precision) for checkpointing in (False, True)
+    )
     losses_of = [each.train_step(*pair()) for each in (usual, sparing)]
     assert losses_of[0] == pytest.approx(losses_of[1], rel=1e-5)
     for name, network in usual.networks.items():
@@ -451,8 +374,12 @@ def test_checkpointing_keeps_little_more_than_the_pictures_of_the_generator():
 
 @pytest.mark.parametrize(
     "config",
-    [TINY, replace(TINY, checkpointing=True), RESIDUAL_TINY, ANY_TINY],
-    ids=["corrected", "checkpointing", "residual", "any_target"],
+    [
+        pytest.param(TINY, id="corrected", marks=pytest.mark.slow),
+        pytest.param(replace(TINY, checkpointing=True), id="checkpointing", marks=pytest.mark.slow),
+        pytest.param(RESIDUAL_TINY, id="residual"),
+        pytest.param(ANY_TINY, id="any_target", marks=pytest.mark.slow),
+    ],
 )
 def test_a_compiled_step_is_the_same(config, monkeypatch):
     """Every network as one whole graph (``fullgraph`` refuses a break), here without making machine code of it."""
@@ -472,6 +399,7 @@ def test_a_compiled_step_is_the_same(config, monkeypatch):
             assert_close(gradients(subject.networks[name]), gradients(network), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
 def test_a_network_is_compiled_to_machine_code():
     plain, image = Regularizer(blocks=1, width=8, growth=4), pair()[0].image
@@ -490,10 +418,16 @@ def test_an_unknown_mode_of_compilation_is_refused():
 
 @pytest.mark.parametrize(
     "config",
-    [TINY, replace(TINY, recipe="published"), RESIDUAL_TINY, replace(RESIDUAL_TINY, transfer="makeup"), ANY_TINY],
+    [
+        TINY,
+        RESIDUAL_TINY,
+        ANY_TINY,
+        pytest.param(replace(TINY, recipe="published"), marks=pytest.mark.slow),
+        pytest.param(replace(RESIDUAL_TINY, transfer="makeup"), marks=pytest.mark.slow),
+    ],
     ids=lambda config: f"{config.recipe}-{config.transfer}",
 )
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_step_reads_nothing_back_from_its_device(config, checkpointing, monkeypatch):
     """The device "meta" has shapes and no values: whatever would read one fails. (Slow copies to it do not.)"""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # has no such device, nor has fused Adam
@@ -503,7 +437,7 @@ def test_a_step_reads_nothing_back_from_its_device(config, checkpointing, monkey
         network.looked_on_device = True
     config = replace(config, device="meta", checkpointing=checkpointing)
     subject = Trainer(config, targets.batch(), networks, FeatureDistance(networks[0].features, "tiny"))
-    for number in range(6):  # any_target draws the number of its passes
+    for number in range(6 if subject.recipe.any_target else 2):  # which draws the number of its passes
         terms = subject.launch(*pair(2))
         assert all(value.is_meta for value in terms.values()) and subject.step == number + 1
     with pytest.raises(NotImplementedError, match="meta"):
@@ -519,7 +453,7 @@ def test_a_trainer_of_either_kind_goes_on_from_a_checkpoint(tmp_path):
 
 def test_bf16_judges_with_the_updated_discriminators():
     """Autocast keeps the cast of a weight for its block: the biases must not be those from before the update."""
-    subject, (x, y) = trainer(bf16=True, learning_rate=0.5), pair()
+    subject, (x, y) = trainer(precision="bfloat16", learning_rate=0.5), pair()
     with torch.no_grad():
         fake, back = subject.generate(x, y), subject.generate(y, x)
     judges = [subject.networks[name] for name in ("discriminator_makeup", "discriminator_plain")]
@@ -617,62 +551,27 @@ def test_only_a_generator_for_any_target_takes_hints():
     assert channels == [0, 0, HINT_CHANNELS]
 
 
-def test_the_generator_is_told_whom_the_attack_is_for(monkeypatch):
-    """One draw of targets a step: hints towards them go in at every pass, and the attack judges the output by them."""
-    subject, (x, y), passes, judged = trainer(ANY_TINY), pair(2), [], []
-    real_hints, real_losses, real_generate = residual.gradient_hints, losses.attack_losses, subject.generate
-
-    def hints(images, points, judges, targets, own, asked):
-        passes.append({"seen": images, "points": points, "targets": targets, "own": own, "asked": asked})
-        passes[-1]["hints"] = real_hints(images, points, judges, targets, own, asked)
-        return passes[-1]["hints"]
-
-    def generate(a, b, *, hints):
-        drawn = real_generate(a, b, hints=hints)
-        passes[-1].update({"drawn": drawn, "source": a, "reference": b, "told": hints})
-        return drawn
-
-    def attack(image, targets, *rest):
-        judged.append((image, targets))
-        return real_losses(image, targets, *rest)
-
-    monkeypatch.setattr(residual, "gradient_hints", hints)
-    monkeypatch.setattr(losses, "attack_losses", attack)
-    monkeypatch.setattr(subject, "generate", generate)
-    own, counts, aims = subject.embeddings(x), set(), []
-    for _ in range(8):
-        passes.clear()
-        subject.train_step(x, y)
-        counts.add(len(passes))
-        image, targets = judged.pop()
-        aims.append(targets[0])
-        assert image is passes[-1]["drawn"] and [tuple(each.shape) for each in targets] == [(2, 16)] * len(NAMES)
-        for each, before in zip(passes, [None, *passes]):
-            assert each["targets"] is targets and each["told"] is each["hints"] and each["hints"].any()
-            assert each["asked"] == passes[0]["asked"] and sum(each["asked"]) >= 1
-            assert torch.equal(each["points"], x.points) and torch.equal(each["seen"], each["source"].image)
-            if before is None:
-                assert torch.equal(each["seen"], x.image) and each["own"] is None
-            else:
-                assert torch.equal(each["seen"], before["drawn"]) and torch.equal(each["reference"].image, each["seen"])
-                assert all(map(torch.allclose, each["own"], own))
-    assert counts == set(range(1, residual.PASSES + 1))
-    assert not torch.equal(*aims[:2])
-
-
-@pytest.mark.parametrize("bf16", [False, True])
-def test_the_last_pass_teaches_every_parameter(bf16):
-    """Autocast must not go on with the casts of the passes before, which have no gradient."""
-    for step in range(4):
-        subject, enabled = trainer(ANY_TINY, bf16=bf16), []
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_trains_the_first_second_or_third_look_at_a_face(precision):
+    """Each look is at the result of the one before; the last one teaches every parameter, under autocast, too."""
+    looks = set()
+    for step in range(8):
+        subject, passes = trainer(ANY_TINY, precision=precision), []
         real, subject.step = subject.generate, step
-        subject.generate = lambda *sides, real=real, enabled=enabled, **hints: (
-            enabled.append(torch.is_grad_enabled()),
-            real(*sides, **hints),
-        )[1]
+
+        def generate(source, reference, *, hints, real=real, passes=passes):
+            drawn = real(source, reference, hints=hints)
+            passes.append((source.image, drawn, torch.is_grad_enabled()))
+            return drawn
+
+        subject.generate = generate
         subject.train_step(*pair())
-        assert enabled == [False] * (len(enabled) - 1) + [True]
+        looks.add(len(passes))
+        assert torch.equal(passes[0][0], pair()[0].image)
+        assert all(torch.equal(before[1], now[0]) for before, now in pairwise(passes))
+        assert [teaches for *_, teaches in passes] == [False] * (len(passes) - 1) + [True]
         assert all(gradient.any() for gradient in gradients(subject.networks["generator"]))
+    assert looks == {1, 2, 3}
 
 
 def strangers(count: int) -> list[Tensor]:
@@ -936,7 +835,7 @@ def test_resuming_needs_no_networks_in_the_same_state(tmp_path):
     [
         ({"seed": 4}, "seed 3 there, 4 here"),
         ({"width": 8}, "width 4 there, 8 here"),
-        ({"bound": 0.5, "bf16": True}, "bound 0.25 there, 0.5 here, bf16 False there, True here"),
+        ({"bound": 0.5, "tint": 0.5}, "bound 0.25 there, 0.5 here, tint 1.0 there, 0.5 here"),
         ({"recognizers": ("tiny_a",)}, r"recognizers \['tiny_a', 'tiny_b'\] there, \['tiny_a'\] here"),
         ({"recipe": "corrected"}, "recipe 'residual' there, 'corrected' here"),
         ({"transfer": "makeup"}, "transfer 'colours' there, 'makeup' here"),

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from fakes import Brush
 from PIL import Image
 
 from amtgan_lib import faces, images, paths, portraits, protection, recipes, recognizers
@@ -19,7 +20,6 @@ from amtgan_lib.video import VideoError, protect_video, tracks
 from amtgan_lib.video.tracks import Glance, Track
 
 av = pytest.importorskip("av", reason="no video tests: pip install 'amtgan-lib[video]'")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 WIDTH, HEIGHT, SIDE, SIZE = 160, 96, 40, 32
 RATE = 8000
@@ -64,18 +64,6 @@ def squares(monkeypatch):
         return found
 
     monkeypatch.setattr(faces, "meshes", meshes)
-
-
-class Brush:
-    """A method that brightens a face, by ``amount`` and as much again at random, and counts how often it was asked."""
-
-    def __init__(self, amount=0.2, chance=0.0):
-        self.amount, self.chance, self.calls = amount, chance, 0
-
-    def __call__(self, crop, reference):
-        self.calls += 1
-        noise = torch.randn(crop.image.shape, generator=torch.Generator().manual_seed(self.calls))
-        return crop.image + self.amount + self.chance * noise
 
 
 def painter(brush=None, recipe=recipes.RESIDUAL):

@@ -8,7 +8,6 @@ import torch
 from amtgan_lib import losses
 from amtgan_lib.losses import colour_difference
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 GREY = torch.full((1, 3, 96, 96), 0.2)
 RED_GREEN = (1.0, -0.3, 0.1)  # about equally bright
 SKIN = torch.tensor([0.6, 0.2, 0.0]).view(1, 3, 1, 1).expand(2, 3, 96, 96)

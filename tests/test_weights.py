@@ -9,7 +9,6 @@ import torch
 from amtgan_lib import assets, datasets, evaluation, faces, paths, protect, protection, recognizer_training, recognizers
 from amtgan_lib.models import load_generator
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 CARD = (paths.WEIGHTS / "README.md").read_text(encoding="utf-8")
 
 

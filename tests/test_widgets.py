@@ -5,7 +5,6 @@ import base64
 import io
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,7 +18,6 @@ from amtgan_lib.widgets import parts, texts
 from amtgan_lib.widgets.pace import PAUSE, Newest
 
 pytest.importorskip("mediapipe")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -340,8 +338,7 @@ def test_many_events_become_one_piece_of_work(no_curve, at_rest, monkeypatch):
         for step in range(40):
             at_rest.sliders["strength"].value = 0.2 + step / 100
         await asyncio.sleep(20 * PAUSE)
-        while at_rest.pace._scheduled:
-            await asyncio.sleep(PAUSE)
+        at_rest.pace.finish()
 
     asyncio.run(drag())
     assert [settings.strength for settings in drawn] == [pytest.approx(0.59)]
@@ -375,7 +372,7 @@ def test_a_newer_event_leaves_older_work_undone():
 
 def test_two_threads_share_the_steps():
     """JupyterLab may have cells run in one thread of the kernel and widgets in another."""
-    done, pace = [], Newest(lambda: iter(()))
+    done = []
 
     def steps():
         for part in range(4):
@@ -383,10 +380,13 @@ def test_two_threads_share_the_steps():
             done.append(part)
             yield
 
-    pace._steps = steps()
-    with ThreadPoolExecutor(2) as threads:
-        for result in [threads.submit(pace.finish) for _ in range(2)]:
-            result.result()
+    pace = Newest(steps)
+
+    async def both():
+        pace.ask()
+        await asyncio.gather(*(asyncio.to_thread(pace.finish) for _ in range(2)))
+
+    asyncio.run(both())
     assert done == [0, 1, 2, 3]
 
 

@@ -39,7 +39,7 @@ def pipeline(
         parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be given again and again.
         resume: keep what this run has done already with the same cells and parameters.
     """
-    run(preset, only=only, start=start, run_id=run_id, overrides=_overrides(parameter), resume=resume)
+    run(preset, only=only, start=start, run_id=run_id, overrides=_overrides(parameter), resume=resume, foretell=True)
 
 
 def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Flag = False) -> None:
@@ -86,7 +86,7 @@ def train(
         overrides["03_train.resume_from"] = Text(str(resume_from.resolve()))
     run_id = run_id or runs.default_id(presets.load(preset).name)
     print("\n".join(_to_train(preset, overrides, runs.folder(run_id))), flush=True)
-    folder = run(preset, only=TRAINING, run_id=run_id, overrides=overrides, resume=resume)
+    folder = run(preset, only=TRAINING, run_id=run_id, overrides=overrides, resume=resume, foretell=True)
     for generator in sorted(folder.glob("train/*/generator.safetensors")):
         print(f"to use it: python -m amtgan_lib protect PHOTO --generator {generator}")
 
