@@ -48,6 +48,7 @@ def largest(found: torch.Tensor, expected: torch.Tensor) -> float:
     return (found.float().cpu() - expected).abs().max().item()
 
 
+@pytest.mark.slow  # on a CPU what tests/test_models.py asks, and in bfloat16, which many CPUs emulate
 @pytest.mark.parametrize("case", ["a", "b"])
 def test_generator_and_regularizer_give_the_published_numbers(published, cases, case):
     generator, regularizer = (
@@ -65,6 +66,7 @@ def test_generator_and_regularizer_give_the_published_numbers(published, cases, 
     assert levels < 2, f"bfloat16 is {levels:.2f} levels off on average"  # weights by the rule, not trained ones
 
 
+@pytest.mark.slow  # on a CPU what tests/test_recognizers.py asks
 @pytest.mark.parametrize("name", recognizers.PUBLISHED)
 def test_published_recognisers_give_the_published_numbers(name, golden):
     tensors = np.load(golden / "recognizers.npz")
