@@ -35,7 +35,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "protect": Command(
-        "amtgan_lib.cli.arguments:protect",
+        "amtgan_lib.cli.photos:protect",
         "protect the faces of a photo, or of a folder of photos",
         (
             ("me.jpg", "writes me_protected.png"),
@@ -57,7 +57,7 @@ COMMANDS = {
         ),
     ),
     "evaluate": Command(
-        "amtgan_lib.cli.arguments:evaluate",
+        "amtgan_lib.cli.photos:evaluate",
         "ask recognisers about clean and protected photos",
         (
             ("me.jpg me_protected.png", "against the clean photo itself"),

@@ -1,4 +1,1 @@
-"""The commands for one's own photos: `protect` and `evaluate`.
-
-`arguments` has what they take and imports nothing slow, so that `--help` and a misspelt option are answered at once.
-"""
+"""Every command of `python -m amtgan_lib`; `amtgan_lib.__main__` lists them and calls one."""

@@ -1,4 +1,4 @@
-"""Training in several processes, one a GPU: `torchrun --nproc-per-node 4 -m amtgan_lib.training --preset open`.
+"""Training in several processes, one a GPU: `torchrun --nproc-per-node 4 -m amtgan_lib.cli.training --preset open`.
 
 It trains what notebook 03_train of a preset would, from the same parameters, into the same place of a run folder, where
 `pipeline --run-id ID --from 04` goes on. `batch` is that of all processes together. Without torchrun it is one process.
@@ -79,13 +79,13 @@ def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0, or 1 after one sentence for an error of this package or the system's; any other is a bug."""
     try:
-        tyro.cli(launch, prog="python -m amtgan_lib.training", args=arguments)
+        tyro.cli(launch, prog="python -m amtgan_lib.cli.training", args=arguments)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
         if not isinstance(error, OSError) and not type(error).__module__.startswith("amtgan_lib."):
             raise
-        print(f"python -m amtgan_lib.training: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"python -m amtgan_lib.cli.training: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 
