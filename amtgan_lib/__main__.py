@@ -35,7 +35,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "protect": Command(
-        "amtgan_lib.commands.arguments:protect",
+        "amtgan_lib.cli.photos:protect",
         "protect the faces of a photo, or of a folder of photos",
         (
             ("me.jpg", "writes me_protected.png"),
@@ -49,7 +49,7 @@ COMMANDS = {
         ),
     ),
     "video": Command(
-        "amtgan_lib.video.commands:video",
+        "amtgan_lib.cli.video:video",
         "protect the faces of a video",
         (
             ("clip.mp4", "writes clip_protected.mp4; frames in which a face was lost are black"),
@@ -57,7 +57,7 @@ COMMANDS = {
         ),
     ),
     "evaluate": Command(
-        "amtgan_lib.commands.arguments:evaluate",
+        "amtgan_lib.cli.photos:evaluate",
         "ask recognisers about clean and protected photos",
         (
             ("me.jpg me_protected.png", "against the clean photo itself"),
@@ -66,7 +66,7 @@ COMMANDS = {
         ),
     ),
     "train": Command(
-        "amtgan_lib.pipeline.commands:train",
+        "amtgan_lib.cli.pipeline:train",
         "train generators (notebooks 01 to 03 of a preset)",
         (
             ("--recipe residual", "on drawn faces, a few minutes"),
@@ -76,12 +76,12 @@ COMMANDS = {
         ),
     ),
     "reproduce": Command(
-        "amtgan_lib.pipeline.commands:reproduce",
+        "amtgan_lib.cli.pipeline:reproduce",
         "the tables and figures of the default run, with no download",
         (("", "10 minutes on 2 cores"), ("--run-id latest --resume", "goes on with an interrupted run")),
     ),
     "pipeline": Command(
-        "amtgan_lib.pipeline.commands:pipeline",
+        "amtgan_lib.cli.pipeline:pipeline",
         "run the notebooks of a preset in order",
         (
             ("--preset open-small", "photographs and open recognisers"),
@@ -90,12 +90,12 @@ COMMANDS = {
         ),
     ),
     "sweep": Command(
-        "amtgan_lib.pipeline.commands:sweep",
+        "amtgan_lib.cli.pipeline:sweep",
         "run a preset for each value of a parameter, side by side",
         (("--over seed=0,1,2 -p held_out=mobilefacenet", "three runs, one table"),),
     ),
     "assets": Command(
-        "amtgan_lib.assets.commands:COMMANDS",
+        "amtgan_lib.cli.assets:COMMANDS",
         "photographs and weights: list, fetch, verify, import",
         (
             ("list", "groups, sizes, licences, and what is at hand"),

@@ -6,12 +6,20 @@ then be added, left out and weighted at use time, and the target can be anybody,
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from amtgan_lib.losses import mirrored
-from amtgan_lib.recognizers import Recognizer
+
+
+class Recognizer(Protocol):
+    """What hints ask of a recogniser: differentiable embeddings, as ``recognizers.Recognizer`` gives them."""
+
+    def embed(self, images: Tensor, points: Tensor | None = None) -> Tensor:
+        """Unit vectors (N,D) of faces (N,3,H,W) in [-1,1]."""
+
 
 HINT_CHANNELS = 6
 # A gradient, divided by its mean magnitude and multiplied by this, goes through tanh: nearly its sign.

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from amtgan_lib import hints, paths, pipeline, recognizers, studio
+from amtgan_lib import hints, paths, pipeline, recognizers
+from amtgan_lib.demos import session
 from amtgan_lib.pipeline import estimate, presets, runs
 from amtgan_lib.training import pace
 from benchmarks.bench import Bench, in_a_process, pair
@@ -31,7 +32,7 @@ print('measured', pace.measured(json.loads(sys.argv[1]), steps=6)['seconds'])
 def drawn_photo(file: Path, size: tuple[int, int]) -> Path:
     """A drawn portrait on a plain wall, as a JPEG of ``size`` (width, height)."""
     picture = Image.new("RGB", size, (90, 100, 110))
-    with Image.open(studio.people()[0].large()) as portrait:
+    with Image.open(session.people()[0].large()) as portrait:
         square = portrait.convert("RGB").resize((size[1], size[1]))
     picture.paste(square, ((size[0] - size[1]) // 2, 0))
     picture.save(file, quality=92)

@@ -20,9 +20,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from amtgan_lib import compute, losses, paths, results, studio
+from amtgan_lib import compute, losses, paths
+from amtgan_lib.demos import session
 from amtgan_lib.models import Generator, Regularizer, load_generator
 from amtgan_lib.protection import DEFAULT
+from amtgan_lib.reporting import results
 from benchmarks import published
 from benchmarks.bench import Bench, in_a_process, pair, sides
 from benchmarks.machine import drawn_photo, hinting, latest_run, paces, protecting
@@ -214,7 +216,7 @@ def importing(bench: Bench) -> None:
 
 def sliders(bench: Bench) -> None:
     """From a slider of the demo to its picture, for drawn faces and for photographs with the recognisers at hand."""
-    for name, kit in (("drawn", studio.drawn_kit()), ("photo", studio.photo_kit())):
+    for name, kit in (("drawn", session.drawn_kit()), ("photo", session.photo_kit())):
         for step, (wall, _) in measure_sliders(kit).items():
             bench.note(f"demo, {name}, {len(kit.judges)} meters", step, "seconds", wall / 1000, SLIDES)
 

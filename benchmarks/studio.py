@@ -9,9 +9,9 @@ import statistics
 import time
 from collections.abc import Callable
 
-from amtgan_lib import studio
-from amtgan_lib.studio import Kit, Settings, Studio
-from amtgan_lib.widgets.parts import Comparison
+from amtgan_lib.demos import session
+from amtgan_lib.demos.session import Kit, Settings, Studio
+from amtgan_lib.demos.widgets.parts import Comparison
 
 REPEATS = 9
 
@@ -29,9 +29,9 @@ def milliseconds(work: Callable[[int], object], repeats: int = REPEATS) -> tuple
 
 def measure(kit: Kit) -> dict[str, tuple[float, float]]:
     """Milliseconds, wall and own, of each step with a kit, on a drawn portrait of 384 pixels."""
-    sample = studio.people()[0]
+    sample = session.people()[0]
     opened, comparison = Studio(sample.large(), kit, sample.known()), Comparison()
-    styles = [opened.reference(makeup.small) for makeup in studio.makeups()[:3]]
+    styles = [opened.reference(makeup.small) for makeup in session.makeups()[:3]]
 
     def slid(settings: Settings, first: int = 0, second: int = 1) -> None:
         comparison.show(opened.clean, opened.picture(settings, styles[first], styles[second]))
@@ -54,7 +54,7 @@ def measure(kit: Kit) -> dict[str, tuple[float, float]]:
 
 def main() -> None:
     """Print one line a step for both kits."""
-    for name, kit in (("drawn", studio.drawn_kit()), ("photo", studio.photo_kit())):
+    for name, kit in (("drawn", session.drawn_kit()), ("photo", session.photo_kit())):
         steps = measure(kit)
         for step, (wall, own) in steps.items():
             share = own / steps["full protection"][1]

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from fakes import DIMENSIONS, SIZE
 from torch import Tensor
 
-from amtgan_lib import attacks
-from amtgan_lib.attacks import ATTACKS, MI_FGSM, PGD, TI_DIM, Attack, perturb
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.losses import InputDiversity
+from amtgan_lib.methods import attacks
+from amtgan_lib.methods.attacks import ATTACKS, MI_FGSM, PGD, TI_DIM, Attack, perturb
 from amtgan_lib.recognizers import Recognizer
 
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)

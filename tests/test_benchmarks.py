@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from amtgan_lib import paths, results
+from amtgan_lib import paths
 from amtgan_lib.models import Generator
+from amtgan_lib.reporting import results
 from benchmarks import bench as measuring
 from benchmarks import published, speed
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from amtgan_lib import faces, recipes, recognizers, results
-from amtgan_lib.comparison import Comparison
+from amtgan_lib import faces, recipes, recognizers
 from amtgan_lib.evaluation import Judgement
+from amtgan_lib.experiments.comparison import Comparison
 from amtgan_lib.images import open_photo
 from amtgan_lib.protection import ProtectionError, Protector
+from amtgan_lib.reporting import results
 
 OUTSIDER, JUDGE = recognizers.DRAWN[0], recognizers.DRAWN[3]
 COLOURS = {"drawn/red": (1, 0, 0), "drawn/green": (0, 1, 0), "london/blue": (0, 0, 1)}

@@ -7,9 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from amtgan_lib import distillation, recognizer_training, recognizers
-from amtgan_lib.distillation import Distillation, DistillationConfig, blended
+from amtgan_lib import recognizers
+from amtgan_lib.recognizers import distillation
+from amtgan_lib.recognizers import training as recognizer_training
 from amtgan_lib.recognizers.alignment import template
+from amtgan_lib.recognizers.distillation import Distillation, DistillationConfig, blended
 
 TEACHERS = ("drawn_ir", "drawn_mobile")
 CONFIG = DistillationConfig(teachers=TEACHERS, steps=40, batch=16, precision="float32")

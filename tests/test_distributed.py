@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from amtgan_lib import paths
+from amtgan_lib.cli import training as launcher
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.pipeline import PresetError
 from amtgan_lib.training import TrainConfig, Trainer, distributed, train
-from amtgan_lib.training import __main__ as launcher
 
 TESTS = Path(__file__).parent
 # About one seed in fifteen lies on a kink of |x| or of ReLU, and one value's gradient falls to either side by
@@ -257,7 +257,7 @@ def launched(small_world) -> Callable[..., subprocess.CompletedProcess]:
     script.write_text(
         "import sys\nfrom pathlib import Path\nfrom amtgan_lib import paths\n"
         f"root = Path({str(small_world)!r})\npaths.PREPARED, paths.RUNS = root / 'prepared', root / 'runs'\n"
-        "from amtgan_lib.training.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
+        "from amtgan_lib.cli.training import main\nsys.exit(main(sys.argv[1:]))\n"
     )
     few = ["size=48", "width=8", "views=1", "batch={residual: 2}", "recipe=residual", "precision=float32"]
     flags = [word for assignment in few for word in ("-p", assignment)]
@@ -283,7 +283,10 @@ def test_torchrun_goes_on_from_a_checkpoint_and_refuses_what_two_processes_canno
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 2
     odd = launched("-p", "batch={residual: 3}")
     assert odd.returncode == 1
-    assert "python -m amtgan_lib.training: batch is 3, which 2 processes cannot share evenly" in odd.stderr
+    assert "python -m amtgan_lib.cli.training: batch is 3, which 2 processes cannot share evenly" in odd.stderr
     timed = launched("--minutes", "1")
     assert timed.returncode == 1
-    assert "python -m amtgan_lib.training: 2 processes would stop at different steps: leave out minutes" in timed.stderr
+    assert (
+        "python -m amtgan_lib.cli.training: 2 processes would stop at different steps: leave out minutes"
+        in timed.stderr
+    )

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from amtgan_lib import paths, pipeline, results
+from amtgan_lib import paths, pipeline
 from amtgan_lib.pipeline import estimate, presets
+from amtgan_lib.reporting import results
 
 SMALL = {"03_train.size": 64, "03_train.width": 8, "03_train.views": 1, "03_train.precision": "float32"}
 

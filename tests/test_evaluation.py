@@ -11,10 +11,11 @@ import torch
 from fakes import NoseRecognizer, plain, plain_set
 from PIL import Image
 
-from amtgan_lib import datasets, evaluation, faces, results
+from amtgan_lib import datasets, evaluation, faces
 from amtgan_lib.evaluation import Gallery, Judgement, Probes, tables
 from amtgan_lib.images import open_photo, to_tensor
-from amtgan_lib.results import Row
+from amtgan_lib.reporting import results
+from amtgan_lib.reporting.results import Row
 
 FACTS = {"experiment": "e", "preset": "open-small", "dataset": "celeba_hq test", "target": "london/001", "seed": 0}
 ABOUT = {**FACTS, "method": "m", "recogniser": "r"}

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from amtgan_lib import datasets, evaluation, explorer, figures, paths, results
-from amtgan_lib.results import Row
+from amtgan_lib import datasets, evaluation, paths
+from amtgan_lib.demos import explorer
+from amtgan_lib.reporting import figures, results
+from amtgan_lib.reporting.results import Row
 
 PEOPLE = ["drawn/0", "drawn/1", "drawn/2", "drawn/<3>"]
 OWNER = {"clean": [0.9, 0.8, 0.7, 0.6], "residual": [0.1, 0.5, 0.2, np.nan]}

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from amtgan_lib import figures
+from amtgan_lib.reporting import figures
 
 METHODS = ("clean", "published", "corrected", "residual")
 RECOGNISERS = ("mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")

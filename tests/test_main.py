@@ -251,7 +251,7 @@ import sys
 from amtgan_lib.__main__ import main
 import torch  # which looks at every module that is loaded
 status = main(["protect", sys.argv[1], "--help"])
-import amtgan_lib.commands.protecting, mediapipe.python.solutions.face_mesh
+import amtgan_lib.cli.protect, mediapipe.python.solutions.face_mesh
 print(sorted({"pandas.core", "matplotlib.figure"} & set(sys.modules)))
 import pandas, matplotlib.pyplot as plt
 print(pandas.DataFrame({"a": [1]}).shape, plt.figure() is plt.gcf(), hasattr(plt, "no such name"))

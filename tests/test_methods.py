@@ -9,9 +9,10 @@ import torch
 from fakes import SIZE, Projection
 from torch import Tensor
 
-from amtgan_lib import attacks, faces, methods, recognizers, targets
-from amtgan_lib.attacks import ATTACKS
+from amtgan_lib import experiments, faces, methods, recognizers
 from amtgan_lib.datasets import FaceBatch
+from amtgan_lib.methods import attacks, targets
+from amtgan_lib.methods.attacks import ATTACKS
 from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import ProtectionError, Protector
 from amtgan_lib.recipes import RECIPES, RESIDUAL
@@ -43,7 +44,7 @@ def loaded(monkeypatch) -> dict[str, Projection]:
 
 
 def of(name: str, run, trained_against=TRAINED_AGAINST) -> Protector:
-    return methods.protector(name, run, "drawn_target/1", FaceBatch.of([TARGET]), trained_against)
+    return methods.build(name, run, "drawn_target/1", FaceBatch.of([TARGET]), trained_against)
 
 
 def cosine(image: Tensor, network: Projection) -> float:
@@ -179,8 +180,7 @@ def test_bare_leaves_the_makeup_off(any_target, loaded):
 def test_more_passes_change_more(any_target, loaded):
     target = FaceBatch.of([TARGET])
     once, twice = (
-        methods.protector("any_target_bare", any_target, "t", target, TRAINED_AGAINST, passes=passes)
-        for passes in (1, 2)
+        methods.build("any_target_bare", any_target, "t", target, TRAINED_AGAINST, passes=passes) for passes in (1, 2)
     )
     first, second = (each.change(CLEAN, REFERENCE) for each in (once, twice))
     assert (second - CLEAN.image).abs().mean() > 1.2 * (first - CLEAN.image).abs().mean()
@@ -245,7 +245,7 @@ def test_each_method_writes_into_a_folder_of_its_name(loaded, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(methods.protection, "protect_pairs", protect_pairs)
-        reports, seconds = methods.protect_each(protectors, pairs, tmp_path / "out")
+        reports, seconds = experiments.protect_each(protectors, pairs, tmp_path / "out")
     assert [report["protected"][0] for report in reports.values()] == [
         str(tmp_path / "out" / name / "p.png") for name in protectors
     ]
@@ -258,7 +258,7 @@ def test_each_method_writes_into_a_folder_of_its_name(loaded, tmp_path):
 def test_another_seed_is_another_start(loaded, tmp_path):
     target = FaceBatch.of([TARGET])
     first, second, again = (
-        methods.protector("pgd", tmp_path, "t", target, TRAINED_AGAINST, seed).change(CLEAN, REFERENCE)
+        methods.build("pgd", tmp_path, "t", target, TRAINED_AGAINST, seed).change(CLEAN, REFERENCE)
         for seed in (0, 1, 0)
     )
     assert torch.equal(first, again) and not torch.equal(first, second)
@@ -266,15 +266,15 @@ def test_another_seed_is_another_start(loaded, tmp_path):
 
 def test_a_report_says_what_its_method_knew_and_a_judge_among_them_is_refused(loaded, tmp_path):
     target = FaceBatch.of([TARGET])
-    attack = methods.protector("pgd", tmp_path, "drawn_target/1", target, ("first", "second"))
-    report = methods.signed(pd.DataFrame({"probe": ["a.png", "b.png"]}), attack)
+    attack = methods.build("pgd", tmp_path, "drawn_target/1", target, ("first", "second"))
+    report = experiments.signed(pd.DataFrame({"probe": ["a.png", "b.png"]}), attack)
     assert report["trained_against"].tolist() == ["first second"] * 2
     report["trained_against"] = "drawn_ir drawn_mobile"
     reports = {"pgd": report}
-    methods.check_reports(reports, "drawn_target/1", ["drawn_inception"], "family")
-    methods.check_reports(reports, "drawn_target/1", ["drawn_irse"], "leave one out")
+    experiments.check_reports(reports, "drawn_target/1", ["drawn_inception"], "family")
+    experiments.check_reports(reports, "drawn_target/1", ["drawn_irse"], "leave one out")
     for judges, split in ((["drawn_mobile"], "leave one out"), (["drawn_irse"], "family")):
         with pytest.raises(ValueError, match=r"^pgd: .*cannot judge.*04_protect"):
-            methods.check_reports(reports, "drawn_target/1", judges, split)
+            experiments.check_reports(reports, "drawn_target/1", judges, split)
     with pytest.raises(ValueError, match="pgd was made for drawn_target/1, not for drawn_target/2"):
-        methods.check_reports(reports, "drawn_target/2", ["drawn_inception"], "family")
+        experiments.check_reports(reports, "drawn_target/2", ["drawn_inception"], "family")

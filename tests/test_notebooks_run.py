@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from amtgan_lib import paths, pipeline, results
+from amtgan_lib import paths, pipeline
+from amtgan_lib.reporting import results
 
 PRESETS = sorted(path.stem for path in paths.PRESETS.glob("*.yaml"))
 

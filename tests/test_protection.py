@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageDraw
 
 import amtgan_lib
-from amtgan_lib import faces, images, protect, protection, recipes, recognizers, targets
+from amtgan_lib import faces, images, methods, protect, protection, recipes, recognizers
 from amtgan_lib.images import PhotoError, open_photo
+from amtgan_lib.methods import targets
+from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import Guide, ProtectionError, protect_pairs
-from amtgan_lib.targets import Target
 
 SIZE = 64
 WIDTH, HEIGHT = 160, 120
@@ -303,7 +304,7 @@ def test_a_photo_that_cannot_be_read_is_refused(found, protector, makeup, tmp_pa
 )
 def test_a_generator_file_without_its_facts_is_refused(network, tmp_path, facts, message):
     with pytest.raises(ProtectionError, match=message):
-        protection.load(save_generator(network, tmp_path / "g.safetensors", facts))
+        methods.load(save_generator(network, tmp_path / "g.safetensors", facts))
 
 
 def test_what_is_no_generator_file_is_refused_in_one_sentence(found, photo, makeup, tmp_path):
@@ -318,9 +319,9 @@ def test_what_is_no_generator_file_is_refused_in_one_sentence(found, photo, make
 def test_a_generator_that_takes_targets_needs_a_guide_and_no_other_takes_one(network, tmp_path):
     file = save_generator(network, tmp_path / "g.safetensors", {"recipe": "any_target", "size": SIZE})
     with pytest.raises(ProtectionError, match="it needs a guide, which names the target and the recognisers"):
-        protection.load(file)
+        methods.load(file)
     with pytest.raises(ProtectionError, match="it takes no other target"):
-        protection.load(generator_file(network, tmp_path / "other.safetensors"), guide_by([eye()]))
+        methods.load(generator_file(network, tmp_path / "other.safetensors"), guide_by([eye()]))
 
 
 # ---------------------------------------------------------------- any target
@@ -344,7 +345,7 @@ def any_target(tmp_path):
 
 
 def test_a_guided_face_follows_its_hints_and_needs_no_makeup(found, any_target, photo, makeup):
-    hinted, blind = (protection.load(any_target, guide_by([eye()], hinted=hinted)) for hinted in (True, False))
+    hinted, blind = (methods.load(any_target, guide_by([eye()], hinted=hinted)) for hinted in (True, False))
     results = [each.protect(photo).image for each in (hinted, blind)]
     assert difference(results[0], photo).any() and difference(results[0], results[1]).any()
     assert difference(hinted.protect(photo, makeup).image, results[0]).any()
@@ -354,9 +355,9 @@ def test_a_guided_face_follows_its_hints_and_needs_no_makeup(found, any_target, 
 def test_a_weight_of_zero_takes_a_recogniser_out_of_the_ensemble(found, any_target, photo):
     other = eye()
     other.name, other.embed = "other", lambda images, points=None: F.normalize(images.flatten(1)[:, :12] + 0.1)
-    one = protection.load(any_target, guide_by([eye()])).protect(photo).image
-    both = protection.load(any_target, guide_by([eye(), other])).protect(photo).image
-    weighted = protection.load(any_target, guide_by([eye(), other], weights=[1, 0])).protect(photo).image
+    one = methods.load(any_target, guide_by([eye()])).protect(photo).image
+    both = methods.load(any_target, guide_by([eye(), other])).protect(photo).image
+    weighted = methods.load(any_target, guide_by([eye(), other], weights=[1, 0])).protect(photo).image
     assert not difference(one, weighted).any() and difference(one, both).any()
 
 
@@ -446,7 +447,7 @@ def test_protect_is_the_package_s_own_name():
 
 def test_protect_takes_a_file_or_a_loaded_protector(found, network, photo, makeup, tmp_path):
     file = generator_file(network, tmp_path / "g.safetensors", seed=5)
-    loaded = protection.load(file)
+    loaded = methods.load(file)
     assert (loaded.recipe, loaded.size, loaded.facts["seed"]) == (recipes.RESIDUAL, SIZE, 5)
     results = [protect(photo, makeup, generator=generator, strength=0.7) for generator in (file, str(file), loaded)]
     for result in results[1:]:
@@ -635,7 +636,7 @@ def london(mirror):
 
 @pytest.fixture(scope="module")
 def real_protector(network, tmp_path_factory):
-    return protection.load(generator_file(network, tmp_path_factory.mktemp("weights") / "generator.safetensors"))
+    return methods.load(generator_file(network, tmp_path_factory.mktemp("weights") / "generator.safetensors"))
 
 
 def test_a_real_photo_keeps_what_is_not_its_face(london, real_protector, profile, tmp_path):

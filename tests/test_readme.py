@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from amtgan_lib import paths, recognizers, results
+from amtgan_lib import paths, recognizers
+from amtgan_lib.reporting import results
 from benchmarks.speed import speeds
 
 DOCS = paths.ROOT / "docs"

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from amtgan_lib import portraits, recognizer_training
-from amtgan_lib.recognizer_training import (
+from amtgan_lib import portraits
+from amtgan_lib.recognizers import training as recognizer_training
+from amtgan_lib.recognizers.alignment import template
+from amtgan_lib.recognizers.training import (
     CROP,
     TRAINING_SEED,
     VALIDATION_SEED,
@@ -22,7 +24,6 @@ from amtgan_lib.recognizer_training import (
     varied,
     verification,
 )
-from amtgan_lib.recognizers.alignment import template
 
 PEOPLE, PHOTOS = 6, 6
 

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from amtgan_lib import results
 from amtgan_lib.pipeline import report, report_tables, runs
-from amtgan_lib.results import Row
+from amtgan_lib.reporting import results
+from amtgan_lib.reporting.results import Row
 
 VOID = {"meta", "img", "link", "br"}
 

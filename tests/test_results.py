@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from amtgan_lib import paths, results
-from amtgan_lib.results import COLUMNS, Row
+from amtgan_lib import paths
+from amtgan_lib.reporting import results
+from amtgan_lib.reporting.results import COLUMNS, Row
 
 KEYS = {"experiment": "black_box", "preset": "open-small", "dataset": "celeba_hq", "target": "london/001"}
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from amtgan_lib import assets, datasets, evaluation, images, paths, protection, recipes, recognizers, studio, targets
+from amtgan_lib import assets, datasets, evaluation, images, paths, protection, recipes, recognizers
+from amtgan_lib.demos import session
+from amtgan_lib.demos.session import Face, Kit, Settings, Studio, StudioError, kits, sitting
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
 from amtgan_lib.images import PhotoError, open_photo
+from amtgan_lib.methods import targets
 from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import Guide
-from amtgan_lib.studio import Face, Kit, Settings, Studio, StudioError, kits, sitting
 
 pytest.importorskip("mediapipe")
 
@@ -24,12 +26,12 @@ ONLY_MAKEUP = Settings(protection=0)
 
 @pytest.fixture(scope="module")
 def kit():
-    return studio.drawn_kit()
+    return session.drawn_kit()
 
 
 @pytest.fixture(scope="module")
 def sample():
-    return studio.people((3,))[0]
+    return session.people((3,))[0]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def opened(kit, sample):
 
 @pytest.fixture(scope="module")
 def makeups(opened):
-    return [opened.reference(sample.small) for sample in studio.makeups()[:2]]
+    return [opened.reference(sample.small) for sample in session.makeups()[:2]]
 
 
 def levels(picture) -> np.ndarray:
@@ -151,7 +153,7 @@ def pair_of(crop, style) -> list[torch.Tensor]:
 
 def test_later_passes_are_part_of_the_change(guided, sample, makeups):
     opened = Studio(sample.small, guided)
-    style = opened.reference(studio.makeups()[0].small)
+    style = opened.reference(session.makeups()[0].small)
     face = opened.faces[0]
     torch.testing.assert_close(face.change(Settings(), style), guided.protector.change(face.crop, style))
     assert face.look(style).later.abs().mean() > 0.01
@@ -200,7 +202,7 @@ def test_what_is_shown_has_the_colours_that_the_photo_can_hold(kit, sample, make
 
 def test_every_face_of_the_photo_is_changed(kit, makeups):
     two = Image.new("RGB", (330, 160), "grey")
-    for left, sample in zip((0, 170), studio.people((3, 9))):
+    for left, sample in zip((0, 170), session.people((3, 9))):
         with Image.open(sample.small) as portrait:
             two.paste(portrait, (left, 0))
     result = Studio(two, kit).protect(Settings(), makeups[0])
@@ -245,18 +247,18 @@ def test_without_another_photo_the_clean_one_is_known(kit, sample):
     [(0.5, "not protected"), (0.4, "weak"), (0.3, "weak"), (0.2, "protected"), (-1, "protected")],
 )
 def test_a_verdict_needs_the_laxer_threshold_as_well(similarity, expected):
-    assert studio.verdict(similarity, 0.4, 0.2) == expected
+    assert session.verdict(similarity, 0.4, 0.2) == expected
 
 
 def test_a_lost_face_is_no_success():
-    assert studio.verdict(math.nan, 0.4, 0.2) == "no face found"
-    assert studio.worst(["protected", "no face found", "weak"]) == "no face found"
+    assert session.verdict(math.nan, 0.4, 0.2) == "no face found"
+    assert session.worst(["protected", "no face found", "weak"]) == "no face found"
 
 
 def test_one_recogniser_is_enough_to_be_found():
-    assert studio.worst(["protected", "not protected", "weak"]) == "not protected"
-    assert studio.worst(["protected", "weak"]) == "weak" and studio.worst(["protected"]) == "protected"
-    assert not any("safe" in word for word in studio.VERDICTS)
+    assert session.worst(["protected", "not protected", "weak"]) == "not protected"
+    assert session.worst(["protected", "weak"]) == "weak" and session.worst(["protected"]) == "protected"
+    assert not any("safe" in word for word in session.VERDICTS)
 
 
 def test_visible_change_is_zero_for_the_clean_picture_and_that_of_the_tables_otherwise(opened, makeups, tmp_path):
@@ -280,7 +282,7 @@ def test_the_curve_runs_from_the_clean_photo_to_the_picture_shown(opened, makeup
 def test_the_report_asks_once_more_for_every_way_of_publishing(opened, makeups, monkeypatch):
     picture = opened.picture(Settings(), makeups[0])
     tables = list(opened.report(picture))
-    assert [table["how"].iloc[0] for table in tables] == [studio.AS_IT_IS, *evaluation.REPUBLISHED]
+    assert [table["how"].iloc[0] for table in tables] == [session.AS_IT_IS, *evaluation.REPUBLISHED]
     assert tables[0].drop(columns="how").equals(opened.judge(picture))
     for table in tables[1:]:
         again = opened.judge(evaluation.republish(picture, table["how"].iloc[0]))
@@ -300,24 +302,24 @@ def generator_file(folder, recipe="residual", **facts):
 def test_a_generator_that_redraws_has_nothing_to_blend(tmp_path):
     file = generator_file(tmp_path, "corrected", world="drawn")
     with pytest.raises(StudioError, match="recipe corrected, which draws the whole face anew"):
-        studio.kit(file)
+        session.kit(file)
 
 
 def test_nobody_is_made_to_pass_as_a_real_person(tmp_path):
     file = generator_file(tmp_path, world="open", target="london/042")
     with pytest.raises(StudioError, match="take a face for london/042, who may have to answer for it"):
-        studio.kit(file)
+        session.kit(file)
 
 
 def test_what_is_no_generator_is_said_in_a_sentence(tmp_path):
     file = tmp_path / "generator.safetensors"
     file.write_text("hello")
     with pytest.raises(StudioError, match=r"generator.safetensors is no generator of this project"):
-        studio.kit(file)
+        session.kit(file)
 
 
 def test_a_drawn_generator_for_any_target_is_told_its_way_by_those_that_trained_it(tmp_path):
-    made = studio.kit(generator_file(tmp_path, "any_target", world="drawn", target="any"))
+    made = session.kit(generator_file(tmp_path, "any_target", world="drawn", target="any"))
     assert [each.name for each in made.guide.recognizers] == ["drawn_ir"] and made.guide.target.name == targets.NOBODY
     assert [made.role(each.name) for each in made.judges] == ["gave hints", *["held out"] * 3]
 
@@ -325,25 +327,25 @@ def test_a_drawn_generator_for_any_target_is_told_its_way_by_those_that_trained_
 def test_recognisers_at_hand_are_those_that_need_no_download(monkeypatch):
     there = {"edgeface_xs"}
     monkeypatch.setattr(assets, "local", lambda asset: asset.name in there or None)
-    assert studio.at_hand() == ("distilled", "edgeface_xs")
+    assert session.at_hand() == ("distilled", "edgeface_xs")
     monkeypatch.setattr(kits, "at_hand", lambda: ())
     with pytest.raises(StudioError, match=r"no recogniser of real faces is at hand: fetch .* assets fetch mobilef"):
-        studio.kit(paths.WEIGHTS / protection.DEFAULT)
+        session.kit(paths.WEIGHTS / protection.DEFAULT)
 
 
 def test_photographs_are_judged_by_recognisers_of_real_faces(mirror, monkeypatch):
     monkeypatch.setattr(kits, "at_hand", lambda: recognizers.OPEN)
-    made = studio.kit(paths.WEIGHTS / protection.DEFAULT, held_out=("edgeface_xs", "edgeface_xxs"))
+    made = session.kit(paths.WEIGHTS / protection.DEFAULT, held_out=("edgeface_xs", "edgeface_xxs"))
     assert [judge.name for judge in made.judges] == list(recognizers.OPEN) and made.world == "open"
     assert [made.role(name) for name in recognizers.OPEN] == ["gave hints"] * 2 + ["held out"] * 2
     assert all(judge.thresholds[kits.USUAL] > judge.thresholds[kits.LAX] > 0 for judge in made.judges)
     assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says and "held out" in made.says
     assert "All of them had a say in this change, so they flatter it" in replace(made, judges=made.judges[:2]).says
     with pytest.raises(StudioError, match="edgeface cannot be held out: at hand are mobilefacenet_foamliu"):
-        studio.kit(paths.WEIGHTS / protection.DEFAULT, held_out=("edgeface",))
+        session.kit(paths.WEIGHTS / protection.DEFAULT, held_out=("edgeface",))
     with pytest.raises(StudioError, match="every recogniser at hand is held out: leave one that gives hints"):
-        studio.kit(paths.WEIGHTS / protection.DEFAULT, held_out=recognizers.OPEN)
-    assert "drawn faces only" in studio.drawn_kit().says
+        session.kit(paths.WEIGHTS / protection.DEFAULT, held_out=recognizers.OPEN)
+    assert "drawn faces only" in session.drawn_kit().says
 
 
 # ---------------------------------------------------------------- what cannot be used
@@ -379,11 +381,11 @@ def test_a_huge_photo_is_refused_before_anybody_waits(kit, opened, monkeypatch):
 
 def test_a_person_who_is_not_in_the_gallery_is_named():
     with pytest.raises(StudioError, match="there is no drawn person 99; there are 0 to 62"):
-        studio.people((3, 99))
+        session.people((3, 99))
 
 
 def test_the_gallery_is_of_the_test_and_large_portraits_show_the_same_person(kit, sample):
-    assert {face.asset for face in studio.people()}.isdisjoint(face.asset for face in studio.makeups())
+    assert {face.asset for face in session.people()}.isdisjoint(face.asset for face in session.makeups())
     with Image.open(sample.large()) as large, Image.open(sample.small) as small:
         assert large.size == (384, 384)
         difference = levels(large.resize(small.size, Image.Resampling.BOX)) - levels(small)
@@ -393,7 +395,7 @@ def test_the_gallery_is_of_the_test_and_large_portraits_show_the_same_person(kit
 
 def test_the_gallery_comes_with_the_package(monkeypatch):
     monkeypatch.setattr(datasets.drawn, "draw", lambda *_: pytest.fail("drawn"))
-    people, worn = studio.people(), studio.makeups()
+    people, worn = session.people(), session.makeups()
     files = [file for person in people for file in (person.small, person.large(), person.known())]
     files += [sample.small for sample in worn]
     assert len({*files}) == 24 and all(file.is_file() for file in files)
@@ -404,7 +406,7 @@ def test_the_gallery_comes_with_the_package(monkeypatch):
 @pytest.mark.parametrize("which", ["small", "known", "makeup"])
 def test_the_pictures_of_the_package_are_what_is_drawn(which):
     """Whoever changes the drawing makes them anew: ``gallery.store()``."""
-    person, worn = studio.people((9,))[0], studio.makeups()[1]
+    person, worn = session.people((9,))[0], session.makeups()[1]
     asset, file = {
         "small": (person.asset, person.small),
         "known": (person.other, person.known()),
@@ -417,5 +419,5 @@ def test_the_pictures_of_the_package_are_what_is_drawn(which):
 
 def test_a_person_who_does_not_come_with_the_package_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.drawn, "folder", lambda size=0: tmp_path)
-    other = next(row for row in range(63) if row not in studio.PEOPLE)
-    assert studio.people((other,))[0].small.is_relative_to(tmp_path)
+    other = next(row for row in range(63) if row not in session.PEOPLE)
+    assert session.people((other,))[0].small.is_relative_to(tmp_path)

@@ -22,8 +22,9 @@ import pytest
 import yaml
 
 from amtgan_lib import __main__ as command_line
-from amtgan_lib import paths, results
+from amtgan_lib import paths
 from amtgan_lib.pipeline import jobs, machines, runs, sweeps
+from amtgan_lib.reporting import results
 
 LIBRARY = Path(paths.__file__).parent
 PATIENCE = 500

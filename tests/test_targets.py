@@ -5,9 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from amtgan_lib import faces, portraits, recognizers, targets
+from amtgan_lib import faces, portraits, recognizers
 from amtgan_lib.images import to_pil
-from amtgan_lib.targets import Target
+from amtgan_lib.methods import targets
+from amtgan_lib.methods.targets import Target
 
 
 @pytest.fixture(scope="module")

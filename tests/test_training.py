@@ -37,6 +37,7 @@ from fakes import (
 from torch import Tensor, nn
 
 from amtgan_lib import recipes
+from amtgan_lib.cli import training as launcher
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.images import LEVELS
@@ -46,7 +47,6 @@ from amtgan_lib.pipeline import PresetError
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, residual, train
-from amtgan_lib.training import __main__ as launcher
 from benchmarks.published import PlainLoop
 
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")

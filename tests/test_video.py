@@ -11,13 +11,13 @@ import torch
 from fakes import Brush
 from PIL import Image
 
-from amtgan_lib import faces, images, paths, portraits, protection, recipes, recognizers
+from amtgan_lib import faces, images, methods, paths, portraits, protection, recipes, recognizers
 from amtgan_lib.__main__ import main
 from amtgan_lib.faces import warps
 from amtgan_lib.faces.regions import FIVE
 from amtgan_lib.protection import Protector
-from amtgan_lib.video import VideoError, protect_video, tracks
-from amtgan_lib.video.tracks import Glance, Track
+from amtgan_lib.protection.video import VideoError, protect_video, tracks
+from amtgan_lib.protection.video.tracks import Glance, Track
 
 av = pytest.importorskip("av", reason="no video tests: pip install 'amtgan-lib[video]'")
 
@@ -617,7 +617,7 @@ def test_a_drawn_person_is_protected_calmly(film, tmp_path):
     """Measured on the written pixels, in the coordinates of the true face: less flicker, and as well hidden."""
     pytest.importorskip("mediapipe")
     path, points, hidden = film
-    protector = protection.load(paths.WEIGHTS / "generator_drawn.safetensors")
+    protector = methods.load(paths.WEIGHTS / "generator_drawn.safetensors")
     report = protect_video(path, tmp_path / "out.mp4", protector)
     assert report.lost == hidden and [face.seen for face in report.faces] == [18]
     clean, out = read(path)[0], read(report.path)[0]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from amtgan_lib import assets, datasets, evaluation, faces, paths, protect, protection, recognizer_training, recognizers
+from amtgan_lib import assets, datasets, evaluation, faces, methods, paths, protect, protection, recognizers
 from amtgan_lib.models import load_generator
+from amtgan_lib.recognizers import training as recognizer_training
 
 CARD = (paths.WEIGHTS / "README.md").read_text(encoding="utf-8")
 
@@ -46,7 +47,7 @@ def test_the_generator_says_where_it_comes_from():
     assert facts["recipe"] == "residual" and facts["licence"] == "MIT"
     assert {"commit", "command", "target", "held_out", "steps"} <= set(facts)
     assert facts["target"].startswith("drawn_target/")
-    assert protection.load(paths.WEIGHTS / "generator_drawn.safetensors").size == facts["size"]
+    assert methods.load(paths.WEIGHTS / "generator_drawn.safetensors").size == facts["size"]
     assert network.built["width"] == 16 and f"{facts['steps']} steps" in CARD
 
 

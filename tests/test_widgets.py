@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from amtgan_lib import studio, widgets
+from amtgan_lib.demos import session, widgets
+from amtgan_lib.demos.session import Settings, gallery, kits, sitting
+from amtgan_lib.demos.widgets import parts, texts
+from amtgan_lib.demos.widgets.pace import PAUSE, Newest
 from amtgan_lib.images import PhotoError
-from amtgan_lib.studio import Settings, gallery, kits, sitting
-from amtgan_lib.widgets import parts, texts
-from amtgan_lib.widgets.pace import PAUSE, Newest
 
 pytest.importorskip("mediapipe")
 
@@ -25,7 +25,7 @@ def small_portraits():
     """Portraits as the experiments have them, and the drawn kit for everything: what is tested here is the widget."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "LARGE", 160)
-        patch.setattr(studio, "photo_kit", lambda held_out: studio.drawn_kit())
+        patch.setattr(session, "photo_kit", lambda held_out: session.drawn_kit())
         yield
 
 
@@ -83,7 +83,7 @@ def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
 
 
 def portrait(row: int) -> Image.Image:
-    with Image.open(studio.people((row,))[0].small) as picture:
+    with Image.open(session.people((row,))[0].small) as picture:
         return picture.convert("RGB")
 
 
@@ -161,7 +161,7 @@ def test_an_uploaded_photo_is_worked_on_and_compared_with_itself_until_there_is_
 
 def test_a_photograph_gets_the_kit_for_photographs(quickstart, monkeypatch):
     asked = []
-    monkeypatch.setattr(studio, "photo_kit", lambda held_out: (asked.append(held_out), studio.drawn_kit())[1])
+    monkeypatch.setattr(session, "photo_kit", lambda held_out: (asked.append(held_out), session.drawn_kit())[1])
     quickstart.photos.buttons["portrait 3"].click()
     assert not asked
     upload(quickstart.photos.upload, "me.png", encoded(portrait(19)))
@@ -171,7 +171,7 @@ def test_a_photograph_gets_the_kit_for_photographs(quickstart, monkeypatch):
 def test_an_uploaded_makeup_is_worn(desk):
     desk.photos.buttons["portrait 3"].click()
     before = after(desk)
-    with Image.open(studio.makeups()[2].small) as wine:
+    with Image.open(session.makeups()[2].small) as wine:
         upload(desk.shelves["makeup"].upload, "party.png", encoded(wine))
     assert said(desk) == "" and chosen(desk.shelves["makeup"]) == []
     assert "amtgan-chosen" in desk.shelves["makeup"].upload._dom_classes
@@ -212,7 +212,7 @@ def test_a_huge_photo_is_refused(quickstart, monkeypatch):
 
 def test_a_photograph_without_recognisers_is_said(quickstart, monkeypatch):
     monkeypatch.setattr(kits, "at_hand", lambda: ())
-    monkeypatch.setattr(studio, "photo_kit", kits.photo_kit.__wrapped__)
+    monkeypatch.setattr(session, "photo_kit", kits.photo_kit.__wrapped__)
     upload(quickstart.photos.upload, "me.png", encoded(portrait(3)))
     assert said(quickstart).startswith("no recogniser of real faces is at hand: fetch the open ones once")
 
@@ -295,8 +295,8 @@ def test_at_strength_zero_the_photo_is_back_and_everybody_recognises_it(no_curve
 
 def test_the_curve_is_computed_anew_where_it_changes_and_the_point_always_moves(at_rest, monkeypatch):
     curves = []
-    original = studio.Studio.curve
-    monkeypatch.setattr(studio.Studio, "curve", lambda *given: (curves.append(1), original(*given))[1])
+    original = session.Studio.curve
+    monkeypatch.setattr(session.Studio, "curve", lambda *given: (curves.append(1), original(*given))[1])
     before = at_rest.curve.value
     at_rest.sliders["strength"].value = 0.5
     assert not curves and at_rest.curve.value != before  # the curve is of every strength
@@ -331,8 +331,8 @@ def test_no_word_promises_safety(at_rest):
 
 def test_many_events_become_one_piece_of_work(no_curve, at_rest, monkeypatch):
     """A drag sends dozens of values; inside a notebook only the newest that is there is drawn."""
-    drawn, original = [], studio.Studio.picture
-    monkeypatch.setattr(studio.Studio, "picture", lambda *given: (drawn.append(given[1]), original(*given))[1])
+    drawn, original = [], session.Studio.picture
+    monkeypatch.setattr(session.Studio, "picture", lambda *given: (drawn.append(given[1]), original(*given))[1])
 
     async def drag():
         for step in range(40):
@@ -451,7 +451,7 @@ def test_nothing_is_handed_out_where_nothing_is_protected(no_curve, at_rest):
 
 def test_a_shelf_shows_names_where_it_has_no_picture():
     picked = []
-    shelf = parts.Shelf("<h3>heading</h3>", [("own makeup", None), ("berry", studio.makeups()[0])], picked.append, "x")
+    shelf = parts.Shelf("<h3>heading</h3>", [("own makeup", None), ("berry", session.makeups()[0])], picked.append, "x")
     assert shelf.buttons["own makeup"].description == "own makeup" and shelf.buttons["berry"].description == ""
     assert shelf.buttons["berry"].tooltip == "berry"
     styles = " ".join(widget.value for widget in walk(shelf.box) if hasattr(widget, "value") and widget.value)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amtgan_lib import datasets, faces, results
+from amtgan_lib import datasets, faces
 from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation.pictures import (
     Probes,
@@ -37,7 +37,8 @@ from amtgan_lib.evaluation.scores import (
     wilson,
 )
 from amtgan_lib.recognizers import Recognizer
-from amtgan_lib.results import Row
+from amtgan_lib.reporting import results
+from amtgan_lib.reporting.results import Row
 
 Facts = str | int | float | None
 Crop = Callable[[str, int], faces.FaceCrop]

@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from amtgan_lib import paths, results
+from amtgan_lib import paths
 from amtgan_lib.pipeline.presets import Step
+from amtgan_lib.reporting import results
 
 TRAINING = "03_train"
 STEP = "seconds a step"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from amtgan_lib import results
+from amtgan_lib.reporting import results
 
 SHARES = ("impersonation", "dodging", "rank-", "eer")
 LONGEST = 60

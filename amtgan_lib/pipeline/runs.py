@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from amtgan_lib import paths, results
+from amtgan_lib import paths
+from amtgan_lib.reporting import results
 
 KINDS = ("table", "figure", "file")
 TABLE_SUFFIXES = (".md", ".txt", ".csv")

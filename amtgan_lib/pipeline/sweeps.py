@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from amtgan_lib import results
 from amtgan_lib.pipeline import jobs, presets, runner, runs
 from amtgan_lib.pipeline.jobs import Job, Outcome
 from amtgan_lib.pipeline.machines import Cluster, Local, machines
 from amtgan_lib.pipeline.parameters import PresetError, Text
+from amtgan_lib.reporting import results
 
 TABLES = ("05_black_box_success", "06_image_quality")
 PREPARE = "prepare"

@@ -1,0 +1,158 @@
+"""The work of `evaluate`: clean and protected photos side by side, in the eyes of recognisers."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from amtgan_lib import evaluation
+from amtgan_lib.cli import asking, folders, outcomes
+from amtgan_lib.cli.arguments import Evaluate, Interrupted, WrongArguments
+from amtgan_lib.cli.asking import Panel
+from amtgan_lib.cli.folders import Found
+from amtgan_lib.cli.outcomes import eyes_of, plural
+from amtgan_lib.evaluation import NOT_PROTECTED, Answer
+
+NOT_KNOWN = "not recognised before either"
+
+
+def run(options: Evaluate) -> int:
+    """Compare what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
+    names = asking.names(options.ask) if options.ask else asking.at_hand()
+    pairs, problems = _pairs(options)
+    panel = asking.panel(names, options.far, options.thresholds)
+    whole = Pair(options.clean, options.protected, options.known)
+    done = [Comparison(whole, problem=problem) for problem in problems]
+    total = len(problems) + len(pairs)
+    interrupted = False
+    try:
+        for pair in tqdm(pairs, unit="photo", disable=total == 1 or not sys.stderr.isatty(), leave=False):
+            done.append(_compared(pair, panel))
+    except KeyboardInterrupt:
+        interrupted = True
+    people = sys.stderr if options.json else sys.stdout
+    print("\n".join(_text(done, panel)), file=people, flush=True)
+    status = 0 if done and all(each.good for each in done) else 1
+    if options.json:
+        facts = {"exit_status": Interrupted.exit_status if interrupted else status, "interrupted": interrupted}
+        facts |= {"asked": panel.as_json(), "photos": [each.as_json() for each in done]}
+        # In ASCII: what stdout escapes for want of a character is not always an escape of JSON.
+        print(json.dumps(facts, indent=2), flush=True)
+    if interrupted:
+        raise Interrupted(f"interrupted: {len(done)} of {plural(total, 'photo')} compared.")
+    return status
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A clean photo, the protected one, and the known one, or their folders; None where there is no such file."""
+
+    clean: Path
+    protected: Path | None
+    known: Path | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the recognisers say about the largest face of a pair, or why they could not be asked."""
+
+    pair: Pair
+    answers: tuple[Answer, ...] = ()
+    problem: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The worst of those that knew the owner before; where none did, nothing was shown."""
+        if self.problem:
+            return NOT_PROTECTED
+        knew = [answer.verdict for answer in self.answers if answer.knew]
+        return evaluation.worst(knew) if knew else NOT_KNOWN
+
+    @property
+    def good(self) -> bool:
+        """Whether the exit status may be 0."""
+        return self.verdict in (evaluation.PROTECTED, evaluation.WEAK)
+
+    def as_json(self) -> dict:
+        """The comparison as JSON values."""
+        files = {name: None if file is None else str(file) for name, file in vars(self.pair).items()}
+        answers = [outcomes.answer_json(answer) for answer in self.answers]
+        return {**files, "verdict": self.verdict, "problem": self.problem or None, "answers": answers}
+
+
+# ---------------------------------------------------------------- which with which
+
+
+def _pairs(options: Evaluate) -> tuple[list[Pair], list[str]]:
+    """What is to be compared, and which folders could not be read: photos in them would be passed over unseen."""
+    clean, protected, known = options.clean, options.protected, options.known
+    found = folders.look(clean, protected)
+    if clean.is_dir() != protected.is_dir():
+        raise WrongArguments(f"{clean} and {protected}: take two photos, or two folders.")
+    if not clean.is_dir():
+        if known and known.is_dir():
+            raise WrongArguments(f"--known {known} is a folder: name a photo of the person on {clean}.")
+        return [Pair(clean, protected, known or clean)], []
+    looked = {folder: folders.look(folder) for folder in (protected, known) if folder and folder.is_dir()}
+    named = {folder: _by_name(folder, there) for folder, there in looked.items()}
+    pairs = []
+    for photo in found.photos:
+        name = photo.relative_to(clean).with_suffix("")
+        another = named[known].get(name) if known in named else known or photo
+        pairs.append(Pair(photo, named[protected].get(name), another))
+    problems = [problem for there in (found, *looked.values()) for problem in there.problems]
+    return pairs, list(dict.fromkeys(problems))  # a folder may have been looked into twice
+
+
+def _by_name(folder: Path, found: Found) -> dict[Path, Path]:
+    """The photos of a folder by their relative path without suffix; WrongArguments where two have the same."""
+    named: dict[Path, Path] = {}
+    for photo in found.photos:
+        name = photo.relative_to(folder).with_suffix("")
+        if name in named:
+            raise WrongArguments(f"{named[name]} and {photo} have the same name: one of them is too many.")
+        named[name] = photo
+    return named
+
+
+def _compared(pair: Pair, panel: Panel) -> Comparison:
+    missing = "protected" if pair.protected is None else "known" if pair.known is None else ""
+    if missing:
+        return Comparison(pair, problem=f"there is no {missing} photo of this name")
+    photos = {"clean": pair.clean, "protected": pair.protected}
+    try:
+        table = evaluation.similarities(photos, _known(pair.known), panel.judges, panel.far)
+    except (ValueError, OSError, MemoryError) as error:
+        return Comparison(pair, problem=str(error) or "there is not enough memory")
+    return Comparison(pair, tuple(evaluation.compared(table, panel.judges, panel.far)))
+
+
+@functools.lru_cache(maxsize=1)
+def _known(photo: Path) -> evaluation.Probes:
+    """The known face, read once where all photos are compared with one."""
+    return evaluation.read_probes([photo])
+
+
+# ---------------------------------------------------------------- in words
+
+
+def _text(done: Sequence[Comparison], panel: Panel) -> list[str]:
+    lines = []
+    for each in done:
+        lines.append(f"{each.pair.clean} -> {each.pair.protected}: {each.problem or each.verdict}")
+        lines += [f"  {outcomes.sentence(answer)}" for answer in each.answers]
+    asked = [each for each in done if each.answers]
+    for at, judge in enumerate(panel.names) if len(done) > 1 else ():
+        answers = [each.answers[at] for each in asked]
+        knew, knows = sum(a.knew for a in answers), sum(a.knew and a.verdict == NOT_PROTECTED for a in answers)
+        clean = plural(len(asked), "clean photo")
+        lines.append(f"{judge} knew the owner on {knew} of {clean}, and still knows {knows}.")
+    good = sum(each.good for each in done)
+    lines.append(f"{good} of {plural(len(done), 'photo')} protected {eyes_of(panel)}.")
+    return [*lines, f"Thresholds: {panel.source}."]

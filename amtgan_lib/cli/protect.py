@@ -1,0 +1,267 @@
+"""The work of `protect`: photos in, files out, exit status 0 only when every chosen face is protected."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from PIL import ExifTags, Image
+from tqdm import tqdm
+
+from amtgan_lib import evaluation, faces, protection, recognizers
+from amtgan_lib.cli import asking, folders, outcomes
+from amtgan_lib.cli.arguments import Interrupted, NotDone, Protect, WrongArguments, face_numbers
+from amtgan_lib.cli.asking import Panel
+from amtgan_lib.cli.folders import Job
+from amtgan_lib.cli.outcomes import Face, Outcome, plural
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.images import Photo, PhotoError, open_photo
+from amtgan_lib.methods import targets
+from amtgan_lib.methods.targets import Target
+from amtgan_lib.protection import Protector
+
+PLACE_NOTE = "the file says where the photo was taken (GPS); --strip-metadata leaves it out"
+
+
+def run(options: Protect) -> int:
+    """Protect what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
+    held_out = asking.names(options.held_out, "--held-out") if options.held_out else []
+    asked = asking.names(options.ask) if options.ask else held_out
+    output = folders.destination(options)
+    found = folders.look(options.photo, output)
+    jobs = folders.plan(options, output, found)
+    people = sys.stderr if options.json else sys.stdout
+    print(f"{plural(len(jobs), 'photo')} -> {output}", file=people, flush=True)
+    desk = _desk(options, asked, held_out) if any(not job.problem and not job.done for job in jobs) else None
+    for note in desk.notes if desk else ():
+        print(f"mind: {note}", file=people, flush=True)
+    session = Session(options, desk, found.others, people, len(jobs) + len(found.problems))
+    for problem in found.problems:
+        session.add(Outcome(options.photo, problem=problem))
+    session.work(jobs)
+    return session.conclude()
+
+
+# ---------------------------------------------------------------- one photo
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every photo needs, loaded once: the protector, the makeup, and who judges."""
+
+    options: Protect
+    protector: Protector
+    reference: FaceCrop | None
+    panel: Panel
+    target: Target | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def took_part(self) -> list[str]:
+        """The recognisers that trained the generator or gave it hints."""
+        return self.protector.method.recognizers
+
+    def outcome(self, job: Job, people: TextIO) -> Outcome:
+        """Protect one photo and judge the very file that is to be written; it is moved to its place only when good."""
+        photo = open_photo(job.photo)
+        found, small = faces.detect_all(photo, self.protector.method.size)
+        if not found:
+            raise PhotoError("no face was found")
+        numbers = _chosen(found, self.options, people)
+        crops = [found[number - 1] for number in numbers]
+        result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=crops)
+        with folders.draft(job.output) as draft:
+            written = open_photo(result.save(draft, keep_metadata=not self.options.strip_metadata))
+            answers = [self._answers(crop, photo, written) for crop in crops]
+            changes = [report.mean_change for report in result.faces]
+            judged = dict(zip(numbers, zip(answers, changes)))
+            seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(found, 1))
+            about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
+            outcome = Outcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
+            # A face too small to change does not keep the others' protection from being written.
+            if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
+                return replace(outcome, output=None, notes=())
+            _move(draft, job.output, self.options.overwrite)
+        return outcome
+
+    def _answers(self, crop: FaceCrop, clean: Photo, written: Photo) -> tuple[evaluation.Answer, ...]:
+        near = self.target.embeddings if self.target else None
+        return tuple(evaluation.same_face(crop, clean, written, self.panel.judges, self.panel.far, near))
+
+
+def _desk(options: Protect, asked: list[str], held_out: list[str]) -> Desk:
+    """Load what all photos need, or raise a sentence before any photo is touched."""
+    target = list(map(str, options.target)) or None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        protector = protection.prepare(
+            options.generator,
+            target,
+            impersonate=options.impersonate,
+            passes=options.passes,
+            held_out=held_out,
+        )
+    if protector.method.writes_crops:
+        raise NotDone(
+            f"a generator of the recipe {protector.method.name} gives square crops, as the released code does, and no "
+            "whole photos: notebook 04_protect uses it."
+        )
+    reference = None if options.reference is None else protector.method.reference(options.reference)
+    hinting = {each.name: each for each in protector.method.guide.recognizers} if protector.method.guide else {}
+    drawn = bool(protector.method.world)
+    # Our own recogniser tells strangers apart poorly: it judges only where no better one is at hand.
+    better = [name for name in hinting if name not in recognizers.OWN]
+    wanted = asked or better or list(hinting) or recognizers.zoo("drawn" if drawn else "open")
+    panel = asking.panel(wanted, options.far, options.thresholds, hinting)
+    person = targets.of_photos(target, panel.judges, "target") if target else None
+    notes = tuple(str(each.message) for each in caught if issubclass(each.category, protection.ProtectionWarning))
+    return Desk(options, protector, reference, panel, person, notes)
+
+
+def _move(draft: Path, output: Path, overwrite: bool) -> None:
+    if os.path.lexists(output) and not overwrite:  # it was not there when the work began
+        raise PhotoError(f"{output} is there by now: --overwrite replaces it")
+    os.replace(draft, output)
+
+
+def _notes(photo: Photo, options: Protect) -> tuple[str, ...]:
+    exif = Image.Exif()
+    exif.load(photo.exif)
+    return (PLACE_NOTE,) if exif.get_ifd(ExifTags.IFD.GPSInfo) and not options.strip_metadata else ()
+
+
+def _chosen(found: Sequence[FaceCrop], options: Protect, people: TextIO) -> Sequence[int]:
+    """The numbers of the faces to protect, from 1."""
+    if not options.picking:
+        return range(1, 2 if options.faces == "largest" else len(found) + 1)
+    numbers = options.numbers or _asked_for(found, people)
+    if beyond := [number for number in numbers if number > len(found)]:
+        raise PhotoError(f"{plural(len(found), 'face')} found, and --pick names {beyond[0]}")
+    return numbers
+
+
+def _asked_for(found: Sequence[FaceCrop], people: TextIO) -> tuple[int, ...]:
+    """List the faces and ask on a terminal which to protect; without one there is nobody to ask."""
+    for number, crop in enumerate(found, 1):
+        print(f"  {Face(number, crop.box).place} of {crop.name}", file=people, flush=True)
+    if not sys.stdin.isatty():
+        raise PhotoError("no face was chosen: name numbers, such as --pick 1,3")
+    while True:
+        print("Which faces? Numbers with commas between, or Enter for all: ", end="", file=people, flush=True)
+        text = sys.stdin.readline()
+        if not text:
+            raise PhotoError("no face was chosen")
+        try:
+            numbers = face_numbers(text) if text.strip() else tuple(range(1, len(found) + 1))
+        except WrongArguments as error:
+            print(error, file=people)
+            continue
+        if numbers[-1] <= len(found):
+            return numbers
+        print(f"There are {plural(len(found), 'face')}.", file=people)
+
+
+# ---------------------------------------------------------------- all of them
+
+
+@dataclass
+class Session:
+    """All photos of one call: what became of each so far, and what is said about it."""
+
+    options: Protect
+    desk: Desk | None
+    others: Sequence[Path]
+    people: TextIO
+    total: int
+    interrupted: bool = False
+
+    def __post_init__(self):
+        self.done: list[Outcome] = []
+
+    @property
+    def took_part(self) -> Sequence[str]:
+        """As of the desk; nobody where nothing was to be done."""
+        return self.desk.took_part if self.desk else ()
+
+    def work(self, jobs: Sequence[Job]) -> None:
+        """Do one job after the other; one that fails does not stop the others, Ctrl-C does."""
+        quiet = len(jobs) == 1 or self.options.picking or not sys.stderr.isatty()
+        try:
+            for job in tqdm(jobs, unit="photo", disable=quiet, leave=False):
+                self.add(self._outcome(job))
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _outcome(self, job: Job) -> Outcome:
+        if job.done:
+            return Outcome(job.photo, job.output, kept=True)
+        if job.problem:
+            return Outcome(job.photo, problem=job.problem)
+        try:
+            return self.desk.outcome(job, self.people)
+        # Of the photo, the disk or the memory (torch: RuntimeError). A bug that is none of these is to be seen.
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
+            reason = str(error) or "there is not enough memory"
+            return Outcome(job.photo, problem=reason.removeprefix(f"{job.photo.name}: "))
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome and say it."""
+        self.done.append(outcome)
+        lines = [f"[{len(self.done)}/{self.total}] {outcomes.line(outcome)}"]
+        lines += outcomes.report(outcome, self.took_part) if self.options.report else []
+        lines += [f"  mind: {note}" for note in (*outcome.too_small, *outcome.notes)]
+        for line in lines:
+            tqdm.write(line, file=self.people)
+        self.people.flush()
+
+    def conclude(self) -> int:
+        """Say what to know at the end; returns the exit status, or raises Interrupted."""
+        panel = self.desk.panel if self.desk else None
+        lines = outcomes.summary(self.done, panel, self.took_part)
+        if self.options.report and panel:
+            lines.append("Similarity is that to the clean face itself: 1 is the same face, 0 nothing in common.")
+            lines.append(f"Thresholds: {panel.source}.")
+        lines += self._advice()
+        if self.others:
+            lines.append(f"{plural(len(self.others), 'other file')} skipped: {', '.join(map(str, self.others))}")
+        for line in lines:
+            print(line, file=self.people, flush=True)
+        status = 0 if all(outcome.good for outcome in self.done) else 1
+        if self.options.json:
+            facts = self._facts(Interrupted.exit_status if self.interrupted else status)
+            # In ASCII: what stdout escapes for want of a character is not always an escape of JSON.
+            print(json.dumps(facts, indent=2), flush=True)
+        if self.interrupted:
+            again = "; the same command with --skip-existing goes on from there" if self.total > 1 else ""
+            raise Interrupted(f"interrupted: {len(self.done)} of {plural(self.total, 'photo')} done{again}.")
+        return status
+
+    def _advice(self) -> list[str]:
+        """What may help with faces that were to be protected and are not."""
+        lines = []
+        if any(outcome.chosen and not outcome.output for outcome in self.done):
+            ways = ["more --passes"] if self.desk.protector.method.guide else []
+            ways += ["more --strength"] if self.options.strength < 1 else []
+            advice = f"{' or '.join(ways) or 'another --generator'} may help"
+            lines.append(f"For faces still recognised: {advice}; --keep-recognised writes such photos, too.")
+        if any(outcome.missed and outcome.output for outcome in self.done):
+            lines.append("Faces too small to change are in the written photos as they were: cover or cut them off.")
+        return lines
+
+    def _facts(self, status: int) -> dict:
+        counts = {word: sum(outcome.status == word for outcome in self.done) for word in outcomes.STATUSES}
+        return {
+            "exit_status": status,
+            "interrupted": self.interrupted,
+            "counts": {"photos": self.total, **counts},
+            "asked": {**self.desk.panel.as_json(), "took_part": self.took_part} if self.desk else None,
+            "notes": self.desk.notes if self.desk else (),
+            "skipped_files": [str(other) for other in self.others],
+            "photos": [outcomes.as_json(outcome, self.took_part) for outcome in self.done],
+        }

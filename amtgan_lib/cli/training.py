@@ -1,0 +1,94 @@
+"""Training in several processes, one a GPU: `torchrun --nproc-per-node 4 -m amtgan_lib.cli.training --preset open`.
+
+It trains what notebook 03_train of a preset would, from the same parameters, into the same place of a run folder, where
+`pipeline --run-id ID --from 04` goes on. `batch` is that of all processes together. Without torchrun it is one process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+import tyro
+
+from amtgan_lib.pipeline import PresetError, presets, runs
+from amtgan_lib.pipeline.parameters import Text
+from amtgan_lib.training import distributed, export, train
+from amtgan_lib.training.assembly import assembled
+
+NOTEBOOK = "03_train"
+Assignments = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
+
+
+def launch(
+    run_id: Annotated[str, tyro.conf.arg(metavar="ID")],
+    preset: str = "procedural",
+    parameter: Assignments = (),
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False,
+    minutes: float | None = None,
+    half: tyro.conf.FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Train the generators of a preset, each in all processes that torchrun has started.
+
+    Args:
+        run_id: name of the run folder; each generator comes to lie in its train/RECIPE.
+        preset: a name in presets/, or the path of a YAML file.
+        parameter: a parameter of notebook 03_train, such as recipe=residual; may be given again and again.
+        resume: go on from the checkpoints that lie there, of however many processes they are.
+        minutes: end the training of each generator after so many, to go on later with --resume; one process only.
+        half: store the generators in float16, half the file.
+    """
+    run_dir = runs.folder(run_id)
+    wanted, dtype = planned(preset, parameter), torch.float16 if half else torch.float32
+    with distributed.process_group(str(wanted[0]["device"])) as share:
+        for given in wanted:
+            folder = run_dir / "train" / str(given["recipe"])
+            checkpoint = folder / "checkpoint.pt"
+            try:
+                trainer, sources, references, facts = assembled(given)
+                trainer.learn_from(sources, references)
+                if resume and checkpoint.exists():
+                    trainer.resume(checkpoint)
+            except ValueError as error:  # what the parameters ask for cannot be
+                raise PresetError(str(error)) from error
+            if share.rank == 0:
+                print(f"{given['recipe']} {trainer.precision}", flush=True)
+            train(trainer, sources, references, checkpoint=checkpoint, minutes=minutes)
+            if share.rank == 0:
+                file = export(trainer, folder / "generator.safetensors", dtype, **facts)
+                print(f"{file}: step {trainer.step} of {trainer.config.steps}, {trainer.seconds:.0f} seconds")
+
+
+def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
+    """The parameters of each 03_train that the preset would run."""
+    overrides = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise PresetError(f"-p {assignment!r} is not NAME=VALUE.")
+        overrides[name.strip()] = Text(value)
+    steps = [step for step in presets.plan(presets.load(preset), overrides) if step.notebook.name == NOTEBOOK]
+    if not steps:
+        raise PresetError(f"The preset {preset} runs no notebook {NOTEBOOK}, so it says nothing to train.")
+    presets.check_recipes(steps)
+    return [step.values for step in steps]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0, or 1 after one sentence for an error of this package or the system's; any other is a bug."""
+    try:
+        tyro.cli(launch, prog="python -m amtgan_lib.cli.training", args=arguments)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("amtgan_lib."):
+            raise
+        print(f"python -m amtgan_lib.cli.training: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""A photo in the studio: the picture at any setting of the sliders, and what recognisers say to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from amtgan_lib import evaluation, faces, images, losses
+from amtgan_lib.demos.session.face import Face, Settings, Style
+from amtgan_lib.demos.session.kits import LAX, USUAL, Kit, StudioError
+from amtgan_lib.evaluation import Probes
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.images import OWN_MODES, Photo, open_photo
+from amtgan_lib.protection import FaceReport, Protected
+
+SHOWN = 640  # pixels: the longer side of the picture that is shown and judged, at most
+AROUND = 1.8  # of the face's crop: how much of the photo is shown
+MOST_PIXELS = 50e6  # finding faces in more takes longer than anybody waits
+AS_IT_IS = "as shown"
+# From worst to best. "weak": refused at the usual threshold, accepted at one that lets 1 of 10 strangers pass.
+VERDICTS = ("not protected", "no face found", "weak", "protected")
+
+
+def verdict(similarity: float, usual: float, lax: float) -> str:
+    """One of VERDICTS for a similarity and a recogniser's two thresholds; NaN stands for no face."""
+    if math.isnan(similarity):
+        return "no face found"
+    if similarity > usual:
+        return "not protected"
+    return "weak" if similarity > lax else "protected"
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst of some verdicts: one recogniser is enough to be found."""
+    return min(verdicts, key=VERDICTS.index)
+
+
+class Studio:
+    """One photo, its faces opened once, and whoever judges them.
+
+    photo, known: files, pictures or ``Photo``; known is another photo of the same person, which recognisers compare
+    with. Without one they compare with the clean photo itself, which is the easiest to recognise. Raises PhotoError
+    (one sentence) where there is no photo, no usable face, or none in ``known``.
+    """
+
+    def __init__(self, photo: str | Path | Image.Image | np.ndarray | Photo, kit: Kit, known=None):
+        self.photo, self.kit = open_photo(photo), kit
+        _check_size(self.photo)
+        crops, self.too_small = faces.detect_all(self.photo, kit.size)
+        if not crops:
+            raise StudioError(f"{self.photo.name}: no face was found; take a photo that shows one from the front")
+        self.faces = [Face(crop, kit) for crop in crops]
+        self.stage, self._place = _staged(self.photo, crops[0])
+        self._clean = evaluation.read_probes([self.stage])
+        if not self._clean.found[0]:
+            raise StudioError(f"{self.photo.name}: its face is lost when the photo is cut to it; take another photo")
+        self.compare_with(known)
+
+    def compare_with(self, known: str | Path | Image.Image | Photo | None) -> None:
+        """Let recognisers compare with another photo of the same person, or (None) with the clean photo itself."""
+        self._known = _vectors(self._clean if known is None else _known(known), self.kit)
+        self._before = self._similarities(self._clean)
+        self.compares_with_itself = known is None
+
+    def reference(self, photo: str | Path | Image.Image | Photo) -> FaceCrop:
+        """The makeup reference in a photo, at this kit's size; PhotoError where there is none."""
+        photo = open_photo(photo)
+        _check_size(photo)
+        return faces.detect_one(photo, self.kit.size)
+
+    @property
+    def clean(self) -> Image.Image:
+        """The photo as it is shown: cut to the face, at most SHOWN pixels, RGB."""
+        return Image.fromarray(self.stage.rgb)
+
+    def picture(self, settings: Settings, first: Style = None, second: Style = None) -> Image.Image:
+        """The changed photo as it is shown, in 8-bit RGB; what of a photo is shown whole is what ``protect`` gives."""
+        changed = self.faces[0].change(settings, first, second)
+        picture = self.stage.with_change(self._place.change(self.stage, changed))
+        return Image.fromarray(open_photo(picture).rgb)
+
+    def judge(self, picture: Image.Image) -> pd.DataFrame:
+        """What each recogniser says to a picture, its face found anew in it: in its place where the size is the same.
+
+        Columns: recogniser, role, before and similarity (cosines of the clean and of this picture to the known photo),
+        threshold (usual) and lax, verdict.
+        """
+        found = self._similarities(evaluation.read_probes([picture], clean=self._clean))
+        rows = []
+        for judge, before, similarity in zip(self.kit.judges, self._before, found):
+            limits = judge.thresholds[USUAL], judge.thresholds[LAX]
+            own = {"recogniser": judge.name, "role": self.kit.role(judge.name), "before": before}
+            own |= {"similarity": similarity, "threshold": limits[0], "lax": limits[1]}
+            rows.append({**own, "verdict": verdict(similarity, *limits)})
+        return pd.DataFrame(rows)
+
+    def visible(self, picture: Image.Image) -> float:
+        """How much of the picture shown differs, as 1 - SSIM: 0 for the clean photo."""
+        both = (images.to_tensor(each)[None] for each in (picture, self.clean))
+        return float(1 - losses.ssim(*both))
+
+    def curve(
+        self, settings: Settings, first: Style, second: Style, strengths: Sequence[float]
+    ) -> Iterator[pd.DataFrame]:
+        """What ``judge`` says at each overall strength, one table at a time, with columns strength and visible."""
+        for strength in strengths:
+            picture = self.picture(replace(settings, strength=strength), first, second)
+            yield self.judge(picture).assign(strength=strength, visible=self.visible(picture))
+
+    def report(self, picture: Image.Image) -> Iterator[pd.DataFrame]:
+        """What ``judge`` says to a picture as it is and as a site may publish it anew, one table a way (column how)."""
+        yield self.judge(picture).assign(how=AS_IT_IS)
+        for how in evaluation.REPUBLISHED:
+            yield self.judge(evaluation.republish(picture, how)).assign(how=how)
+
+    def protect(self, settings: Settings, first: Style = None, second: Style = None) -> Protected:
+        """The whole photo at its own size, every face changed as the sliders say but those that are too small.
+
+        Raises StudioError where they leave the change for recognisers out: that would be passed on as protected.
+        """
+        if settings.strength == 0 or settings.protection == 0:
+            raise StudioError("strength or protection is 0, so nothing is protected and nothing is saved")
+        changed = [face.change(settings, first, second) for face in self.faces]
+        pairs = [(face.crop, image) for face, image in zip(self.faces, changed)]
+        change = sum(crop.change(self.photo, image) for crop, image in pairs)
+        means = [float((image - crop.image).abs().mean()) * images.LEVELS for crop, image in pairs]
+        reports = [FaceReport(crop.box, mean) for (crop, _), mean in zip(pairs, means)]
+        return Protected(self.photo.with_change(change), tuple(reports), self.photo, tuple(self.too_small))
+
+    def _similarities(self, probes: Probes) -> list[float]:
+        return [float(own @ known) for own, known in zip(_vectors(probes, self.kit), self._known)]
+
+
+def _vectors(probes: Probes, kit: Kit) -> list[np.ndarray]:
+    """Per judge the unit vector (D,) of one face; NaN where none was found."""
+    return [evaluation.embed(probes, judge)[0] for judge in kit.judges]
+
+
+def _known(photo: str | Path | Image.Image | Photo) -> Probes:
+    photo = open_photo(photo)
+    _check_size(photo)
+    probes = evaluation.read_probes([photo])
+    if not probes.found[0]:
+        raise StudioError(f"{photo.name}: no face was found, so there is nothing to compare with")
+    return probes
+
+
+def _check_size(photo: Photo) -> None:
+    if photo.size[0] * photo.size[1] > MOST_PIXELS:
+        width, height = photo.size
+        raise StudioError(
+            f"{photo.name} has {width * height / 1e6:.0f} megapixels; the studio takes up to {MOST_PIXELS / 1e6:.0f}: "
+            "make it smaller, or use `protect` for the whole of it"
+        )
+
+
+def _staged(photo: Photo, crop: FaceCrop) -> tuple[Photo, FaceCrop]:
+    """The part of a photo around a face, at most SHOWN pixels, in the photo's own mode; and the face in it."""
+    centre = crop.matrix[:, :2] @ np.full(2, (crop.size - 1) / 2) + crop.matrix[:, 2]
+    half = AROUND * crop.scale * crop.size / 2
+    x0, y0 = np.maximum(np.floor(centre - half), 0).astype(int).tolist()
+    x1, y1 = np.minimum(np.ceil(centre + half), photo.size).astype(int).tolist()
+    shrink = min(1.0, SHOWN / max(x1 - x0, y1 - y0))
+    size = (max(round((x1 - x0) * shrink), 1), max(round((y1 - y0) * shrink), 1))
+    # A grey photo of 16 bits is shown in 8.
+    original = photo.original if photo.original.mode in OWN_MODES else Image.fromarray(photo.rgb).convert("L")
+    picture = original.crop((x0, y0, x1, y1)).resize(size, Image.Resampling.LANCZOS)
+    return replace(open_photo(picture), name=photo.name), crop.within((x0, y0, x1, y1), size)

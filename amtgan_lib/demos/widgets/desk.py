@@ -1,0 +1,233 @@
+"""What both demos do: choose a photo and a makeup, show before and after, ask the recognisers, give the photo back."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import ipywidgets as W
+import pandas as pd
+from IPython.display import display
+from PIL import Image
+
+from amtgan_lib import images
+from amtgan_lib.demos import session
+from amtgan_lib.demos.session import Kit, Sample, Settings, Studio
+from amtgan_lib.demos.widgets import parts, texts
+from amtgan_lib.demos.widgets.pace import Newest
+from amtgan_lib.demos.widgets.parts import Uploaded
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.images import Photo, PhotoError
+
+OWN = "own makeup"
+WORDS = {"photo": "photo", "known": "other photo", "makeup": "makeup", "second": "second makeup"}
+Source = Sample | Uploaded | Path | None
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What lies on the desk at first: files ("" for drawn ones), and a portrait's row in the drawn test pairs.
+
+    generator names a file for every photo; "" takes the small one that comes with the package for drawn portraits and
+    that of ``protect`` for photographs. held_out: recognisers that judge photographs and give no hints.
+    """
+
+    photo: str = ""
+    makeup: str = ""
+    second: str = ""
+    known: str = ""
+    generator: str = ""
+    person: int = session.PEOPLE[0]
+    held_out: Sequence[str] = ()
+
+
+class Desk:
+    """A photo on the desk. Subclasses lay it out as ``view``, and may have ``later`` steps.
+
+    Raises PhotoError where ``begin`` names something that cannot be used. What cannot be used afterwards is said in
+    ``message``, and everything else stays as it was.
+    """
+
+    makeup_shelves = (("makeup", "Makeup"),)
+
+    def __init__(self, begin: Begin | None = None):
+        begin = begin or Begin()
+        self._held_out = frozenset(begin.held_out)
+        self._kit = session.kit(begin.generator, self._held_out) if begin.generator else None
+        self.people = session.people(dict.fromkeys((begin.person, *session.PEOPLE)))
+        self.makeups = session.makeups()
+        self.studio: Studio | None = None
+        self.shown: Settings | None = None
+        self.picture: Image.Image | None = None  # what it looks like with the settings shown
+        self.table: pd.DataFrame | None = None  # what the recognisers say to the picture
+        self.styles: dict[str, FaceCrop | None] = {}
+        self._makeups: dict[str, Photo | None] = {}
+        self._asked: dict[str, Source] = {}
+        self.pace = Newest(self._steps)
+        self._make_widgets()
+        self.view = self.layout()
+        self.view.add_class("amtgan")
+        self._begin(begin)
+
+    def _make_widgets(self) -> None:
+        self.message, self.comparison = parts.Message(), parts.Comparison()
+        choices = [(sample.name, sample) for sample in self.people]
+        # Jupyter's connection drops a larger message before anything here hears of it.
+        heading = texts.heading(1, "Portrait or photo", "uploads: up to 10 MB")
+        self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
+        self.shelves = {
+            key: self._shelf(key, texts.heading(number, heading))
+            for number, (key, heading) in enumerate(self.makeup_shelves, start=2)
+        }
+        self.known = parts.upload(lambda file: self.ask("known", file), "amtgan-known")
+        self.verdict, self.meters, self.meaning, self.link = W.HTML(), W.HTML(), W.HTML(), W.HTML()
+        self.verdict.add_class("amtgan-headline")
+        self.meters.add_class("amtgan-meters")
+        self.save = W.Button(description="Give me the whole photo", icon="download")
+        self.save.add_class("amtgan-save")
+        self.save.on_click(lambda _: self._give())
+
+    def _shelf(self, key: str, heading: str) -> parts.Shelf:
+        choices = [(OWN, None), *((sample.name, sample) for sample in self.makeups)]
+        return parts.Shelf(heading, choices, lambda source: self.ask(key, source), key)
+
+    def _begin(self, begin: Begin) -> None:
+        """The first picture and its meters, complete before anything is shown; the rest may come later."""
+        drawn = dict(zip(("makeup", "second"), self.makeups))
+        self._open(Path(begin.photo) if begin.photo else self.people[0])
+        for key in self.shelves:
+            named = getattr(begin, key)
+            self._wear(key, Path(named) if named else drawn[key])
+        if begin.known:
+            self.studio.compare_with(Path(begin.known))
+        self.pace.ask()
+        self.pace.finish(lambda: self.table is not None)
+
+    def layout(self) -> W.Widget:
+        """All widgets in their places."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> Settings:
+        """What is to be shown."""
+        return Settings.of(self.studio.kit)
+
+    @property
+    def chosen(self) -> list[FaceCrop | None]:
+        """The makeup references, in the order of ``Studio.picture``."""
+        return list(self.styles.values())
+
+    def ask(self, what: str, source: Source) -> None:
+        """A photo, a known photo or a makeup was chosen."""
+        self._asked[what] = source
+        self.pace.ask()
+
+    def later(self) -> Iterator[None]:
+        """Further steps, when picture and meters are shown."""
+        return iter(())
+
+    def _ipython_display_(self) -> None:
+        display(self.view)
+
+    # ------------------------------------------------------------ steps
+
+    def _steps(self) -> Iterator[None]:
+        """Everything that is asked for and not done yet, then the picture, the meters, and what may wait."""
+        self.link.value, problems = "", []
+        for what in list(self._asked):
+            self.message.say(f"Looking at the {WORDS[what]} …", "working")
+            yield
+            problems += self._problems(what)
+        if not self.studio.faces[0].tried(self.settings.mix, *self.chosen):
+            self.message.say("Trying it on …", "working")
+            yield
+        self.shown = self.settings
+        self.picture = self.studio.picture(self.shown, *self.chosen)
+        self.comparison.show(self.studio.clean, self.picture)
+        if problems or self.message.kind == "working":
+            self.message.say(" ".join(problems), "problem")
+        yield
+        self.table = self.studio.judge(self.picture)
+        self.verdict.value, self.meters.value = texts.verdict(self.table), texts.meters(self.table)
+        self.meaning.value = texts.meaning(self.studio.compares_with_itself, self.studio.kit.says)
+        yield
+        yield from self.later()
+
+    def _problems(self, what: str) -> list[str]:
+        """Do what was asked; a sentence where it cannot be done, and then all stays as it was."""
+        source = self._asked.pop(what)
+        try:
+            if what == "photo":
+                self._open(source)
+            elif what == "known":
+                self.studio.compare_with(_photo(source))
+            else:
+                self._wear(what, source)
+        except PhotoError as error:
+            return [f"{_sentence(error)} What you see stays as it was."]
+        return []
+
+    def _open(self, source: Sample | Uploaded | Path) -> None:
+        known = source.known() if isinstance(source, Sample) else None
+        opened = Studio(_photo(source), self._kit_for(source), known)
+        styles = {key: photo and opened.reference(photo) for key, photo in self._makeups.items()}
+        self.studio, self.styles = opened, styles
+        self.photos.mark(source.name if isinstance(source, Sample) else None)
+        self.known.layout.display = "none" if known else ""  # a drawn person's other photo is known already
+
+    def _kit_for(self, source: Sample | Uploaded | Path) -> Kit:
+        """A photograph never gets the drawn kit by itself: its meters would mean nothing."""
+        if self._kit is not None:
+            return self._kit
+        return session.drawn_kit() if isinstance(source, Sample) else session.photo_kit(self._held_out)
+
+    def _wear(self, key: str, source: Sample | Uploaded | Path | None) -> None:
+        if isinstance(source, Sample):
+            photo = images.open_photo(source.small)  # enough for a makeup
+        else:
+            photo = None if source is None else _photo(source)
+        crop = photo and self.studio.reference(photo)
+        self._makeups[key], self.styles[key] = photo, crop
+        name = None if isinstance(source, Uploaded | Path) else source.name if source else OWN
+        self.shelves[key].mark(name)
+
+    # ------------------------------------------------------------ the whole photo
+
+    def _give(self) -> None:
+        """A link to the whole photo at its own size; nothing is written on this machine."""
+        self.pace.finish()
+        try:
+            self.link.value = _link(self.studio, self.settings, self.chosen)
+        except PhotoError as error:
+            self.message.say(_sentence(error), "problem")
+
+
+def _sentence(error: PhotoError) -> str:
+    return f"{str(error).rstrip('.')}."
+
+
+def _photo(source: Sample | Uploaded | Path) -> Photo:
+    if isinstance(source, Sample):
+        return images.open_photo(source.large())
+    return images.open_photo(source) if isinstance(source, Path) else images.read_photo(source.content, source.name)
+
+
+def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None]) -> str:
+    result = opened.protect(settings, *styles)
+    stem, suffix = Path(opened.photo.name).stem, Path(opened.photo.name).suffix.lower()
+    kind = ".jpg" if suffix in (".jpg", ".jpeg") else ".png"
+    with tempfile.TemporaryDirectory() as folder:
+        # Whoever hands this on should not hand on where and when it was taken; nobody was asked.
+        content = result.save(Path(folder) / f"changed{kind}", keep_metadata=False).read_bytes()
+    data = f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64,{base64.b64encode(content).decode()}"
+    name, count = escape(f"{stem}_amtgan{kind}"), len(result.faces)
+    faces = "1 face" if count == 1 else f"{count} faces; the meters speak of the largest"
+    faces += "".join(f"; {escape(str(face))}, and stays as it was" for face in result.too_small)
+    return (
+        f'<a class="amtgan-link" download="{name}" href="{data}">{name}</a> '
+        f"<small>{result.image.width} x {result.image.height}, without EXIF (camera, time, place), {faces}</small>"
+    )

@@ -1,0 +1,32 @@
+"""One minute to a protected portrait: a photo, a makeup, before and after, and who still recognises the person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ipywidgets as W
+
+from amtgan_lib.demos.session import Settings
+from amtgan_lib.demos.widgets import parts
+from amtgan_lib.demos.widgets.desk import Begin, Desk
+from amtgan_lib.demos.widgets.style import SHEET
+
+
+class Quickstart(Desk):
+    """The widget of ``00_quickstart``; ``strength`` scales the whole change, from 0 to 1."""
+
+    def __init__(self, begin: Begin | None = None, strength: float = 1.0):
+        self._strength = strength
+        super().__init__(begin)
+
+    @property
+    def settings(self) -> Settings:
+        """As ``protect`` does it, at this strength."""
+        return replace(super().settings, strength=self._strength)
+
+    def layout(self) -> W.Widget:
+        """What to choose above; below the picture, and beside it who recognises it."""
+        choice = parts.card(self.photos.box, self.shelves["makeup"].box, self.message.box)
+        asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
+        picture = parts.card(self.comparison.box, self.save, self.link)
+        return W.VBox([W.HTML(SHEET), choice, parts.columns(picture, asked)])

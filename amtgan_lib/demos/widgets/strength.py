@@ -1,0 +1,120 @@
+"""The trade-off: how much is seen against who is fooled, with a slider for each part of the change."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as W
+import pandas as pd
+
+from amtgan_lib.demos import session
+from amtgan_lib.demos.session import Settings
+from amtgan_lib.demos.widgets import parts, texts
+from amtgan_lib.demos.widgets.desk import Begin, Desk
+from amtgan_lib.demos.widgets.style import SHEET
+from amtgan_lib.reporting import figures
+
+STRENGTHS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of the curve
+SLIDERS = {
+    "strength": "The whole change; 0 gives the photo back.",
+    "lips": "The reference's lip colour; 100 % as it is worn there.",
+    "eyes": "The reference's eye shadow; 100 % as it is worn there.",
+    "skin": "The way to the reference's complexion. Makeup leaves it alone, so it begins at 0.",
+    "protection": "The change for recognisers. At 0 only makeup is left, which protects nobody.",
+    "mix": "From the first makeup (0 %) to the second (100 %).",
+}
+STALE = "amtgan-stale"
+
+
+class MakeupStrength(Desk):
+    """The widget of ``demo_makeup_strength``."""
+
+    makeup_shelves = (("makeup", "Makeup"), ("second", "Makeup to mix in"))
+
+    def __init__(self, begin: Begin | None = None):
+        self.sliders = {name: self._slider(name, about) for name, about in SLIDERS.items()}
+        # Hidden until there is one: browsers show an empty picture as a broken one.
+        self.curve, self.card = W.Image(format="png", layout={"display": "none"}), W.HTML()
+        self.curve.add_class("amtgan-curve")
+        self.card.add_class("amtgan-report")
+        self._curve: tuple[Any, pd.DataFrame] | None = None
+        super().__init__(begin)
+
+    def _slider(self, name: str, about: str) -> W.FloatSlider:
+        slider = W.FloatSlider(
+            getattr(Settings(), name),
+            min=0,
+            max=session.MOST[name],
+            step=0.01,
+            description=name,
+            readout_format=".0%",
+            tooltip=about,
+            style={"description_width": "76px"},
+        )
+        slider.add_class("amtgan-slider")
+        slider.add_class(f"amtgan-{name}")
+        slider.observe(lambda _: self._moved(), "value")
+        return slider
+
+    def _moved(self) -> None:
+        if self.settings != self.shown:
+            self.pace.ask()
+
+    @property
+    def settings(self) -> Settings:
+        """Where the sliders stand; a browser says 0.9999999999999999 for 1."""
+        return Settings(**{name: round(slider.value, 3) for name, slider in self.sliders.items()})
+
+    def later(self) -> Iterator[None]:
+        """The curve, where more than the overall strength has changed; the point on it; the report card."""
+        others = (self.studio, *self.chosen, replace(self.settings, strength=1.0))
+        self.card.add_class(STALE)
+        if self._curve is None or self._curve[0] != others:
+            self.curve.add_class(STALE)
+            tables = []
+            for table in self.studio.curve(self.settings, *self.chosen, STRENGTHS):
+                tables.append(table)
+                yield
+            self._curve = others, pd.concat(tables, ignore_index=True)
+        self.curve.value, self.curve.layout.display = self._drawn(), ""
+        self.curve.remove_class(STALE)
+        yield
+        tables = []
+        for table in self.studio.report(self.picture):
+            tables.append(table)
+            yield
+        self.card.value = texts.report(tables)
+        self.card.remove_class(STALE)
+        yield
+        # Else the first move of `mix` would wait for all that is slow about the other makeup.
+        for style in self.chosen:
+            self.studio.faces[0].look(style)
+
+    def figure(self):
+        """The curve with the point of the picture that is shown on it."""
+        now = self.table.assign(visible=self.studio.visible(self.picture))
+        return figures.strength_curve(self._curve[1], now)
+
+    def _drawn(self) -> bytes:
+        file = io.BytesIO()
+        self.figure().savefig(file, format="png", dpi=144)
+        return file.getvalue()
+
+    def layout(self) -> W.Widget:
+        """What to choose above; picture and sliders; who recognises it; the curve; the report card."""
+        choice = parts.card(self.photos.box, *(shelf.box for shelf in self.shelves.values()), self.message.box)
+        sliders = parts.card(W.HTML(texts.heading(4, "How much of what")), *self.sliders.values())
+        asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
+        picture = parts.card(self.comparison.box, self.save, self.link)
+        return W.VBox(
+            [
+                W.HTML(SHEET),
+                choice,
+                parts.columns(picture, sliders, asked),
+                parts.card(W.HTML("<h3>Protection against visible change, for this photo</h3>"), self.curve),
+                parts.card(W.HTML("<h3>Report card of this photo</h3>"), self.card),
+            ]
+        )

@@ -1,0 +1,192 @@
+"""Every method of the tables behind one name: the generators of a run, and the gradient attacks they are compared with.
+
+A gradient attack is named as in ``attacks``; with ``_single`` it sees only the first recogniser, as in the paper's
+table, without it all that the generators were trained against (AMT-GAN#12 and #14 ask for the like-for-like row).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from amtgan_lib import losses, recognizers
+from amtgan_lib.datasets import FaceBatch
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.methods import attacks, generator, targets
+from amtgan_lib.methods.generator import Guide
+from amtgan_lib.methods.method import Method
+from amtgan_lib.methods.targets import Target
+from amtgan_lib.models import makeup_transfer
+from amtgan_lib.recipes import RECIPES
+from amtgan_lib.recognizers import Recognizer
+
+SINGLE = "_single"
+TRANSFER = "makeup_only"
+TOWARDS_NOBODY = f"any_target_{targets.NOBODY}"
+BARE = "_bare"
+GUIDED = tuple(name + end for name in ("any_target", TOWARDS_NOBODY) for end in ("", BARE))
+GRADIENT = tuple(name + end for name in attacks.ATTACKS for end in ("", SINGLE))
+NAMES = (*(name for name in RECIPES if name not in GUIDED), *GUIDED, TRANSFER, *GRADIENT)
+
+
+def check(name: str) -> str:
+    """The name of a method, or ValueError naming those that exist."""
+    if name not in NAMES:
+        raise ValueError(f"there is no method {name!r}; there are {', '.join(NAMES)}")
+    return name
+
+
+def build(
+    name: str,
+    run: Path,
+    target: str,
+    target_face: FaceBatch,
+    trained_against: Sequence[str],
+    seed: int = 0,
+    passes: int = 1,
+    known: FaceBatch | None = None,
+) -> Method:
+    """The method ``name`` of a run, ready for photos.
+
+    run: its folder, with ``train/<recipe>/generator.safetensors`` for a recipe; target, target_face: the person and the
+    face for the loss (one); trained_against: names of the recognisers that an attack or a hint may look at; seed: of an
+    attack's noise; passes: of an any-target generator, which with ``_bare`` leaves a face in its own makeup, and with
+    ``_nobody`` moves it to no person, away from the ``known`` ones. ``makeup_only`` is the transfer that the residual
+    recipes start from, without any change for recognisers. What is returned says the ``target`` and the ``recognizers``
+    that it really knew.
+    """
+    size = target_face.image.shape[-1]
+    if check(name) == TRANSFER:
+        return Method(name, _transfer, size, target=target)
+    if name in GUIDED:
+        networks = [recognizers.load(each) for each in trained_against]
+        towards_nobody = name.removesuffix(BARE) == TOWARDS_NOBODY
+        point = targets.of_faces(target_face.image, target_face.points, networks, target)
+        guide = Guide(networks, nobody_but(known, networks) if towards_nobody else point, passes=passes)
+        dressed = generator.load(run / "train" / "any_target" / "generator.safetensors", guide)
+        return bare(dressed) if name.endswith(BARE) else dressed
+    if name in RECIPES:
+        return generator.load(run / "train" / name / "generator.safetensors")
+    networks = [recognizers.load(each) for each in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
+    point = targets.of_faces(target_face.image, target_face.points, networks, target)
+    return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
+
+
+def nobody_but(known: FaceBatch | None, networks: Sequence[Recognizer]) -> Target:
+    """Nobody, away from the ``known`` faces as these recognisers see them."""
+    if known is None:
+        return targets.nobody(networks)
+    return targets.nobody(
+        networks, {each.name: recognizers.embed_many(each, known.image, known.points) for each in networks}
+    )
+
+
+def _transfer(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+    sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
+    change = makeup_transfer(crop.image[None], reference.image[None], *(side[None] for side in sides))
+    return (crop.image + change[0]).clamp(-1, 1)
+
+
+def gradient_attack(
+    name: str,
+    point: Target,
+    networks: Sequence[Recognizer],
+    size: int,
+    seed: int = 0,
+    steps: int | None = None,
+    dodging: float = 0.0,
+) -> Method:
+    """The attack ``name`` of ``attacks`` towards a target, on crops of ``size``.
+
+    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner, which the papers' attacks do
+    not try, against impersonation.
+    """
+    how = attacks.attack(name)
+    attack = replace(how, seed=seed, steps=how.steps if steps is None else steps)
+    embeddings = point.of(networks)
+
+    def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        """The attack on one crop; the makeup reference is not looked at."""
+        face = FaceBatch.of([crop])
+        with torch.no_grad():
+            own = [each.embed(face.image, face.points) for each in networks] if dodging else None
+        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own, dodging=dodging)[0]
+
+    return Method(name, change, size, target=point.name, recognizers=tuple(each.name for each in networks))
+
+
+def bare(dressed: Method) -> Method:
+    """The same method, but every face keeps its own makeup, whatever the reference."""
+    return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop))
+
+
+# How plainly pictures (N,3,H,W) differ from the clean ones, per picture; 0: not at all.
+VISIBILITY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ssim": lambda images, clean: 1 - losses.ssim(images, clean),
+    "visible": lambda images, clean: losses.colour_difference(images, clean).mean(dim=(1, 2, 3)),
+}
+
+
+def visibility(method: Method, crops: Sequence[FaceCrop], measure: str = "ssim") -> float:
+    """How plainly the method is seen on face crops, each face in its own makeup: mean of 1 - SSIM, or of S-CIELAB."""
+    clean = torch.stack([crop.image for crop in crops])
+    changed = torch.stack([method.change(crop, crop) for crop in crops])
+    return float(VISIBILITY[measure](changed, clean).mean())
+
+
+def weakened(strong: Method, crops: Sequence[FaceCrop], limit: float, measure: str = "ssim") -> Method:
+    """The same method with its change scaled down until its ``visibility`` on ``crops`` is ``limit`` (scale to 0.001).
+
+    One that is below it at full strength stays as it is.
+    """
+    clean = torch.stack([crop.image for crop in crops])
+    change = torch.stack([strong.draw(crop, crop) for crop in crops]) - clean
+
+    def seen(scale: float) -> float:
+        return float(VISIBILITY[measure]((clean + scale * change).clamp(-1, 1), clean).mean())
+
+    if seen(1.0) <= limit:
+        return strong
+    low, high = 0.0, 1.0
+    for _ in range(10):
+        middle = (low + high) / 2
+        low, high = (middle, high) if seen(middle) <= limit else (low, middle)
+
+    def scaled(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        return crop.image + low * (strong.draw(crop, reference) - crop.image)
+
+    return replace(strong, draw=scaled, details={**strong.details, "strength": round(low, 3)})
+
+
+def remembered(method: Method) -> Method:
+    """The same method, which looks at no reference, computed once for every crop: for attacks of many steps.
+
+    Its cost is no longer what it seems: ask ``seconds_a_face`` before.
+    """
+    known: dict[bytes, Tensor] = {}
+
+    def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        key = hashlib.sha256(crop.image.numpy().tobytes()).digest()
+        if key not in known:
+            known[key] = method.draw(crop, crop)
+        return known[key]
+
+    return replace(method, draw=change)
+
+
+def seconds_a_face(method: Method, crops: Sequence[FaceCrop]) -> float:
+    """Median seconds that the method takes for a crop, each dressed as the next one; a first call does not count."""
+    method.change(crops[0], crops[0])
+    taken = []
+    for crop, reference in zip(crops, (*crops[1:], crops[0]), strict=True):
+        started = time.perf_counter()
+        method.change(crop, reference)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)

@@ -1,0 +1,25 @@
+"""Whole photos and videos: every face changed, everything else left as it was, and nobody passed off unprotected."""
+
+from amtgan_lib.protection.consent import PASSES, ProtectionError, guide_to
+from amtgan_lib.protection.photo import (
+    DEFAULT,
+    FaceReport,
+    Protected,
+    ProtectionWarning,
+    Protector,
+    prepare,
+    protect,
+)
+
+__all__ = [
+    "DEFAULT",
+    "PASSES",
+    "FaceReport",
+    "Protected",
+    "ProtectionError",
+    "ProtectionWarning",
+    "Protector",
+    "guide_to",
+    "prepare",
+    "protect",
+]

@@ -1,0 +1,99 @@
+"""Whom a protected face may be taken for: nobody, unless a person is named on purpose; and whose hints move it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from amtgan_lib import recognizers
+from amtgan_lib.images import open_photo
+from amtgan_lib.methods import generator, targets
+from amtgan_lib.methods.generator import Guide
+from amtgan_lib.methods.method import Method, MethodError
+from amtgan_lib.methods.targets import Target
+
+PASSES = 4  # of the default generator: success and visible change against passes are in notebook 12
+
+
+class ProtectionError(MethodError):
+    """A photo that could not be protected; nothing was written. One sentence for its owner."""
+
+
+_ON_PURPOSE = (
+    "that person may have to answer for it; say impersonate=True if that is agreed, or leave the target and the "
+    "generator out to be taken for nobody"
+)
+
+
+def check_method(method: Method, impersonate: bool) -> None:
+    """ProtectionError for a method that makes people pass as a real person, unless that is said to be agreed."""
+    if method.target != targets.NOBODY and not method.world and not impersonate:
+        raise ProtectionError(f"this generator makes recognisers take a face for {method.target}: {_ON_PURPOSE}")
+
+
+def check_target(target: Any, impersonate: bool) -> None:
+    """ProtectionError where somebody is to be impersonated and nobody said so."""
+    if target is not None and not impersonate:
+        raise ProtectionError(f"a target makes recognisers take this face for another person: {_ON_PURPOSE}")
+
+
+def guide_to(
+    target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
+    *,
+    impersonate: bool = False,
+    passes: int = PASSES,
+    names: Sequence[str] | None = None,
+) -> Guide:
+    """What the any-target generator is told: by default to move to nobody, by the hints of all recognisers at hand.
+
+    names: whose hints to take. None: our own recogniser, which comes with the package, and those open ones that lie on
+    this machine (``python -m amtgan_lib assets fetch --group weights`` brings them); nothing is fetched.
+
+    target: None for nobody, a ``Target``, or one or more photos of a person, who is then
+    impersonated. That needs ``impersonate=True``: whoever is matched with your photo may have to answer for it.
+    Raises ProtectionError where somebody is named without it.
+    """
+    check_target(target, impersonate)
+    photos = list(target) if isinstance(target, (list, tuple)) else [target]
+    if not photos:
+        raise ProtectionError("the target is an empty list of photos")
+    if names is None:
+        names = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
+    networks = [recognizers.load(name) for name in names]
+    if target is None:
+        return Guide(networks, targets.nobody(networks), passes=passes)
+    if not isinstance(target, Target):
+        target = targets.of_photos(photos, networks, f"the person of {open_photo(photos[0]).name}")
+    return Guide(networks, target, passes=passes)
+
+
+def aimed(file: Path, target: Any, impersonate: bool, passes: int | None, held_out: Sequence[str]) -> Method:
+    """The method of a generator file, guided where its recipe takes any target."""
+    check_target(target, impersonate)
+    network, facts, how = generator.read(file)
+    if took_part := [name for name in facts.get("recognizers", ()) if name in held_out]:
+        raise ProtectionError(f"{', '.join(took_part)} cannot be held out: {file} was trained against it")
+    if how.any_target:
+        options = {} if passes is None else {"passes": passes}
+        if held_out:
+            options["names"] = _hinting(held_out)
+        return generator.of_guided(
+            network, how, facts["size"], facts, guide_to(target, impersonate=impersonate, **options)
+        )
+    if target is not None:
+        raise ProtectionError(f"{file} was trained for one target: name no other")
+    if passes is not None:
+        raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
+    return generator.of_generator(network, how, facts["size"], facts)
+
+
+def _hinting(held_out: Sequence[str]) -> tuple[str, ...]:
+    """The recognisers at hand that are neither held out nor teachers or students of those."""
+    at_hand = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
+    names = tuple(name for name in at_hand if not any(recognizers.kin(name, other) for other in held_out))
+    if not names:
+        raise ProtectionError(f"with {', '.join(held_out)} held out, no recogniser at hand is left to give hints")
+    return names

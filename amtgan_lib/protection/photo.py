@@ -1,0 +1,179 @@
+"""Whole photo in, whole photo out: every face changed by a method, everything else left as it was."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from amtgan_lib import faces as face_finder
+from amtgan_lib import images, paths
+from amtgan_lib.faces import FaceCrop, SmallFace
+from amtgan_lib.images import Photo, open_photo
+from amtgan_lib.methods.method import Method
+from amtgan_lib.methods.targets import Target
+from amtgan_lib.protection.consent import ProtectionError, aimed, check_method
+
+DEFAULT = "generator_any_target.safetensors"
+
+
+class ProtectionWarning(UserWarning):
+    """What a photo's owner should know before trusting a generator or a protected photo; one sentence."""
+
+
+@dataclass(frozen=True)
+class FaceReport:
+    """What was done to one face: its box (x0, y0, x1, y1) in the photo, and its crop's mean change in 8-bit levels."""
+
+    box: tuple[float, float, float, float]
+    mean_change: float
+
+
+@dataclass(frozen=True)
+class Protected:
+    """A protected photo: the picture (same size and mode as the photo) and one report a face.
+
+    too_small: faces that were found and could not be changed; they are in the picture as they were.
+    """
+
+    image: Image.Image
+    faces: tuple[FaceReport, ...]
+    photo: Photo
+    too_small: tuple[SmallFace, ...] = ()
+
+    def save(self, path: str | Path, keep_metadata: bool = True) -> Path:
+        """Write the picture, moved into place when complete; EXIF is kept unless told otherwise.
+
+        The ICC profile is always kept: without it the same pixels would show other colours.
+        JPEG is written at quality 95 without chroma subsampling: coarser files wash the protection out.
+        """
+        options: dict[str, Any] = {}
+        if keep_metadata and self.photo.exif:
+            options["exif"] = self.photo.exif
+        if self.photo.icc_profile:
+            options["icc_profile"] = self.photo.icc_profile
+        if Path(path).suffix.lower() in (".jpg", ".jpeg"):
+            options |= {"quality": 95, "subsampling": 0}
+        return images.save(path, self.image, **options)
+
+
+@dataclass(frozen=True)
+class Protector:
+    """A method for whole photos; ``prepare`` makes the one that ``protect`` uses.
+
+    Raises ProtectionError for a method that makes people pass as a real person, unless ``impersonate`` says that this
+    is agreed.
+    """
+
+    method: Method
+    impersonate: bool = False
+
+    def __post_init__(self):
+        check_method(self.method, self.impersonate)
+
+    def protect(
+        self,
+        photo: str | Path | Image.Image | np.ndarray | Photo,
+        reference: str | Path | Image.Image | FaceCrop | None = None,
+        *,
+        strength: float = 1.0,
+        faces: Literal["all", "largest"] = "all",
+        found: list[FaceCrop] | None = None,
+    ) -> Protected:
+        """Protect a photo's faces: those ``found`` in it before, or all that are found now.
+
+        Without a ``reference`` each face stays in its own makeup. Raises ProtectionError (or PhotoError) where no face
+        is found, or one fails. Faces too small to be changed are named in the result, and with "all" by a
+        ProtectionWarning each; those beside ``found`` are not looked for.
+        """
+        if faces not in ("all", "largest"):
+            raise ProtectionError(f"faces is {faces!r}; expected 'all' or 'largest'")
+        if not 0 <= strength <= 1:
+            raise ProtectionError(f"strength is {strength}; expected a number from 0 (no change) to 1")
+        photo = open_photo(photo)
+        makeup = None if reference is None else self.method.reference(reference)
+        crops, small = face_finder.detect_all(photo, self.method.size) if found is None else (found, [])
+        if not crops:
+            raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
+        chosen = crops if faces == "all" else crops[:1]
+        changed = [self.method.change(crop, makeup or crop, strength) for crop in chosen]
+        if self.method.writes_crops:
+            return self._as_crop(photo, chosen[0], changed[0])
+        for face in small if faces == "all" else ():
+            warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
+        return replace(self._pasted(photo, chosen, changed), too_small=tuple(small))
+
+    def _pasted(self, photo: Photo, crops: list[FaceCrop], changed: list[Tensor]) -> Protected:
+        change = sum(crop.change(photo, image) for crop, image in zip(crops, changed))
+        reports = tuple(_report(crop, image) for crop, image in zip(crops, changed))
+        return Protected(photo.with_change(change), reports, photo)
+
+    def _as_crop(self, photo: Photo, crop: FaceCrop, changed: Tensor) -> Protected:
+        """The quirk: the largest face as a square crop, as the released code saves it."""
+        return Protected(images.to_pil(changed), (_report(crop, changed),), photo)
+
+
+def _report(crop: FaceCrop, changed: Tensor) -> FaceReport:
+    return FaceReport(crop.box, float((changed - crop.image).abs().mean() * 127.5))
+
+
+def prepare(
+    generator: str | Path | Protector | None = None,
+    target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
+    *,
+    impersonate: bool = False,
+    passes: int | None = None,
+    held_out: Sequence[str] = (),
+) -> Protector:
+    """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
+
+    ``passes`` (None: 4) is how often an any-target generator looks at each face, ``held_out`` names recognisers that
+    give it no hints, to judge the result. Raises ProtectionError where a person would be impersonated without
+    ``impersonate=True``, for a target or passes that the generator cannot take, and where a recogniser that is to be
+    held out took part in its training, or none is left to give hints.
+    """
+    if isinstance(generator, Protector):
+        if target is not None or passes is not None or held_out:
+            raise ProtectionError("a loaded protector has its target and passes already, and its hints: name no others")
+        check_method(generator.method, impersonate)
+        protector = generator
+    else:
+        file = Path(generator or paths.WEIGHTS / DEFAULT)
+        protector = Protector(aimed(file, target, impersonate, passes, held_out), impersonate)
+    if protector.method.world:
+        warnings.warn(
+            "this generator was trained on drawn faces: it protects nobody from recognisers of real people",
+            ProtectionWarning,
+            stacklevel=3,  # whoever called `protect`
+        )
+    return protector
+
+
+def protect(
+    photo: str | Path | Image.Image | np.ndarray,
+    reference: str | Path | Image.Image | None = None,
+    *,
+    target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
+    impersonate: bool = False,
+    generator: str | Path | Protector | None = None,
+    strength: float = 1.0,
+    faces: Literal["all", "largest"] = "all",
+) -> Protected:
+    """Protect the faces of ``photo``, in the makeup of ``reference`` or (None) in their own.
+
+    By default the any-target generator that comes with the package moves each face to nobody (see :func:`guide_to`,
+    also for ``target``). ``generator`` names another: a file that notebook 03 wrote
+    (``results/runs/<id>/train/<recipe>/generator.safetensors``) or a loaded :class:`Protector`. One that was trained
+    for one person needs ``impersonate=True``; one that was trained on drawn faces warns: it is no protection from
+    recognisers of real people. For many photos :func:`prepare` a protector once: each call loads what it needs anew.
+    A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning.
+    """
+    photo = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
+    protector = prepare(generator, target, impersonate=impersonate)
+    return protector.protect(photo, reference, strength=strength, faces=faces)

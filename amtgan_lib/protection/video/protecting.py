@@ -1,0 +1,310 @@
+"""A clip in, a protected clip out."""
+
+from __future__ import annotations
+
+import functools
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from amtgan_lib import faces as face_finder
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.images import LEVELS, Photo, open_photo
+from amtgan_lib.protection import Protector
+from amtgan_lib.protection.video import tracks
+from amtgan_lib.protection.video.clips import Clip, Frame, VideoError, Writer
+from amtgan_lib.protection.video.tracks import Glance, Track
+
+Lost = Literal["blank", "cover", "refuse", "keep"]
+LOST = get_args(Lost)
+DONE = {"blank": "blanked", "cover": "covered", "keep": "KEPT AS THEY WERE"}
+EVERY = 0.5  # seconds between key frames at most
+CHANGED = 0.01  # and how far a face's points move, in sides of the crop, before it is one earlier
+THUMBNAIL = (16, 16)
+TOO_SMALL = f"less than {face_finder.SMALLEST_EYE_DISTANCE:.0f} px between the eyes"
+
+
+@dataclass(frozen=True)
+class FaceOfVideo:
+    """One face of a clip: the frames (first and last) and number of frames in which it was seen, and its key frames.
+
+    A face that is too small to be changed throughout has no key frames. A person who comes back after a cut, or much
+    later, is another face here.
+    """
+
+    first: int
+    last: int
+    seen: int
+    keys: int
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What was done to a clip.
+
+    lost: numbers of the frames, from 0, in which a face was missing or none was found, and what was done to them;
+    lost_times the same as spans (first, last) in seconds. too_small: those of them in which a face was seen that is too
+    small to be changed. flicker: mean difference between the changes of a face in two
+    frames on end, in 8-bit levels, in face coordinates; nan where there are none. seconds: the time it took.
+    """
+
+    path: Path
+    frames: int
+    faces: tuple[FaceOfVideo, ...]
+    lost: tuple[int, ...]
+    lost_times: tuple[tuple[float, float], ...]
+    done_to_lost: Lost
+    flicker: float
+    seconds: float
+    left_out: tuple[str, ...]
+    too_small: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        text = f"{self.path.name}: {self.frames} frames, {faces}, flicker {self.flicker:.2f} levels"
+        if self.lost:
+            text += f"; {len(self.lost)} frames with a lost face {DONE[self.done_to_lost]} ({self._spans()})"
+            text += _small_among(self.too_small)
+        return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
+
+    def _spans(self) -> str:
+        rounded = [(f"{first:.1f}", f"{last:.1f}") for first, last in self.lost_times]
+        return ", ".join(f"{first} s" if first == last else f"{first}-{last} s" for first, last in rounded)
+
+
+def protect_video(
+    path: str | Path,
+    out: str | Path,
+    protector: Protector,
+    reference: str | Path | Image.Image | FaceCrop | None = None,
+    *,
+    strength: float = 1.0,
+    lost: Lost = "blank",
+    every: float = EVERY,
+    keep_metadata: bool = True,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> VideoReport:
+    """Protect every face in every frame of the video ``path``; write it to ``out``, whose ending names the container.
+
+    Frames, their times and the sound stay. As :meth:`Protector.protect`, it does not ask at whom the protector aims:
+    take one that :func:`protection.prepare` gave.
+
+    Args:
+        reference: the makeup's photo; None: each face stays in its own.
+        strength: 0 (no change) to 1.
+        lost: what becomes of frames in which a face that should be there was not found, or no face at all. "blank":
+            the whole picture black. "cover": black where the face may be, wider with the time since it was seen; all
+            of it where none was ever seen. "refuse": nothing is written. "keep": they pass, the face UNPROTECTED.
+        every: seconds between key frames at most; 0 protects each frame by itself, which flickers.
+        keep_metadata: title, place and date of the file go along.
+        progress: wraps the frames, once to find the faces and once to protect them (``tqdm.tqdm``).
+
+    A face that turns away counts as there until its shot ends, unless it was last seen at the picture's border. One
+    that is too small to be changed counts as lost. Some 4 kB a face and frame, and ``every`` seconds of frames, are
+    kept in memory. Raises VideoError (or ProtectionError) with one sentence, and writes nothing, where no face that
+    can be changed is found in the whole clip, or it cannot be read or written.
+    """
+    begun, path, out = time.perf_counter(), Path(path), Path(out)
+    _check(path, out, protector, strength, lost, every)
+    makeup = None if reference is None else protector.method.reference(reference)
+    clip = Clip(path)
+    plan = _look(clip, progress, every)
+    if lost == "refuse" and plan.lost:
+        raise VideoError(
+            f"{path.name}: a face was lost in {len(plan.lost)} of {len(plan.glances)} frames"
+            f"{_small_among(plan.too_small)}; nothing written"
+        )
+    painter = _Painter(protector, makeup, strength, lost, plan)
+    with Writer(clip, out, plan.size, keep_metadata) as writer:
+        for frame, rgb, alone in painter.frames(progress(clip.frames(writer.copy, writer.streams))):
+            writer.add(frame, rgb, alone)
+    return VideoReport(
+        path=out,
+        frames=len(plan.glances),
+        faces=tuple(FaceOfVideo(each.first, each.last, len(each.meshes), len(each.keys)) for each in plan.tracks),
+        lost=tuple(plan.lost),
+        lost_times=tuple((plan.times[run[0]], plan.times[run[-1]]) for run in tracks.runs(plan.lost)),
+        done_to_lost=lost,
+        flicker=float(np.mean(painter.flicker)) if painter.flicker else float("nan"),
+        seconds=time.perf_counter() - begun,
+        left_out=tuple(writer.left_out),
+        too_small=tuple(plan.too_small),
+    )
+
+
+def _small_among(frames: Sequence[int]) -> str:
+    return f", {len(frames)} of them with one too small to change ({TOO_SMALL})" if frames else ""
+
+
+def _check(path: Path, out: Path, protector: Protector, strength: float, lost: str, every: float) -> None:
+    if lost not in LOST:
+        raise VideoError(f"lost is {lost!r}; expected {', '.join(map(repr, LOST))}")
+    if not 0 <= strength <= 1:
+        raise VideoError(f"strength is {strength}; expected a number from 0 (no change) to 1")
+    if not every >= 0:
+        raise VideoError(f"every is {every}; expected seconds, 0 or more")
+    if protector.method.writes_crops:
+        raise VideoError(f"the recipe {protector.method.name} writes crops, and a video needs whole pictures")
+    if out.exists() and path.exists() and out.samefile(path):
+        raise VideoError(f"{out} is the video itself: name another file")
+
+
+# ---------------------------------------------------------------- first: look
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What the first look found: the size (width, height), a glance a frame, the faces, and who is missed where."""
+
+    size: tuple[int, int]
+    glances: list[Glance]
+    tracks: list[Track]
+    missed: list[list[Track] | None]
+
+    @functools.cached_property
+    def times(self) -> list[float]:
+        """Seconds of each frame."""
+        return [glance.time for glance in self.glances]
+
+    @functools.cached_property
+    def lost(self) -> list[int]:
+        """Frames with a face that is missed, or without any."""
+        return [number for number, missed in enumerate(self.missed) if missed is None or missed]
+
+    @functools.cached_property
+    def too_small(self) -> list[int]:
+        """Frames with a face that is seen, and too small to be changed; all of them are lost."""
+        return sorted({number for each in self.tracks for number in each.too_small})
+
+    def faces(self, number: int) -> list[Track]:
+        """The faces that are seen in a frame, and can be changed."""
+        return [each for each in self.tracks if each.usable(number)]
+
+
+def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) -> _Plan:
+    glances, size = [], (0, 0)
+    for frame in progress(clip.frames()):
+        size = frame.rgb.shape[1], frame.rgb.shape[0]
+        glances.append(_glance(frame))
+    found = tracks.track(glances)
+    if not any(each.usable(number) for each in found for number in each.meshes):
+        face = "face large enough to change" if found else "face"
+        raise VideoError(
+            f"{clip.path.name}: no {face} was found in any of {len(glances)} frames, so nothing was protected"
+        )
+    for each in found:
+        tracks.choose_keys(each, [glance.time for glance in glances], every, CHANGED)
+    return _Plan(size, glances, found, tracks.missed(found, glances, size))
+
+
+def _glance(frame: Frame) -> Glance:
+    photo = open_photo(frame.rgb)
+    thumbnail = np.asarray(photo.original.resize(THUMBNAIL, Image.Resampling.BOX))
+    return Glance(frame.time, face_finder.meshes(photo), thumbnail)
+
+
+# ---------------------------------------------------------------- then: paint
+
+
+@dataclass(eq=False)
+class _Painter:
+    """Makes the new frames of a plan; ``flicker`` collects a number for each face and pair of frames."""
+
+    protector: Protector
+    makeup: FaceCrop | None
+    strength: float
+    lost: Lost
+    plan: _Plan
+    flicker: list[float] = field(default_factory=list)
+
+    def __post_init__(self):
+        self._changes: dict[Track, dict[int, Tensor]] = {each: {} for each in self.plan.tracks}
+        self._shown: dict[Track, tuple[int, Tensor]] = {}
+
+    def frames(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray, bool]]:
+        """Each frame with its new pixels, and whether it must be coded alone.
+
+        A frame waits until the next key frame of each of its faces was read.
+        """
+        waiting: deque[Frame] = deque()
+        read = 0
+        for frame in frames:
+            self._compare(frame)
+            read += 1
+            waiting.append(frame)
+            self._change_keys(frame)
+            while waiting and self._next_key(waiting[0].number) <= frame.number:
+                yield self._painted(waiting.popleft())
+        if read != len(self.plan.glances) or waiting:
+            raise VideoError(f"the video has {read} frames now, and had {len(self.plan.glances)} before")
+
+    def _compare(self, frame: Frame) -> None:
+        if frame.number >= len(self.plan.times) or self.plan.times[frame.number] != frame.time:
+            raise VideoError(f"frame {frame.number} of the video was another one when it was first read")
+
+    def _change_keys(self, frame: Frame) -> None:
+        keyed = [each for each in self.plan.faces(frame.number) if frame.number in each.keys]
+        photo = open_photo(frame.rgb) if keyed else None
+        for each in keyed:
+            crop = self._crop(photo, each, frame.number)
+            changed = self.protector.method.change(crop, self.makeup or crop, self.strength)
+            self._changes[each][frame.number] = changed.detach().float().cpu() - crop.image
+
+    def _next_key(self, number: int) -> int:
+        return max((_around(each.keys, number)[1] for each in self.plan.faces(number)), default=number)
+
+    def _crop(self, photo: Photo, each: Track, number: int) -> FaceCrop:
+        return face_finder.crop_face(photo, each.meshes[number], self.protector.method.size)
+
+    def _painted(self, frame: Frame) -> tuple[Frame, np.ndarray, bool]:
+        number, missed = frame.number, self.plan.missed[frame.number]
+        if self.lost == "blank" and (missed is None or missed):
+            return frame, np.zeros_like(frame.rgb), True
+        photo, changes = open_photo(frame.rgb), []
+        for each in self.plan.faces(number):
+            crop, difference = self._crop(photo, each, number), self._mixed(each, number)
+            self._note_flicker(each, number, difference)
+            changes.append(crop.change(photo, crop.image + difference))
+        rgb = np.array(photo.with_change(sum(changes))) if changes else frame.rgb.copy()
+        if self.lost == "cover":
+            _black(rgb, missed, number, self.plan.glances)
+        return frame, rgb, False
+
+    def _mixed(self, each: Track, number: int) -> Tensor:
+        """The change of a face in a frame (3, S, S): that of the key frames around it, by their distance in time."""
+        before, after = _around(each.keys, number)
+        changes, times = self._changes[each], self.plan.times
+        for passed in [key for key in changes if key < before]:
+            del changes[passed]
+        if before == after:
+            return changes[before]
+        share = (times[number] - times[before]) / (times[after] - times[before])
+        return (1 - share) * changes[before] + share * changes[after]
+
+    def _note_flicker(self, each: Track, number: int, difference: Tensor) -> None:
+        previous, shown = self._shown.get(each, (None, difference))
+        if previous == number - 1:
+            self.flicker.append(float((difference - shown).abs().mean()) * LEVELS)
+        self._shown[each] = number, difference
+
+
+def _around(keys: Sequence[int], number: int) -> tuple[int, int]:
+    """The key frames before and after a frame, or the frame itself twice if it is one."""
+    place = bisect_left(keys, number)
+    return (keys[place], keys[place]) if keys[place] == number else (keys[place - 1], keys[place])
+
+
+def _black(rgb: np.ndarray, missed: list[Track] | None, number: int, glances: Sequence[Glance]) -> None:
+    if missed is None:
+        rgb[:] = 0
+    for each in missed or ():
+        x0, y0, x1, y1 = tracks.cover(each, number, glances)
+        rgb[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = 0

@@ -1,7 +1,0 @@
-"""Widgets for notebooks: layout and callbacks only; what they show is computed in ``studio``."""
-
-from amtgan_lib.widgets.desk import Begin
-from amtgan_lib.widgets.quickstart import Quickstart
-from amtgan_lib.widgets.strength import MakeupStrength
-
-__all__ = ["Begin", "MakeupStrength", "Quickstart"]
