@@ -45,6 +45,8 @@ MEASURED = _READ / "results" / "measured"
 """Our own numbers, each with its provenance."""
 
 NOTEBOOKS = _READ / "notebooks"
+DOCS = ROOT / "docs"
+"""Of a checkout."""
 PRESETS = _READ / "presets"
 
 CACHE = _chosen("AMTGAN_CACHE", Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amtgan")

@@ -320,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         WORKS[name](bench)
     if given.store:
         print(store(results.frame(stored(bench)), paths.MEASURED / "speed.csv"))
-        print(document(paths.ROOT / "docs" / "performance.md"))
+        print(document(paths.DOCS / "performance.md"))
 
 
 if __name__ == "__main__":

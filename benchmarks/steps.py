@@ -76,10 +76,10 @@ def memory(bench: Bench) -> None:
             bench.note(f"training step, {SIZE} px, batch 1", f"{kind}, {way}", "peak GiB", gib)
 
 
-def profile(bench: Bench, size: int) -> None:
+def profile(bench: Bench, size: int, **settings) -> None:
     """Where the time of one training step goes, by operator, and how often it waits for the device."""
     both = pair(size)
-    subject = trainer(bench, size, both)
+    subject = trainer(bench, size, both, **settings)
     subject.train_step(both[:1], both[1:])
     kinds = [torch.profiler.ProfilerActivity.CPU]
     if bench.device == "cuda":

@@ -61,12 +61,18 @@ def test_works_take_turns_and_the_first_turn_does_not_count(monkeypatch):
 
 def test_small_works_run_and_are_stored_as_rows(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(paths, "MEASURED", tmp_path)
+    monkeypatch.setattr(paths, "DOCS", tmp_path)
+    page = tmp_path / "performance.md"
+    page.write_text("Before.\n<!-- speed:start -->\nold\n<!-- speed:end -->\nAfter.\n")
     speed.main(["histogram", "import", "--repeats", "1", "--store"])
     table = results.read(tmp_path / "speed.csv").set_index(["dataset", "method", "metric"])["value"]
     skin = table[f"histogram loss, skin, {speed.SIZE} px"]
     assert skin["float32", "times as fast"] == pytest.approx(skin["published", "seconds"] / skin["float32", "seconds"])
     assert skin["float32", "times as fast"] > 5
-    assert 0 < table["import amtgan_lib"].iloc[0] < 0.3
+    assert table["import amtgan_lib"].iloc[0] > 0
+    said = page.read_text()
+    assert said.startswith("Before.\n") and said.endswith("\nAfter.\n") and "old" not in said
+    assert "| import amtgan_lib |" in said
     assert "times as fast" in capsys.readouterr().out
 
 
@@ -81,13 +87,14 @@ def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
     elsewhere = results.frame(speed.stored(again)).assign(device="another")
     speed.store(elsewhere, file)
     found = results.read(file)[["dataset", "method", "value", "device"]].values.tolist()
-    here = results.device_name()
+    here = speed.machine("cpu")
     assert found == [["b", "way", 2.0, here], ["a", "other way", 3.0, here], ["a", "other way", 3.0, "another"]]
 
 
 def test_a_profile_says_where_the_time_of_a_step_goes():
     bench = measuring.Bench()
-    speed.profile(bench, 64)
+    narrow = {"width": 8, "regularizer_width": 8, "discriminator_width": 8, "bottlenecks": 1, "views": 1}
+    speed.profile(bench, 64, precision="float32", **narrow)
     shares = {way: value for _, way, metric, value, _ in bench.rows if metric == "share of the time"}
     assert len(shares) == 10 and 0.5 < sum(shares.values()) <= 1
     assert {"aten::convolution_backward", "aten::mkldnn_convolution"} < set(shares)
@@ -113,7 +120,7 @@ def test_what_a_laptop_has_no_memory_for_is_measured_only_when_named(monkeypatch
     measured = []
     monkeypatch.setattr(speed, "WORKS", {name: lambda bench, name=name: measured.append(name) for name in speed.WORKS})
     speed.main([])
-    assert "memory" not in measured and len(measured) == len(speed.WORKS) - 1
+    assert "memory" not in measured and len(measured) == len(speed.WORKS) - len(speed.LARGE)
     speed.main(["memory"])
     assert measured[-1] == "memory"
 

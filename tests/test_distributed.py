@@ -18,7 +18,7 @@ from amtgan_lib import paths
 from amtgan_lib.cli import training as launcher
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.pipeline import PresetError
-from amtgan_lib.training import TrainConfig, Trainer, distributed, train
+from amtgan_lib.training import TrainConfig, Trainer, assembly, distributed, train
 
 TESTS = Path(__file__).parent
 # About one seed in fifteen lies on a kink of |x| or of ReLU, and one value's gradient falls to either side by
@@ -207,7 +207,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
 
 def test_the_command_takes_every_parameter_of_the_notebook_that_decides_a_training():
     [given] = launcher.planned("procedural", ["recipe=residual", "steps={residual: 7}", "seed=5"])
-    config = launcher.configured(given, ("a", "b"))
+    config = assembly.configured(given, ("a", "b"))
     assert (config.steps, config.batch, config.attack, config.seed) == (7, 4, 2.0, 5)
     assert (config.recognizers, config.discriminator_width, config.transfer) == (("a", "b"), 32, "makeup")
     # Notebook 03 hands over the same names; a new one there must be known here.
