@@ -189,7 +189,7 @@ began = time.perf_counter()
 protector.protect(sys.argv[1]).save(sys.argv[2])
 again = time.perf_counter() - began
 peak = int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])
-print('measured', first, again, peak / 2**20, len(protector.guide.recognizers))
+print('measured', first, again, peak / 2**20, len(protector.method.guide.recognizers))
 """
 
 

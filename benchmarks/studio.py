@@ -12,6 +12,7 @@ from collections.abc import Callable
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Kit, Settings, Studio
 from amtgan_lib.demos.widgets.parts import Comparison
+from amtgan_lib.protection import Protector
 
 REPEATS = 9
 
@@ -36,7 +37,7 @@ def measure(kit: Kit) -> dict[str, tuple[float, float]]:
     def slid(settings: Settings, first: int = 0, second: int = 1) -> None:
         comparison.show(opened.clean, opened.picture(settings, styles[first], styles[second]))
 
-    whole = milliseconds(lambda _: kit.protector.protect(sample.large(), styles[0]), repeats=3)
+    whole = milliseconds(lambda _: Protector(kit.method).protect(sample.large(), styles[0]), repeats=3)
     slid(Settings())
     cold = milliseconds(lambda _: slid(Settings(mix=0.5), second=2), repeats=1)
     slid(Settings(mix=0.5))

@@ -26,6 +26,7 @@ from amtgan_lib.cli import protect as protecting
 from amtgan_lib.cli.arguments import WrongArguments
 from amtgan_lib.evaluation import Answer
 from amtgan_lib.images import open_photo
+from amtgan_lib.methods import Method, generator
 from amtgan_lib.models import load_generator, save_generator
 from amtgan_lib.pipeline import commands as pipeline_commands
 
@@ -314,7 +315,7 @@ def test_models_and_the_makeup_are_read_once_for_all_photos(put, monkeypatch):
         put(f"in/{name}.png")
     put("makeup.png", which=2)
     counts = {}
-    for module, name in ((protection, "load_generator"), (recognizers, "load"), (protection.Protector, "reference")):
+    for module, name in ((generator, "load_generator"), (recognizers, "load"), (Method, "reference")):
         original = getattr(module, name)
 
         def counted(*args, _original=original, _name=name, **named):

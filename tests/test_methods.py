@@ -11,10 +11,9 @@ from torch import Tensor
 
 from amtgan_lib import experiments, faces, methods, recognizers
 from amtgan_lib.datasets import FaceBatch
-from amtgan_lib.methods import attacks, targets
+from amtgan_lib.methods import Method, MethodError, attacks, targets
 from amtgan_lib.methods.attacks import ATTACKS
 from amtgan_lib.models import Generator, save_generator
-from amtgan_lib.protection import ProtectionError, Protector
 from amtgan_lib.recipes import RECIPES, RESIDUAL
 
 TRAINED_AGAINST = ("first", "second", "third")
@@ -43,7 +42,7 @@ def loaded(monkeypatch) -> dict[str, Projection]:
     return found
 
 
-def of(name: str, run, trained_against=TRAINED_AGAINST) -> Protector:
+def of(name: str, run, trained_against=TRAINED_AGAINST) -> Method:
     return methods.build(name, run, "drawn_target/1", FaceBatch.of([TARGET]), trained_against)
 
 
@@ -88,10 +87,10 @@ def test_an_attack_changes_a_crop_within_its_bound_towards_the_target(name, load
 
 def test_single_looks_at_the_first_recogniser_only(loaded, tmp_path):
     one = of("mi_fgsm_single", tmp_path)
-    assert list(loaded) == ["first"] and one.facts == {"target": "drawn_target/1", "recognizers": ["first"]}
+    assert list(loaded) == ["first"] and (one.target, one.recognizers) == ("drawn_target/1", ("first",))
     changed = one.change(CLEAN, REFERENCE)
     all_three = of("mi_fgsm", tmp_path)
-    assert list(loaded) == list(TRAINED_AGAINST) and all_three.facts["recognizers"] == list(TRAINED_AGAINST)
+    assert list(loaded) == list(TRAINED_AGAINST) and all_three.recognizers == tuple(TRAINED_AGAINST)
     together = all_three.change(CLEAN, REFERENCE)
     first, second = loaded["first"], loaded["second"]
     assert cosine(changed, first) > cosine(together, first)
@@ -113,8 +112,7 @@ def test_an_attack_is_that_of_its_name(loaded, tmp_path):
 
 def test_an_attack_works_at_the_targets_size_and_writes_whole_photos(loaded, tmp_path):
     protector = of("pgd", tmp_path)
-    assert (protector.size, protector.recipe.name) == (SIZE, "pgd")
-    assert not protector.recipe.crop_output and not protector.recipe.stretch_output
+    assert (protector.size, protector.name) == (SIZE, "pgd") and not protector.writes_crops
     with pytest.raises(ValueError, match=r"expected crops of 32 px, got 48 and 32"):
         protector.change(crop(1, 48), REFERENCE)
 
@@ -128,7 +126,7 @@ def test_a_recipe_is_its_runs_generator(loaded, tmp_path):
     facts = {"recipe": "residual", "size": SIZE, "seed": 7}
     save_generator(network, tmp_path / "train" / "residual" / "generator.safetensors", facts)
     protector = of("residual", tmp_path)
-    assert (protector.recipe, protector.size, protector.facts["seed"]) == (RESIDUAL, SIZE, 7)
+    assert (protector.recipe, protector.size, protector.details["seed"]) == (RESIDUAL, SIZE, 7)
     sides = (CLEAN.image, REFERENCE.image, CLEAN.masks, REFERENCE.masks, CLEAN.landmarks, REFERENCE.landmarks)
     expected = network(*(side[None] for side in sides))[0]
     changed = protector.change(CLEAN, REFERENCE)
@@ -145,7 +143,7 @@ def test_makeup_only_moves_lips_and_lids_and_knows_no_recogniser(loaded, tmp_pat
     moved = (changed - CLEAN.image).abs().amax(0) * CLEAN.masks[0]
     assert moved.max() > 0.05
     torch.testing.assert_close(protector.change(CLEAN, CLEAN), CLEAN.image)
-    assert not loaded and protector.facts["recognizers"] == []
+    assert not loaded and protector.recognizers == ()
 
 
 @pytest.fixture
@@ -166,8 +164,8 @@ def any_target(tmp_path, monkeypatch):
 
 def test_an_any_target_generator_is_told_whom_to_approach(any_target, loaded):
     person, nobody = of("any_target", any_target), of("any_target_nobody", any_target)
-    assert (person.facts["target"], nobody.facts["target"]) == ("drawn_target/1", "nobody")
-    assert person.facts["recognizers"] == nobody.facts["recognizers"] == sorted(TRAINED_AGAINST)
+    assert (person.target, nobody.target) == ("drawn_target/1", "nobody")
+    assert person.recognizers == nobody.recognizers == tuple(sorted(TRAINED_AGAINST))
     assert not torch.equal(person.change(CLEAN, REFERENCE), nobody.change(CLEAN, REFERENCE))
 
 
@@ -188,7 +186,7 @@ def test_more_passes_change_more(any_target, loaded):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_run_without_the_generator_says_so_in_one_sentence(name, loaded, tmp_path):
-    with pytest.raises(ProtectionError) as caught:
+    with pytest.raises(MethodError) as caught:
         of(name, tmp_path)
     file = tmp_path / "train" / name / "generator.safetensors"
     assert str(caught.value) == f"{file}: there is no such generator file; notebook 03_train writes one"
@@ -203,7 +201,7 @@ def test_a_method_is_weakened_to_the_visibility_that_is_asked_for(loaded, tmp_pa
     seen = methods.visibility(strong, faces_at_hand, measure)
     weak = methods.weakened(strong, faces_at_hand, seen / 2, measure)
     assert methods.visibility(weak, faces_at_hand, measure) == pytest.approx(seen / 2, rel=0.02)
-    assert 0 < weak.facts["strength"] < 1 and "strength" not in strong.facts
+    assert 0 < weak.details["strength"] < 1 and "strength" not in strong.details
 
 
 def test_a_method_that_is_hardly_seen_stays_as_it_is(loaded, tmp_path):
@@ -213,7 +211,7 @@ def test_a_method_that_is_hardly_seen_stays_as_it_is(loaded, tmp_path):
 
 def test_a_remembered_method_is_computed_once_a_face(loaded, tmp_path):
     counted, asked = [], of("mi_fgsm", tmp_path)
-    method = replace(asked, method=lambda crop, reference: counted.append(crop) or asked.method(crop, reference))
+    method = replace(asked, draw=lambda crop, reference: counted.append(crop) or asked.draw(crop, reference))
     remembered = methods.remembered(method)
     first, again = (remembered.change(CLEAN, reference) for reference in (REFERENCE, CLEAN))
     assert torch.equal(first, again) and torch.equal(first, asked.change(CLEAN, CLEAN)) and len(counted) == 1
@@ -228,8 +226,8 @@ def test_seconds_a_face_are_the_median_of_calls_after_a_first(loaded, tmp_path, 
         clock[0] += [100.0, 1.0, 2.0, 9.0][len(calls) - 1]
         return crop.image
 
-    monkeypatch.setattr(methods.time, "perf_counter", lambda: clock[0])
-    method = replace(of("mi_fgsm", tmp_path), method=slow)
+    monkeypatch.setattr(methods.catalogue.time, "perf_counter", lambda: clock[0])
+    method = replace(of("mi_fgsm", tmp_path), draw=slow)
     assert methods.seconds_a_face(method, [CLEAN, TARGET, REFERENCE]) == 2.0
     assert [list(map(id, pair)) for pair in calls] == [
         list(map(id, pair)) for pair in [(CLEAN, CLEAN), (CLEAN, TARGET), (TARGET, REFERENCE), (REFERENCE, CLEAN)]
@@ -244,7 +242,7 @@ def test_each_method_writes_into_a_folder_of_its_name(loaded, tmp_path):
         return pairs.assign(protected=str(folder / "p.png"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(methods.protection, "protect_pairs", protect_pairs)
+        patch.setattr(experiments.pairs, "protect_pairs", protect_pairs)
         reports, seconds = experiments.protect_each(protectors, pairs, tmp_path / "out")
     assert [report["protected"][0] for report in reports.values()] == [
         str(tmp_path / "out" / name / "p.png") for name in protectors

@@ -15,11 +15,12 @@ from PIL import Image, ImageCms, ImageDraw
 
 import amtgan_lib
 from amtgan_lib import faces, images, methods, protect, protection, recipes, recognizers
+from amtgan_lib.experiments import protect_pairs
 from amtgan_lib.images import PhotoError, open_photo
-from amtgan_lib.methods import targets
+from amtgan_lib.methods import Guide, MethodError, targets
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import Generator, save_generator
-from amtgan_lib.protection import Guide, ProtectionError, protect_pairs
+from amtgan_lib.protection import ProtectionError, Protector, consent
 
 SIZE = 64
 WIDTH, HEIGHT = 160, 120
@@ -88,7 +89,7 @@ def network():
 
 @pytest.fixture
 def protector(network):
-    return protection.of_generator(network, recipes.RESIDUAL, SIZE, {})
+    return Protector(methods.of_generator(network, recipes.RESIDUAL, SIZE, {}))
 
 
 def generator_file(network, path, **facts):
@@ -141,7 +142,7 @@ def test_the_result_is_what_the_generator_drew(found, protector, network, photo,
     drawn = network(crop.image[None], reference.image[None], *(side[None] for side in sides))[0]
     expected = crop.paste(photo, drawn)
     assert difference(protector.protect(photo, makeup).image, expected).max() <= 1
-    torch.testing.assert_close(protector.change(crop, reference), drawn)
+    torch.testing.assert_close(protector.method.change(crop, reference), drawn)
 
 
 def test_the_reference_dresses_the_face(found, protector, photo, makeup):
@@ -160,7 +161,7 @@ def test_a_report_names_the_box_and_the_mean_change_of_the_crop(found, protector
     (report,) = result.faces
     crop = faces.detect_one(photo)
     assert report.box == crop.box
-    changed = protector.change(crop, protector.reference(makeup))
+    changed = protector.method.change(crop, protector.method.reference(makeup))
     assert report.mean_change == pytest.approx(float((changed - crop.image).abs().mean() * 127.5))
 
 
@@ -223,7 +224,7 @@ def test_overlapping_faces_both_change(found, protector, photo, makeup):
 @pytest.mark.parametrize("quirk", ["stretch_output", "crop_output"])
 def test_each_quirk_of_writing_changes_the_saved_result(found, protector, photo, makeup, tmp_path, quirk):
     assert quirk in recipes.QUIRKS
-    quirky = replace(protector, recipe=replace(protector.recipe, **{quirk: True}))
+    quirky = Protector(replace(protector.method, recipe=replace(protector.method.recipe, **{quirk: True})))
     files = [p.protect(photo, makeup).save(tmp_path / name) for p, name in ((protector, "a.png"), (quirky, "b.png"))]
     plain, odd = (np.asarray(Image.open(file)) for file in files)
     assert plain.shape != odd.shape or np.abs(plain.astype(int) - odd).mean() > 0.5
@@ -236,18 +237,18 @@ def test_the_quirks_of_writing_are_all_that_training_leaves():
 
 
 def test_a_stretched_crop_reaches_both_ends_of_the_range(found, protector, photo, makeup):
-    quirky = replace(protector, recipe=replace(protector.recipe, stretch_output=True))
-    crop, reference = faces.detect_one(photo), quirky.reference(makeup)
-    stretched, plain = quirky.change(crop, reference), protector.change(crop, reference)
+    quirky = Protector(replace(protector.method, recipe=replace(protector.method.recipe, stretch_output=True)))
+    crop, reference = faces.detect_one(photo), quirky.method.reference(makeup)
+    stretched, plain = quirky.method.change(crop, reference), protector.method.change(crop, reference)
     assert (stretched.min(), stretched.max()) == (pytest.approx(-1, abs=1e-5), pytest.approx(1, abs=1e-5))
     assert plain.min() > -0.99 and plain.max() < 0.99
 
 
 def test_a_cropped_result_is_the_largest_face_as_a_square(found, protector, photo, makeup):
     found.append(SMALL)
-    quirky = replace(protector, recipe=replace(protector.recipe, crop_output=True))
+    quirky = Protector(replace(protector.method, recipe=replace(protector.method.recipe, crop_output=True)))
     result = quirky.protect(photo, makeup)
-    changed = protector.change(faces.detect_one(photo), protector.reference(makeup))
+    changed = protector.method.change(faces.detect_one(photo), protector.method.reference(makeup))
     assert not difference(result.image, images.to_pil(changed)).any()
     assert result.image.size == (SIZE, SIZE) and len(result.faces) == 1
     # The same number as when it is pasted: what is reported does not depend on what is saved.
@@ -281,7 +282,7 @@ def test_an_unknown_choice_of_faces_is_refused(found, protector, photo, makeup):
 def test_crops_of_another_size_are_refused(found, protector, photo):
     crop = faces.detect_one(photo)
     with pytest.raises(ValueError, match="expected crops of 32 px, got 64 and 64"):
-        replace(protector, size=32).change(crop, crop)
+        replace(protector.method, size=32).change(crop, crop)
 
 
 def test_a_photo_that_cannot_be_read_is_refused(found, protector, makeup, tmp_path):
@@ -303,7 +304,7 @@ def test_a_photo_that_cannot_be_read_is_refused(found, protector, makeup, tmp_pa
     ],
 )
 def test_a_generator_file_without_its_facts_is_refused(network, tmp_path, facts, message):
-    with pytest.raises(ProtectionError, match=message):
+    with pytest.raises(MethodError, match=message):
         methods.load(save_generator(network, tmp_path / "g.safetensors", facts))
 
 
@@ -311,16 +312,16 @@ def test_what_is_no_generator_file_is_refused_in_one_sentence(found, photo, make
     wrong = tmp_path / "generator.safetensors"
     wrong.write_bytes(b"not weights")
     for file in (wrong, tmp_path / "none.safetensors"):
-        with pytest.raises(ProtectionError) as caught:
+        with pytest.raises(MethodError) as caught:
             protect(photo, makeup, generator=file)
         assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_generator_that_takes_targets_needs_a_guide_and_no_other_takes_one(network, tmp_path):
     file = save_generator(network, tmp_path / "g.safetensors", {"recipe": "any_target", "size": SIZE})
-    with pytest.raises(ProtectionError, match="it needs a guide, which names the target and the recognisers"):
+    with pytest.raises(MethodError, match="it needs a guide, which names the target and the recognisers"):
         methods.load(file)
-    with pytest.raises(ProtectionError, match="it takes no other target"):
+    with pytest.raises(MethodError, match="it takes no other target"):
         methods.load(generator_file(network, tmp_path / "other.safetensors"), guide_by([eye()]))
 
 
@@ -345,24 +346,24 @@ def any_target(tmp_path):
 
 
 def test_a_guided_face_follows_its_hints_and_needs_no_makeup(found, any_target, photo, makeup):
-    hinted, blind = (methods.load(any_target, guide_by([eye()], hinted=hinted)) for hinted in (True, False))
+    hinted, blind = (Protector(methods.load(any_target, guide_by([eye()], hinted=hinted))) for hinted in (True, False))
     results = [each.protect(photo).image for each in (hinted, blind)]
     assert difference(results[0], photo).any() and difference(results[0], results[1]).any()
     assert difference(hinted.protect(photo, makeup).image, results[0]).any()
-    assert hinted.facts["recognizers"] == ["eye"] and hinted.facts["target"] == "nobody"
+    assert hinted.method.recognizers == ("eye",) and hinted.method.target == "nobody"
 
 
 def test_a_weight_of_zero_takes_a_recogniser_out_of_the_ensemble(found, any_target, photo):
     other = eye()
     other.name, other.embed = "other", lambda images, points=None: F.normalize(images.flatten(1)[:, :12] + 0.1)
-    one = methods.load(any_target, guide_by([eye()])).protect(photo).image
-    both = methods.load(any_target, guide_by([eye(), other])).protect(photo).image
-    weighted = methods.load(any_target, guide_by([eye(), other], weights=[1, 0])).protect(photo).image
+    one = Protector(methods.load(any_target, guide_by([eye()]))).protect(photo).image
+    both = Protector(methods.load(any_target, guide_by([eye(), other]))).protect(photo).image
+    weighted = Protector(methods.load(any_target, guide_by([eye(), other], weights=[1, 0]))).protect(photo).image
     assert not difference(one, weighted).any() and difference(one, both).any()
 
 
 def test_no_pass_at_all_is_refused():
-    with pytest.raises(ProtectionError, match="passes is 0; expected at least 1"):
+    with pytest.raises(MethodError, match="passes is 0; expected at least 1"):
         guide_by([eye()], passes=0)
 
 
@@ -382,11 +383,13 @@ def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(found, network, 
 
 def test_an_any_target_generator_of_ones_own_is_guided(found, any_target, photo, monkeypatch):
     told = []
-    monkeypatch.setattr(protection, "guide_to", lambda target, **options: told.append(options) or guide_by([eye()]))
+    monkeypatch.setattr(consent, "guide_to", lambda target, **options: told.append(options) or guide_by([eye()]))
     assert difference(protect(photo, generator=any_target).image, photo).any()
     prepared = protection.prepare(any_target, passes=2)
     assert told == [{"impersonate": False}, {"impersonate": False, "passes": 2}]
-    assert prepared.guide.target.name == "nobody" and [each.name for each in prepared.guide.recognizers] == ["eye"]
+    assert prepared.method.guide.target.name == "nobody" and [
+        each.name for each in prepared.method.guide.recognizers
+    ] == ["eye"]
     assert not difference(protect(photo, generator=prepared).image, prepared.protect(photo).image).any()
 
 
@@ -395,7 +398,7 @@ def test_what_a_prepared_protector_cannot_take_is_refused(network, tmp_path):
     with pytest.raises(ProtectionError, match="of the recipe residual, which looks at a face once: name no passes"):
         protection.prepare(one, passes=2)
     loaded = protection.prepare(one)
-    assert loaded.guide is None and protection.prepare(loaded) is loaded
+    assert loaded.method.guide is None and protection.prepare(loaded) is loaded
     for more in ({"target": "friend.jpg", "impersonate": True}, {"passes": 2}):
         with pytest.raises(ProtectionError, match="a loaded protector has its target and passes already"):
             protection.prepare(loaded, **more)
@@ -411,7 +414,7 @@ def test_a_photo_that_cannot_be_read_is_said_before_anything_is_loaded(monkeypat
 
 @pytest.mark.parametrize("weights", [[1.0, 2.0], []])
 def test_a_weight_is_needed_for_each_recogniser(weights):
-    with pytest.raises(ProtectionError, match=r"1 recognisers and [02] weights; expected a weight for each"):
+    with pytest.raises(MethodError, match=r"1 recognisers and [02] weights; expected a weight for each"):
         guide_by([eye()], weights=weights)
 
 
@@ -447,8 +450,9 @@ def test_protect_is_the_package_s_own_name():
 
 def test_protect_takes_a_file_or_a_loaded_protector(found, network, photo, makeup, tmp_path):
     file = generator_file(network, tmp_path / "g.safetensors", seed=5)
-    loaded = methods.load(file)
-    assert (loaded.recipe, loaded.size, loaded.facts["seed"]) == (recipes.RESIDUAL, SIZE, 5)
+    method = methods.load(file)
+    assert (method.recipe, method.size, method.details["seed"]) == (recipes.RESIDUAL, SIZE, 5)
+    loaded = Protector(method)
     results = [protect(photo, makeup, generator=generator, strength=0.7) for generator in (file, str(file), loaded)]
     for result in results[1:]:
         assert not difference(result.image, results[0].image).any()
@@ -459,8 +463,8 @@ def test_protect_takes_a_file_or_a_loaded_protector(found, network, photo, makeu
 
 
 def test_a_reference_may_be_a_face_found_before(found, protector, photo, makeup):
-    crop = protector.reference(makeup)
-    assert protector.reference(crop) is crop
+    crop = protector.method.reference(makeup)
+    assert protector.method.reference(crop) is crop
     assert not difference(protector.protect(photo, crop).image, protector.protect(photo, makeup).image).any()
 
 
@@ -567,7 +571,7 @@ def pairs(photo, makeup, tmp_path):
 def test_a_failing_photo_is_reported_and_the_others_go_on(found, protector, pairs, photo, tmp_path):
     found.append(SMALL)
     order = [1, 2, 0]  # the failing ones first
-    report = protect_pairs(protector, pairs.iloc[order], tmp_path / "out")
+    report = protect_pairs(protector.method, pairs.iloc[order], tmp_path / "out")
     assert report["person"].tolist() == ["black", "broken", "good"]
     assert report["protected"].tolist() == ["", "", str(tmp_path / "out" / "p-good.png")]
     assert "black.png: no face was found" in report["problem"][0] and "broken.png" in report["problem"][1]
@@ -580,13 +584,13 @@ def test_a_failing_photo_is_reported_and_the_others_go_on(found, protector, pair
 
 def test_every_photo_is_announced_to_the_progress_bar(found, protector, pairs, tmp_path):
     seen = []
-    protect_pairs(protector, pairs, tmp_path / "out", lambda rows: seen.extend(rows) or iter(rows))
+    protect_pairs(protector.method, pairs, tmp_path / "out", lambda rows: seen.extend(rows) or iter(rows))
     assert [row.person for row in seen] == ["good", "black", "broken"]
 
 
 def test_a_cropping_recipe_writes_the_clean_crop_in_the_same_framing(found, protector, pairs, photo, tmp_path):
-    quirky = replace(protector, recipe=replace(protector.recipe, crop_output=True))
-    report = protect_pairs(quirky, pairs, tmp_path / "out")
+    quirky = Protector(replace(protector.method, recipe=replace(protector.method.recipe, crop_output=True)))
+    report = protect_pairs(quirky.method, pairs, tmp_path / "out")
     clean = Image.open(report["clean"][0])
     assert report["clean"][0] == str(tmp_path / "out" / "clean" / "p-good.png")
     assert clean.size == Image.open(report["protected"][0]).size == (SIZE, SIZE)
@@ -601,15 +605,15 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
     """Named ones are left out with what was distilled from them; one that trained the generator cannot be."""
     monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(names))
     guided = lambda target, names, **options: guide_by([SimpleNamespace(name=name) for name in names])  # noqa: E731
-    monkeypatch.setattr(protection, "guide_to", guided)
-    guide = protection.prepare(held_out=["edgeface_xs"]).guide
+    monkeypatch.setattr(consent, "guide_to", guided)
+    guide = protection.prepare(held_out=["edgeface_xs"]).method.guide
     assert [each.name for each in guide.recognizers] == [
         "distilled",
         "mobilefacenet_foamliu",
         "mobilefacenet_xiaoccer",
         "edgeface_xxs",
     ]
-    assert protection._hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
+    assert consent._hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
     with pytest.raises(ProtectionError, match=r"distilled cannot be held out: .* was trained against it"):
         protection.prepare(held_out=["distilled"])
     monkeypatch.setattr(recognizers, "at_hand", lambda names: ("edgeface_xs",))
@@ -636,7 +640,9 @@ def london(mirror):
 
 @pytest.fixture(scope="module")
 def real_protector(network, tmp_path_factory):
-    return methods.load(generator_file(network, tmp_path_factory.mktemp("weights") / "generator.safetensors"))
+    return Protector(
+        methods.load(generator_file(network, tmp_path_factory.mktemp("weights") / "generator.safetensors"))
+    )
 
 
 def test_a_real_photo_keeps_what_is_not_its_face(london, real_protector, profile, tmp_path):
@@ -644,7 +650,7 @@ def test_a_real_photo_keeps_what_is_not_its_face(london, real_protector, profile
     exif = Image.Exif()
     exif[0x013B] = "Ann"
     photo.save(tmp_path / "photo.jpg", quality=92, icc_profile=profile, exif=exif)
-    reference = real_protector.reference(both.crop((360, 0, 720, 360)))
+    reference = real_protector.method.reference(both.crop((360, 0, 720, 360)))
     result = real_protector.protect(tmp_path / "photo.jpg", reference)
     clean = open_photo(tmp_path / "photo.jpg")
     assert result.image.size == (360, 360) and result.image.mode == "RGB"
@@ -665,7 +671,7 @@ def test_a_real_photo_keeps_what_is_not_its_face(london, real_protector, profile
 def test_both_faces_of_a_real_photo_are_protected(london, real_protector):
     photo, both = london
     # Much bluer than either face: a face dressed in its own colours would hardly change.
-    reference = real_protector.reference(photo.convert("RGB", matrix=(0.7, 0, 0, 0, 0, 0.9, 0, 0, 0, 0, 1, 0)))
+    reference = real_protector.method.reference(photo.convert("RGB", matrix=(0.7, 0, 0, 0, 0, 0.9, 0, 0, 0, 0, 1, 0)))
     result = real_protector.protect(both, reference)
     changed = difference(result.image, both).any(-1)
     assert len(result.faces) == 2
@@ -687,7 +693,7 @@ def test_a_real_photo_without_a_face_writes_nothing(london, real_protector, tmp_
     photo.save(tmp_path / "face.png")
     with pytest.raises(ProtectionError, match="no face was found"):
         real_protector.protect(tmp_path / "wall.png", photo)
-    report = protect_pairs(real_protector, pd.DataFrame([pair]), tmp_path / "out")
+    report = protect_pairs(real_protector.method, pd.DataFrame([pair]), tmp_path / "out")
     assert report["protected"].tolist() == [""] and not (tmp_path / "out").exists()
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from amtgan_lib import assets, datasets, evaluation, images, paths, protection, recipes, recognizers
+from amtgan_lib import assets, datasets, evaluation, images, methods, paths, protection, recipes, recognizers
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Face, Kit, Settings, Studio, StudioError, kits, sitting
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
 from amtgan_lib.images import PhotoError, open_photo
-from amtgan_lib.methods import targets
+from amtgan_lib.methods import Guide, targets
 from amtgan_lib.models import Generator, save_generator
-from amtgan_lib.protection import Guide
+from amtgan_lib.protection import Protector
 
 pytest.importorskip("mediapipe")
 
@@ -56,7 +56,7 @@ def test_untouched_sliders_show_what_the_protector_gives(opened, kit, makeups, s
     settings = Settings.of(kit)
     assert settings == Settings()
     for style in (makeups[0], None):
-        result = kit.protector.protect(sample.small, style)
+        result = Protector(kit.method).protect(sample.small, style)
         assert np.array_equal(levels(opened.picture(settings, style)), levels(result.image))
         assert np.array_equal(levels(opened.protect(settings, style).image), levels(result.image))
 
@@ -142,7 +142,7 @@ def guided(kit):
     networks = kit.judges[:2]
     guide = Guide(networks, targets.nobody(networks), passes=3)
     facts = {"recognizers": ["drawn_mobile"], "size": 64}
-    protector = protection.of_guided(network, recipes.recipe("any_target"), 64, facts, guide)
+    protector = methods.of_guided(network, recipes.recipe("any_target"), 64, facts, guide)
     return Kit(network, protector, guide, kit.judges, "drawn")
 
 
@@ -155,7 +155,7 @@ def test_later_passes_are_part_of_the_change(guided, sample, makeups):
     opened = Studio(sample.small, guided)
     style = opened.reference(session.makeups()[0].small)
     face = opened.faces[0]
-    torch.testing.assert_close(face.change(Settings(), style), guided.protector.change(face.crop, style))
+    torch.testing.assert_close(face.change(Settings(), style), guided.method.change(face.crop, style))
     assert face.look(style).later.abs().mean() > 0.01
     bare = guided.network.start(*pair_of(face.crop, style))[0]
     torch.testing.assert_close(face.change(ONLY_MAKEUP, style), bare)

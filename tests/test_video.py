@@ -15,6 +15,7 @@ from amtgan_lib import faces, images, methods, paths, portraits, protection, rec
 from amtgan_lib.__main__ import main
 from amtgan_lib.faces import warps
 from amtgan_lib.faces.regions import FIVE
+from amtgan_lib.methods import Method
 from amtgan_lib.protection import Protector
 from amtgan_lib.protection.video import VideoError, protect_video, tracks
 from amtgan_lib.protection.video.tracks import Glance, Track
@@ -67,7 +68,7 @@ def squares(monkeypatch):
 
 
 def painter(brush=None, recipe=recipes.RESIDUAL):
-    return Protector(brush or Brush(), recipe, SIZE, {})
+    return Protector(Method(recipe.name, brush or Brush(), SIZE, recipe))
 
 
 def make(path, frames, pts=None, base=Fraction(1, 25), sound=None, **extras):
@@ -617,7 +618,7 @@ def test_a_drawn_person_is_protected_calmly(film, tmp_path):
     """Measured on the written pixels, in the coordinates of the true face: less flicker, and as well hidden."""
     pytest.importorskip("mediapipe")
     path, points, hidden = film
-    protector = methods.load(paths.WEIGHTS / "generator_drawn.safetensors")
+    protector = Protector(methods.load(paths.WEIGHTS / "generator_drawn.safetensors"))
     report = protect_video(path, tmp_path / "out.mp4", protector)
     assert report.lost == hidden and [face.seen for face in report.faces] == [18]
     clean, out = read(path)[0], read(report.path)[0]

@@ -95,8 +95,8 @@ def test_protect_needs_no_network_and_nothing_of_others(monkeypatch):
     monkeypatch.setattr(assets, "fetch", lambda *_: pytest.fail("something was fetched"))
     photo = datasets.files([datasets.test_pairs(datasets.manifest_of("drawn"), 1)["source"].iloc[0]]).popitem()[1]
     protector = protection.prepare()
-    assert [each.name for each in protector.guide.recognizers] == ["distilled"]
-    assert protector.facts["target"] == "nobody"
+    assert [each.name for each in protector.method.guide.recognizers] == ["distilled"]
+    assert protector.method.target == "nobody"
     face = faces.detect_one(photo, 160)
     other = face.resample(protector.protect(photo).image)
     own = recognizers.load("distilled")

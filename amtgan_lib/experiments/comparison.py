@@ -11,7 +11,7 @@ import pandas as pd
 
 from amtgan_lib import evaluation, recognizers
 from amtgan_lib.evaluation import Judgement
-from amtgan_lib.experiments.protect_pairs import protect_each
+from amtgan_lib.experiments.pairs import protect_each
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import Method
 from amtgan_lib.recognizers import Recognizer
