@@ -94,5 +94,9 @@ fi
 export UV_PYTHON=.venv/bin/python UV_PYTHON_DOWNLOADS=never
 run .venv/bin/uv pip sync requirements.lock
 run .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+# What the first picture imports, so that it need not be compiled while somebody waits: half of its time.
+for package in torch numpy PIL mediapipe google matplotlib IPython ipykernel ipywidgets traitlets jupyter_client zmq; do
+  run .venv/bin/python -m compileall -q -j 0 .venv/lib/python3.*/site-packages/$package
+done
 printf '%s\n' "$from" >"$STAMP"
 echo "The environment is complete."
