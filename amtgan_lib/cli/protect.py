@@ -14,9 +14,9 @@ from typing import TextIO
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from amtgan_lib import evaluation, faces, protection, recognizers
+from amtgan_lib import evaluation, images, protection, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
-from amtgan_lib.cli.arguments import Interrupted, NotDone, Protect, WrongArguments, face_numbers
+from amtgan_lib.cli.arguments import Interrupted, Protect, WrongArguments, face_numbers
 from amtgan_lib.cli.asking import Panel
 from amtgan_lib.cli.folders import Job
 from amtgan_lib.cli.outcomes import Face, Outcome, plural
@@ -70,15 +70,21 @@ class Desk:
     def outcome(self, job: Job, people: TextIO) -> Outcome:
         """Protect one photo and judge the very file that is to be written; it is moved to its place only when good."""
         photo = open_photo(job.photo)
-        found, small = faces.detect_all(photo, self.protector.method.size)
+        method = self.protector.method
+        found, small = method.detect_all(photo)
         if not found:
             raise PhotoError("no face was found")
         numbers = _chosen(found, self.options, people)
         crops = [found[number - 1] for number in numbers]
+        if method.writes_crops and len(crops) > 1:
+            raise PhotoError("this generator writes one face, as a square crop: take --faces largest, or --pick")
         result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=crops)
         with folders.draft(job.output) as draft:
             written = open_photo(result.save(draft, keep_metadata=not self.options.strip_metadata))
-            answers = [self._answers(crop, photo, written) for crop in crops]
+            if method.writes_crops:
+                answers = [self._answers(crops[0].alone(), open_photo(images.to_pil(crops[0].image)), written)]
+            else:
+                answers = [self._answers(crop, photo, written) for crop in crops]
             changes = [report.mean_change for report in result.faces]
             judged = dict(zip(numbers, zip(answers, changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(found, 1))
@@ -107,11 +113,6 @@ def _desk(options: Protect, asked: list[str], held_out: list[str]) -> Desk:
             passes=options.passes,
             held_out=held_out,
         )
-    if protector.method.writes_crops:
-        raise NotDone(
-            f"a generator of the recipe {protector.method.name} gives square crops, as the released code does, and no "
-            "whole photos: notebook 04_protect uses it."
-        )
     reference = None if options.reference is None else protector.method.reference(options.reference)
     hinting = {each.name: each for each in protector.method.guide.recognizers} if protector.method.guide else {}
     drawn = bool(protector.method.world)
@@ -121,6 +122,8 @@ def _desk(options: Protect, asked: list[str], held_out: list[str]) -> Desk:
     panel = asking.panel(wanted, options.far, options.thresholds, hinting)
     person = targets.of_photos(target, panel.judges, "target") if target else None
     notes = tuple(str(each.message) for each in caught if issubclass(each.category, protection.ProtectionWarning))
+    if protector.method.writes_crops:
+        notes += (f"this generator writes the face alone, as a square crop of {protector.method.size} px, as released",)
     return Desk(options, protector, reference, panel, person, notes)
 
 

@@ -15,8 +15,7 @@ import tyro
 
 from amtgan_lib.pipeline import PresetError, presets, runs
 from amtgan_lib.pipeline.parameters import Text
-from amtgan_lib.training import distributed, export, train
-from amtgan_lib.training.assembly import assembled
+from amtgan_lib.training import assembled, distributed
 
 NOTEBOOK = "03_train"
 Assignments = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
@@ -47,17 +46,17 @@ def launch(
             folder = run_dir / "train" / str(given["recipe"])
             checkpoint = folder / "checkpoint.pt"
             try:
-                trainer, sources, references, facts = assembled(given)
-                trainer.learn_from(sources, references)
+                ready = assembled(given)
+                trainer = ready.trainer
+                trainer.learn_from(ready.sources, ready.references)
                 if resume and checkpoint.exists():
                     trainer.resume(checkpoint)
             except ValueError as error:  # what the parameters ask for cannot be
                 raise PresetError(str(error)) from error
             if share.rank == 0:
                 print(f"{given['recipe']} {trainer.precision}", flush=True)
-            train(trainer, sources, references, checkpoint=checkpoint, minutes=minutes)
+            file = ready.train(folder, minutes=minutes, dtype=dtype)
             if share.rank == 0:
-                file = export(trainer, folder / "generator.safetensors", dtype, **facts)
                 print(f"{file}: step {trainer.step} of {trainer.config.steps}, {trainer.seconds:.0f} seconds")
 
 

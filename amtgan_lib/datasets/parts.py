@@ -65,12 +65,18 @@ def _loss_part(target: str) -> str:
     return "target" if target.startswith("celeba_hq_target/") else "source"
 
 
-def test_pairs(manifest: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
+# Which photos go with which of the paper's targets was never published (AMT-GAN#16): the two readings in use.
+PAIRINGS = ("all", "groups")
+
+
+def test_pairs(manifest: pd.DataFrame, limit: int = 0, target: str = "", pairing: str = "all") -> pd.DataFrame:
     """What is protected and judged: each test person's source photo with a test makeup reference.
 
     Drawn people get references of a similar complexion (``drawn.matched``), photographs theirs in turn.
 
     Columns: probe (file name), person, source, other, reference (assets). ``limit`` keeps the first so many people.
+    ``pairing`` says who goes with the ``target``: "all" people, or with "groups" one share of them, as many shares as
+    the set of the target has people with both photos; ValueError for another word, or a target without a share.
     """
     photos = manifest[(manifest["set"] == world_of(manifest).people) & (manifest["split"] == "test")]
     wide = photos.pivot(index="person", columns="part", values="asset").dropna()
@@ -83,7 +89,21 @@ def test_pairs(manifest: pd.DataFrame, limit: int = 0) -> pd.DataFrame:
     else:
         wide["reference"] = [references[position % len(references)] for position in range(len(wide))]
     wide["probe"] = [person.replace("/", "-") + ".png" for person in wide["person"]]
-    return wide[["probe", "person", "source", "other", "reference"]]
+    kept = wide if pairing == "all" else _share_of(wide, manifest, target, pairing)
+    return kept[["probe", "person", "source", "other", "reference"]].reset_index(drop=True)
+
+
+def _share_of(pairs: pd.DataFrame, manifest: pd.DataFrame, target: str, pairing: str) -> pd.DataFrame:
+    """Of as many shares of the pairs as there are targets, that of this one."""
+    people = manifest[manifest["set"] == target.rpartition("/")[0]].groupby("person")["part"].nunique()
+    targets = people[people == 2].index.sort_values().tolist()
+    if pairing not in PAIRINGS or target not in targets:
+        raise ValueError(
+            f"pairing is {pairing!r} and the target {target!r}; expected one of {', '.join(PAIRINGS)}, and for groups "
+            f"a target of {', '.join(targets) or 'a set of targets'}"
+        )
+    index = targets.index(target)
+    return pairs.iloc[index * len(pairs) // len(targets) : (index + 1) * len(pairs) // len(targets)]
 
 
 def with_files(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -34,12 +34,12 @@ def protect_pairs(
     file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
     crop, protector = crop or faces.detect_one, Protector(method, impersonate=True)
-    references = {file: crop(file, method.size) for file in pairs["reference"].unique()}
+    references = {file: method.framed(file, crop(file, method.size)) for file in pairs["reference"].unique()}
     reports = []
     for row in progress(list(pairs.itertuples(index=False))):
         report = {**row._asdict(), "clean": str(row.source), "protected": "", "problem": "", "mean_change": np.nan}
         try:
-            face = crop(row.source, method.size)
+            face = method.framed(row.source, crop(row.source, method.size))
             result = protector.protect(row.source, references[row.reference], found=[face])
         except PhotoError as error:
             report["problem"] = str(error)

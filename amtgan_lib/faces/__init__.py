@@ -5,7 +5,16 @@ similarity frame of five points (eyes, nose tip, mouth corners), so its face is 
 size; what a generator changes in the crop goes back into the photo as a difference.
 """
 
-from amtgan_lib.faces.crops import CROP_TEMPLATE, FEATHER, FaceCrop, FaceError, crop_face, frame, outline
+from amtgan_lib.faces.crops import (
+    CROP_TEMPLATE,
+    FEATHER,
+    FaceCrop,
+    FaceError,
+    crop_face,
+    frame,
+    outline,
+    published_frame,
+)
 from amtgan_lib.faces.detection import (
     ONE_FACE,
     SMALLEST_EYE_DISTANCE,
@@ -41,6 +50,7 @@ __all__ = [
     "meshes",
     "outline",
     "overlap",
+    "published_frame",
     "region_masks",
     "similarity",
 ]

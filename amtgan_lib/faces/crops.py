@@ -19,6 +19,8 @@ TEMPLATE_112 = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 )
 CROP_TEMPLATE = (TEMPLATE_112 - (56.0, 51.6)) * 1.8 / 256 + (0.5, 0.467)
+# The released code's margins: above and below the face in face heights, beside it in widths of the whole photo.
+PUBLISHED_UP, PUBLISHED_DOWN, PUBLISHED_SIDES = 0.6 / 0.85, 0.2 / 0.85, 0.2 / 0.85
 FEATHER = 0.10  # share of the crop's side over which a change fades to nothing
 
 
@@ -102,6 +104,22 @@ class FaceCrop:
         masks = regions.region_masks(crop, self.landmarks, order) * _inside(self.matrix, self.size, photo_size)
         return replace(self, masks=masks)
 
+    def reframed(self, photo: Photo | Image.Image | np.ndarray, matrix: np.ndarray) -> FaceCrop:
+        """The same face of its photo, cut at the same size in another frame: ``matrix`` as of the new crop."""
+        photo, size = self._right_size(photo), self.size
+        to_old = warps.chained(matrix, warps.inverse(self.matrix))
+        landmarks, points = (_moved(each, warps.inverse(to_old)) for each in (self.landmarks, self.points))
+        old, inside = self.masks.numpy() > 0.5, warps.inside(to_old, size, (size, size))
+        lips, skin, eyes = (warps.sample_nearest(mask, to_old, size) & inside for mask in old)
+        landmarks = landmarks.round()
+        masks = regions.with_eyes(lips, skin | eyes, landmarks.numpy())
+        image = _cut(photo, matrix, size)
+        return replace(self, image=image, landmarks=landmarks, points=points, masks=masks, matrix=matrix)
+
+    def alone(self) -> FaceCrop:
+        """The same face as if the crop were the whole photo."""
+        return replace(self, matrix=np.eye(2, 3), photo_size=(self.size, self.size))
+
     def _right_size(self, onto: Photo | Image.Image | np.ndarray) -> Photo:
         photo = open_photo(onto)
         if self.photo_size not in (None, photo.size):
@@ -137,6 +155,30 @@ def _cut(photo: Photo, matrix: np.ndarray, size: int) -> Tensor:
 def _inside(matrix: np.ndarray, size: int, photo_size: tuple[int, int]) -> Tensor:
     """(S, S) in {0, 1}: beyond the photo's border there is neither skin nor anything to change."""
     return torch.from_numpy(warps.inside(matrix, size, photo_size)).float()
+
+
+def _moved(places: Tensor, matrix: np.ndarray) -> Tensor:
+    """Places (K, 2) as (y, x) through a matrix."""
+    return torch.from_numpy(warps.apply(matrix, places.numpy()[:, ::-1])[:, ::-1].copy()).float()
+
+
+def published_frame(crop: FaceCrop) -> np.ndarray:
+    """The matrix (2, 3) from a crop as the released code cuts this face, to the face's photo: upright, wider than ours.
+
+    Shares of the face's height are added above and below it, and shares of the *photo's* width beside it; of that the
+    largest square around the face's middle is taken. The face is the box of its 68 landmarks: that of dlib's detector,
+    which the released code takes, is not to be had here.
+    """
+    faces = warps.apply(crop.matrix, crop.landmarks.numpy()[:, ::-1]) + 0.5  # from pixel centres to edges
+    low, high = faces.min(0), faces.max(0)
+    width, height = crop.photo_size
+    tall, sides = high[1] - low[1], PUBLISHED_SIDES
+    above, below = np.array([(sides * width, PUBLISHED_UP * tall), (sides * width, PUBLISHED_DOWN * tall)])
+    first, last = np.maximum(low - above, 0), np.minimum(high + below, (width, height))
+    side = (last - first).min()
+    corner = np.clip((low + high - side) / 2, first, last - side)
+    scale = side / crop.size
+    return np.column_stack([scale * np.eye(2), corner + scale / 2 - 0.5])
 
 
 @functools.lru_cache(maxsize=8)

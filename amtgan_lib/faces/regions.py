@@ -71,7 +71,7 @@ def mesh_masks(mesh: np.ndarray, size: int) -> Tensor:
     """Lip, skin and eye masks (3, size, size) in {0, 1} from a mesh (478, 2) as (x, y) crop pixels."""
     lips = _polygons(mesh, (LIPS,), size) & ~_polygons(mesh, (MOUTH,), size)
     skin = _polygons(mesh, (OVAL,), size) & ~_polygons(mesh, (LIPS, *EYES, *BROWS), size)
-    return _regions(lips, skin, landmarks_68(mesh)[:, ::-1])
+    return with_eyes(lips, skin, landmarks_68(mesh)[:, ::-1])
 
 
 def region_masks(parse_map: np.ndarray, landmarks: Tensor, order: str = "published") -> Tensor:
@@ -85,10 +85,11 @@ def region_masks(parse_map: np.ndarray, landmarks: Tensor, order: str = "publish
         known = ", ".join(PARSE_ORDERS)
         raise ValueError(f"expected a map (H, W) in an order of {known}; got {parse_map.shape} in order {order!r}")
     lips, skin = (np.isin(parse_map, classes) for classes in PARSE_ORDERS[order])
-    return _regions(lips, skin, np.asarray(landmarks))
+    return with_eyes(lips, skin, np.asarray(landmarks))
 
 
-def _regions(lips: np.ndarray, skin: np.ndarray, landmarks: np.ndarray) -> Tensor:
+def with_eyes(lips: np.ndarray, skin: np.ndarray, landmarks: np.ndarray) -> Tensor:
+    """Masks (3, H, W) of lips, skin and eyes from bool (H, W) of lips and all skin, and 68 landmarks (y, x)."""
     eyes, grow = np.zeros_like(skin), EYE_MARGIN * len(skin)
     for corner in (landmarks[36:42], landmarks[42:48]):
         (top, left), (bottom, right) = np.rint(corner.min(0) - grow), np.rint(corner.max(0) + grow)

@@ -29,6 +29,11 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))[:2]
 
 
+def chained(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The (2, 3) matrix that does what ``first`` does, then ``second``."""
+    return second[:, :2] @ first + np.pad(second[:, 2:], ((0, 0), (2, 0)))
+
+
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (K, 2) as (x, y) through a (2, 3) matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]

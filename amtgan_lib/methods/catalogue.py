@@ -19,7 +19,7 @@ from torch import Tensor
 from amtgan_lib import losses, recognizers
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.faces import FaceCrop
-from amtgan_lib.methods import attacks, generator, targets
+from amtgan_lib.methods import attacks, authors, generator, targets
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method
 from amtgan_lib.methods.targets import Target
@@ -33,7 +33,7 @@ TOWARDS_NOBODY = f"any_target_{targets.NOBODY}"
 BARE = "_bare"
 GUIDED = tuple(name + end for name in ("any_target", TOWARDS_NOBODY) for end in ("", BARE))
 GRADIENT = tuple(name + end for name in attacks.ATTACKS for end in ("", SINGLE))
-NAMES = (*(name for name in RECIPES if name not in GUIDED), *GUIDED, TRANSFER, *GRADIENT)
+NAMES = (*(name for name in RECIPES if name not in GUIDED), *GUIDED, authors.NAME, TRANSFER, *GRADIENT)
 
 
 def check(name: str) -> str:
@@ -52,19 +52,23 @@ def build(
     seed: int = 0,
     passes: int = 1,
     known: FaceBatch | None = None,
+    file: str | Path = "",
 ) -> Method:
     """The method ``name`` of a run, ready for photos.
 
     run: its folder, with ``train/<recipe>/generator.safetensors`` for a recipe; target, target_face: the person and the
     face for the loss (one); trained_against: names of the recognisers that an attack or a hint may look at; seed: of an
     attack's noise; passes: of an any-target generator, which with ``_bare`` leaves a face in its own makeup, and with
-    ``_nobody`` moves it to no person, away from the ``known`` ones. ``makeup_only`` is the transfer that the residual
-    recipes start from, without any change for recognisers. What is returned says the ``target`` and the ``recognizers``
-    that it really knew.
+    ``_nobody`` moves it to no person, away from the ``known`` ones; file: of a generator that the paper's ``authors``
+    published for this target and against these recognisers ("": the one in their imported archive). ``makeup_only`` is
+    the transfer that the residual recipes start from, without any change for recognisers. What is returned says the
+    ``target`` and the ``recognizers`` that it really knew.
     """
     size = target_face.image.shape[-1]
     if check(name) == TRANSFER:
         return Method(name, _transfer, size, target=target)
+    if name == authors.NAME:
+        return authors.load(file, target, trained_against) if file else authors.load()
     if name in GUIDED:
         networks = [recognizers.load(each) for each in trained_against]
         towards_nobody = name.removesuffix(BARE) == TOWARDS_NOBODY

@@ -10,10 +10,11 @@ from PIL import Image
 
 from amtgan_lib import recognizers
 from amtgan_lib.images import open_photo
-from amtgan_lib.methods import generator, targets
+from amtgan_lib.methods import authors, generator, targets
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method, MethodError
 from amtgan_lib.methods.targets import Target
+from amtgan_lib.recipes import Recipe
 
 PASSES = 4  # of the default generator: success and visible change against passes are in notebook 12
 
@@ -73,9 +74,12 @@ def guide_to(
 def aimed(file: Path, target: Any, impersonate: bool, passes: int | None, held_out: Sequence[str]) -> Method:
     """The method of a generator file, guided where its recipe takes any target."""
     check_target(target, impersonate)
+    if file.suffix in authors.SUFFIXES:
+        method = authors.load(file)
+        _check_options(file, method.recipe, method.recognizers, target, passes, held_out)
+        return method
     network, facts, how = generator.read(file)
-    if took_part := [name for name in facts.get("recognizers", ()) if name in held_out]:
-        raise ProtectionError(f"{', '.join(took_part)} cannot be held out: {file} was trained against it")
+    _check_options(file, how, facts.get("recognizers", ()), target, passes, held_out)
     if how.any_target:
         options = {} if passes is None else {"passes": passes}
         if held_out:
@@ -83,11 +87,19 @@ def aimed(file: Path, target: Any, impersonate: bool, passes: int | None, held_o
         return generator.of_guided(
             network, how, facts["size"], facts, guide_to(target, impersonate=impersonate, **options)
         )
-    if target is not None:
-        raise ProtectionError(f"{file} was trained for one target: name no other")
-    if passes is not None:
-        raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
     return generator.of_generator(network, how, facts["size"], facts)
+
+
+def _check_options(
+    file: Path, how: Recipe, knew: Sequence[str], target: Any, passes: int | None, held_out: Sequence[str]
+) -> None:
+    """ProtectionError for what a generator of this recipe, trained against these recognisers, cannot take."""
+    if took_part := [name for name in knew if name in held_out]:
+        raise ProtectionError(f"{', '.join(took_part)} cannot be held out: {file} was trained against it")
+    if target is not None and not how.any_target:
+        raise ProtectionError(f"{file} was trained for one target: name no other")
+    if passes is not None and not how.any_target:
+        raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
 
 
 def _hinting(held_out: Sequence[str]) -> tuple[str, ...]:

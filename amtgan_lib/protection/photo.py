@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from amtgan_lib import faces as face_finder
 from amtgan_lib import images, paths
 from amtgan_lib.faces import FaceCrop, SmallFace
 from amtgan_lib.images import Photo, open_photo
@@ -86,7 +85,7 @@ class Protector:
         faces: Literal["all", "largest"] = "all",
         found: list[FaceCrop] | None = None,
     ) -> Protected:
-        """Protect a photo's faces: those ``found`` in it before, or all that are found now.
+        """Protect a photo's faces: those ``found`` in it before (cropped as by the method), or all that are found now.
 
         Without a ``reference`` each face stays in its own makeup. Raises ProtectionError (or PhotoError) where no face
         is found, or one fails. Faces too small to be changed are named in the result, and with "all" by a
@@ -98,7 +97,7 @@ class Protector:
             raise ProtectionError(f"strength is {strength}; expected a number from 0 (no change) to 1")
         photo = open_photo(photo)
         makeup = None if reference is None else self.method.reference(reference)
-        crops, small = face_finder.detect_all(photo, self.method.size) if found is None else (found, [])
+        crops, small = self.method.detect_all(photo) if found is None else (found, [])
         if not crops:
             raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
         chosen = crops if faces == "all" else crops[:1]

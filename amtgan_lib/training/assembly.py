@@ -1,34 +1,82 @@
-"""What is trained, put together from the parameters of notebook 03_train."""
+"""The one entry to training: a run put together from the parameters of notebook 03_train, trained and written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
 
 from amtgan_lib import datasets, losses, paths, recognizers
 from amtgan_lib.training.config import TrainConfig
-from amtgan_lib.training.trainer import Trainer
+from amtgan_lib.training.trainer import Trainer, export, train
+
+DATA = ("prepared", "zoo", "split", "held_out", "target")
+CONFIGURED = (
+    *("recipe", "size", "width", "regularizer_blocks", "regularizer_width", "batch", "steps", "views", "attack"),
+    *(
+        "transfer",
+        "tint",
+        "learning_rate",
+        "decay_from",
+        "precision",
+        "checkpointing",
+        "compile_mode",
+        "device",
+        "seed",
+    ),
+)
+PARAMETERS = (*DATA, *CONFIGURED)  # of notebook 03_train: what ``assembled`` reads
 
 
-def assembled(given: dict) -> tuple[Trainer, datasets.FaceSet, datasets.FaceSet, dict[str, str]]:
-    """Trainer, sources, references and the facts of its file, from the parameters of notebook 03_train."""
+@dataclass(frozen=True)
+class Run:
+    """A training ready to start, and the facts that its generator's file will tell."""
+
+    trainer: Trainer
+    sources: datasets.FaceSet
+    references: datasets.FaceSet
+    facts: Mapping[str, str]
+
+    def train(
+        self,
+        folder: Path,
+        *,
+        resume_from: Path | None = None,
+        minutes: float | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Path:
+        """Train (see ``train``), with checkpoints in ``folder``, and write the generator there: its file."""
+        checkpoint, file = folder / "checkpoint.pt", folder / "generator.safetensors"
+        options = {"checkpoint": checkpoint, "resume_from": resume_from, "minutes": minutes}
+        train(self.trainer, self.sources, self.references, **options)
+        if self.trainer.share.rank == 0:
+            export(self.trainer, file, dtype, **self.facts)
+        return file
+
+
+def assembled(given: Mapping[str, Any]) -> Run:
+    """The run that these ``PARAMETERS`` of notebook 03_train ask for; others are not looked at."""
     face_set = datasets.load(paths.PREPARED / f"{given['prepared']}.npz", given["zoo"]).resized(given["size"])
     names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
-    person = given["target"] or datasets.default_target(face_set)
-    parts = datasets.training_parts(face_set, person)
     if given["recipe"] == "any_target":
         person, parts = "any", datasets.any_target_parts(face_set)
+    else:
+        person = given["target"] or datasets.default_target(face_set)
+        parts = datasets.training_parts(face_set, person)
     target, sources, references = parts
     networks = [recognizers.load(name) for name in names]
     perceptual = losses.perceptual(networks[0].features, names[0])
     trainer = Trainer(configured(given, names), target, networks, perceptual)
-    world = datasets.world_of(face_set.manifest).name
-    facts = {"world": world, "target": person, "held_out": given["held_out"], "split": given["split"]}
-    return trainer, sources, references, {**facts, "perceptual": perceptual.name}
+    facts = {"world": datasets.world_of(face_set.manifest).name, "target": person}
+    facts |= {"held_out": given["held_out"], "split": given["split"], "perceptual": perceptual.name}
+    return Run(trainer, sources, references, facts)
 
 
-def configured(given: dict, names: Sequence[str]) -> TrainConfig:
+def configured(given: Mapping[str, Any], names: Sequence[str]) -> TrainConfig:
     """The configuration in the parameters of notebook 03_train, some of which say a value for each recipe."""
-    known = {field.name for field in fields(TrainConfig)} & given.keys()
-    chosen = {name: value[given["recipe"]] if isinstance(value := given[name], dict) else value for name in known}
+    values = {name: given[name] for name in CONFIGURED}
+    chosen = {name: value[given["recipe"]] if isinstance(value, dict) else value for name, value in values.items()}
     return TrainConfig(**chosen, recognizers=tuple(names), discriminator_width=given["width"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,15 +10,13 @@ from torch import Tensor
 from amtgan_lib import losses
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.training.config import NOISY
-
-if TYPE_CHECKING:
-    from amtgan_lib.training.trainer import Trainer
+from amtgan_lib.training.state import State
 
 
 class PaperStep:
     """One step of the recipes ``published`` and ``corrected`` on the networks of a trainer."""
 
-    def __init__(self, trainer: Trainer):
+    def __init__(self, trainer: State):
         self.trainer = trainer
 
     def __call__(self, source: FaceBatch, reference: FaceBatch, noise: torch.Generator) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +14,7 @@ from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.hints import gradient_hints
 from amtgan_lib.images import LEVELS
 from amtgan_lib.training.config import ALIGNED
-
-if TYPE_CHECKING:
-    from amtgan_lib.training.trainer import Trainer
+from amtgan_lib.training.state import State
 
 # Of the recipe any_target: every second target is a point between so many people, every second step is without makeup,
 # and a step trains the first, the second or the third look of the generator at a face.
@@ -31,7 +28,7 @@ MADE_UP = 0.5
 class ResidualStep:
     """One step of the recipes ``residual`` (one target) and ``any_target`` (hints) on the generator of a trainer."""
 
-    def __init__(self, trainer: Trainer):
+    def __init__(self, trainer: State):
         self.trainer = trainer
 
     def __call__(self, source: FaceBatch, reference: FaceBatch, noise: torch.Generator) -> dict[str, Tensor]:
