@@ -7,7 +7,6 @@ Inside the library an image is float RGB, (3, H, W) or (N, 3, H, W), in [-1, 1].
 from __future__ import annotations
 
 import io
-import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
+
+from amtgan_lib.files import written
 
 LEVELS = 127.5  # 8-bit levels in one unit of [-1, 1]
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
@@ -274,21 +275,16 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def save(path: str | Path, image: Tensor | Image.Image, **options) -> Path:
-    """Write a picture under a temporary name and move it into place, so that no half file is ever seen.
+    """Write a picture, whole or not at all.
 
     ``options`` are those of the file format. Raises the encoder's OSError where the format cannot hold the picture.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture = to_pil(image) if isinstance(image, Tensor) else image
     if path.suffix.lower() == ".png":
         options = {"compress_level": 4, **options}  # half the time of PIL's 6, and files 6 % larger (12 megapixels)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    with written(path) as partial:
         picture.save(partial, **options)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from amtgan_lib import assets, paths, recognizers
+from amtgan_lib.files import written
 
 PACK = paths.ROOT / "gpu_pack"
 QUALITY = 90
@@ -79,13 +79,8 @@ def unpack_faces(file: Path, prepared: Path) -> None:
     starts = [0, *ends[:-1]]
     images = [np.asarray(Image.open(io.BytesIO(data[a:b].tobytes()))) for a, b in zip(starts, ends, strict=True)]
     masks = np.unpackbits(bits, count=int(shape.prod())).reshape(shape).astype(bool)
-    prepared.parent.mkdir(parents=True, exist_ok=True)
-    partial = prepared.with_name(f".{prepared.stem}.partial.npz")
-    try:
+    with written(prepared) as partial:
         np.savez(partial, images=np.stack(images), masks=masks, **arrays)
-        os.replace(partial, prepared)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _jpeg(image: np.ndarray) -> bytes:

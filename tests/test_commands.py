@@ -807,44 +807,48 @@ def test_the_worst_verdict_counts_and_none_is_not_protected():
     assert evaluation.worst([]) == "not protected"
 
 
-def test_thresholds_come_from_the_recogniser_or_else_from_the_table(here):
+def test_thresholds_are_the_recognisers_own_but_those_that_a_table_lists(here):
     own = recognizers.load("drawn_ir")
     bare = recognizers.load("drawn_irse").with_thresholds({})
     table = here / "t.csv"
-    rows = [("drawn_ir", 0.01, 0.9), ("drawn_irse", 0.01, 0.25), ("drawn_irse", 0.1, 0.125)]
+    rows = [("drawn_irse", 0.01, 0.25), ("drawn_irse", 0.1, 0.125)]
     pd.DataFrame(rows, columns=["recogniser", "far", "threshold"]).to_csv(table, index=False)
-    one, other = evaluation.with_thresholds([own, bare], table, 0.01)
+    one, other = evaluation.with_thresholds([own, bare], 0.01, table)
     assert one is own and other.thresholds == {0.01: 0.25, 0.1: 0.125}
+    assert evaluation.with_thresholds([own], 0.01) == [own]
+    calibrated = recognizers.load("drawn_irse")
+    (overridden,) = evaluation.with_thresholds([calibrated], 0.01, table)
+    assert overridden.thresholds == {0.01: 0.25, 0.1: 0.125} != calibrated.thresholds
     with pytest.raises(ValueError, match=r"no threshold at a false accept rate of 0.001: there are 0.01, 0.1"):
-        evaluation.with_thresholds([bare], table, 0.001)
-    with pytest.raises(ValueError, match=r"drawn_irse has no threshold at .* 0.01: it is not in none.csv"):
-        evaluation.with_thresholds([bare], Path("none.csv"), 0.01)
+        evaluation.with_thresholds([calibrated], 0.001, table)
+    with pytest.raises(ValueError, match=r"drawn_ir has no threshold at .* 0.01: it is not in .*t.csv"):
+        evaluation.with_thresholds([own.with_thresholds({})], 0.01, table)
+    with pytest.raises(ValueError, match=r"none.csv: there is no such file"):
+        evaluation.with_thresholds([bare], 0.01, Path("none.csv"))
     (here / "odd.csv").write_text("name,far\na,1\n")
     with pytest.raises(ValueError, match=r"odd.csv has no column recogniser"):
-        evaluation.with_thresholds([bare], here / "odd.csv", 0.01)
+        evaluation.with_thresholds([bare], 0.01, here / "odd.csv")
     (here / "odd.csv").write_bytes(b"\xff\xd8")
     with pytest.raises(ValueError, match=r"odd.csv is no table in CSV: 'utf-8' codec"):
-        evaluation.with_thresholds([bare], here / "odd.csv", 0.01)
+        evaluation.with_thresholds([bare], 0.01, here / "odd.csv")
     with pytest.raises(WrongArguments, match="or --thresholds CSV as notebook 02_recognizers writes it"):
-        asking.panel(["drawn_irse"], 0.01, here / "none.csv", {"drawn_irse": bare})
+        asking.panel(["drawn_irse"], 0.001, table, {"drawn_irse": bare})
 
 
 def test_where_thresholds_are_from_is_said(here):
-    bare = recognizers.load("drawn_ir").with_thresholds({})
     table = here / "t.csv"
     table.write_text("recogniser,far,threshold\ndrawn_ir,0.01,0.5\n")
-    assert asking.panel(["drawn_ir"], 0.01, table, {"drawn_ir": bare}).source == str(table)
-    assert asking.panel(["drawn_ir"], 0.01, table).source == "the recognisers' own"
+    assert asking.panel(["drawn_ir"], 0.01, table).source == str(table)
+    assert asking.panel(["drawn_ir"], 0.01).source == "the recognisers' own"
     table.write_text("recogniser,far,threshold,people,impostor_pairs\ndrawn_ir,0.01,0.5,7,42\nother,0.01,0.5,8,56\n")
-    panel = asking.panel(["drawn_ir"], 0.01, table, {"drawn_ir": bare})
+    panel = asking.panel(["drawn_ir"], 0.01, table)
     assert panel.source == f"{table}, from 42 pairs of 7 other people"
     assert panel.as_json() == {"recognisers": ["drawn_ir"], "far": 0.01, "thresholds": panel.source}
 
 
-def test_the_stored_thresholds_know_every_open_recogniser():
-    table = pd.read_csv(asking.THRESHOLDS)
-    for far in evaluation.FARS:
-        assert set(recognizers.OPEN) <= set(table.loc[table["far"] == far, "recogniser"])
+def test_what_open_thresholds_were_measured_on_is_said(mirror):
+    source = asking.panel(["edgeface_xs", "edgeface_xxs", "drawn_ir"], 0.01).source
+    assert source.count(str(recognizers.spec("edgeface_xs").calibration)) == 1
 
 
 def test_names_of_recognisers_and_of_sets():

@@ -33,6 +33,7 @@ ORDER = (
     "recipes",
     "losses",
     "images",
+    "files",
     "paths",
     "compute",
     "lazy",

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import amtgan_lib
-from amtgan_lib import datasets, paths
+from amtgan_lib import datasets, paths, recognizers
 from amtgan_lib.pipeline import presets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -336,7 +336,8 @@ def contents(python: Path) -> set[Path]:
 
 def test_installed_package_reads_its_own_files_and_writes_to_the_users_folder(installed, tmp_path):
     code = (
-        "from amtgan_lib import paths, results; from amtgan_lib.pipeline import presets\n"
+        "from amtgan_lib import paths; from amtgan_lib.pipeline import presets\n"
+        "from amtgan_lib.reporting import results\n"
         "print(paths.RUNS, paths.RAW, results.commit(), sep='\\n')\n"
         "print(len(presets.plan(presets.load('procedural'), {})), (paths.MEASURED / 'thresholds.csv').is_file())"
     )
@@ -349,14 +350,14 @@ def test_installed_package_reads_its_own_files_and_writes_to_the_users_folder(in
 
 @pytest.mark.slow
 def test_installed_package_protects_a_photo_and_runs_the_quickstart(installed, tmp_path, mirror):
-    """With the mirror, since open recognisers have their thresholds from a stored table."""
+    """With the mirror: the open recognisers are asked."""
     before = contents(installed)
     name = datasets.test_pairs(datasets.manifest_of("drawn")).source[0]
     shutil.copy(datasets.files([name])[name], tmp_path / "me.png")
     protect = ("-m", "amtgan_lib", "protect", "me.png", "--report", "--keep-recognised")
     said = run_installed(installed, tmp_path, *protect, statuses=(0, 1))  # 1: it is written, and still recognised
     assert (tmp_path / "me_protected.png").is_file()
-    assert str(Path("shipped", "results", "measured", "thresholds.csv")) in said
+    assert str(recognizers.spec("edgeface_xs").calibration) in said
     run_installed(installed, tmp_path, "-m", "amtgan_lib", "pipeline", "--preset", "quickstart", "--run-id", "try")
     assert (tmp_path / "amtgan" / "results" / "runs" / "try" / "quickstart" / "protected.png").is_file()
     assert contents(installed) == before

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -213,10 +214,28 @@ def test_published_and_drawn_preprocessing_change_nothing():
         assert torch.equal(recognizer.offset, torch.zeros(1, 3, 1, 1))
 
 
+def test_open_and_shipped_recognisers_know_their_thresholds_and_stricter_ones_are_higher():
+    ours = {name: recognizers.load(name).thresholds for name in (*recognizers.OWN, *recognizers.DRAWN)}
+    for known in (*ours.values(), *(recognizers.spec(name).thresholds for name in recognizers.OPEN)):
+        assert list(known) == [0.1, 0.01, 0.001] and list(known.values()) == sorted(known.values())
+
+
+def test_open_thresholds_are_those_of_the_stored_calibration():
+    stored = pd.read_csv(paths.MEASURED / "thresholds.csv", float_precision="round_trip")
+    commits = pd.read_csv(paths.MEASURED / "recognition.csv", dtype=str)["commit"].unique().tolist()
+    assert set(stored["recogniser"]) == set(recognizers.OPEN)
+    for name, rows in stored.groupby("recogniser"):
+        row = recognizers.spec(name)
+        assert row.thresholds == dict(zip(rows["far"], rows["threshold"]))
+        facts = row.calibration
+        assert ([facts.people], [facts.pairs]) == (rows["people"].unique(), rows["impostor_pairs"].unique())
+        assert commits == [facts.commit]  # of the run that stored both
+
+
 def test_with_thresholds_shares_the_network():
     open_one = ruled_recognizer("mobilefacenet_foamliu")
     calibrated = open_one.with_thresholds({0.01: 0.25})
-    assert open_one.thresholds == {}
+    assert open_one.thresholds == recognizers.spec("mobilefacenet_foamliu").thresholds
     assert calibrated.thresholds == {0.01: 0.25}
     assert calibrated.network is open_one.network
 

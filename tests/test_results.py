@@ -1,9 +1,7 @@
 """Result rows: provenance, the file, the table for reading, and which method is called the best."""
 
 import math
-import os
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -86,33 +84,6 @@ def test_rows_come_back_from_the_file(tmp_path):
     assert table["recogniser"].tolist() == ["edgeface_xs", ""] and table["note"].tolist()[0] == ""
 
 
-def test_two_processes_write_one_table_side_by_side(tmp_path, monkeypatch):
-    """Another process writes the whole of its table while ours is written but not yet in its place."""
-    path, replace = tmp_path / "t.csv", os.replace
-    code = "import sys; from pathlib import Path; from amtgan_lib import results\n"
-    code += "results.write(results.frame([]), Path(sys.argv[1]))"
-
-    def interleaved(*names: os.PathLike) -> None:
-        monkeypatch.setattr(os, "replace", replace)
-        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
-        replace(*names)
-
-    monkeypatch.setattr(os, "replace", interleaved)
-    results.write(whole_table(), path)
-    assert len(results.read(path)) == len(whole_table())
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    def full_disk(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "replace", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        results.write(whole_table(), tmp_path / "t.csv")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_long_seed_is_written_whole_beside_a_row_without_one(tmp_path):
     path = results.write(results.frame([row(seed=1234567891), row()]), tmp_path / "table.csv")
     assert "1234567891" in path.read_text()
@@ -161,13 +132,11 @@ def test_text_is_written_into_a_new_folder(tmp_path):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """An own folder as the checkout, and a commit that is asked for anew."""
+    """An own folder as the checkout."""
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     # A checkout above the temporary folder is not ours.
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    results.commit.cache_clear()
-    yield tmp_path
-    results.commit.cache_clear()
+    return tmp_path
 
 
 def test_outside_a_checkout_there_is_no_commit(checkout):
@@ -191,8 +160,6 @@ def test_a_commit_says_when_the_checkout_was_changed(checkout):
     clean = results.commit()
     assert len(clean) == 10 and int(clean, 16) >= 0
     (checkout / "a.txt").write_text("two")
-    assert results.commit() == clean  # asked once a run
-    results.commit.cache_clear()
     assert results.commit() == f"{clean}-dirty"
 
 

@@ -1,7 +1,6 @@
 """Generator files: what is written comes back, and what is none is refused in one sentence."""
 
 import json
-import os
 
 import pytest
 import torch
@@ -53,22 +52,6 @@ def test_half_precision_weights_come_back_as_float32(tmp_path):
 
 def test_nothing_but_the_file_is_left_behind(file):
     assert [path.name for path in file.parent.iterdir()] == ["generator.safetensors"]
-
-
-def test_two_processes_have_temporary_names_of_their_own(tmp_path, monkeypatch):
-    """Both may write one file at a time, and one that fails leaves nothing behind."""
-    seen = []
-
-    def full_disk(partial, path):
-        seen.append(partial.name)
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "replace", full_disk)
-    for process in (1, 2):
-        monkeypatch.setattr(os, "getpid", lambda process=process: process)
-        with pytest.raises(OSError, match="no space"):
-            save_generator(Generator(**BUILT), tmp_path / "g.safetensors", FACTS)
-    assert len(set(seen)) == 2 and not list(tmp_path.iterdir())
 
 
 def test_facts_that_are_not_json_write_nothing(tmp_path):

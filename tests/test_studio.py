@@ -247,18 +247,18 @@ def test_without_another_photo_the_clean_one_is_known(kit, sample):
     [(0.5, "not protected"), (0.4, "weak"), (0.3, "weak"), (0.2, "protected"), (-1, "protected")],
 )
 def test_a_verdict_needs_the_laxer_threshold_as_well(similarity, expected):
-    assert session.verdict(similarity, 0.4, 0.2) == expected
+    assert evaluation.verdict(similarity, 0.4, 0.2) == expected
 
 
 def test_a_lost_face_is_no_success():
-    assert session.verdict(math.nan, 0.4, 0.2) == "no face found"
-    assert session.worst(["protected", "no face found", "weak"]) == "no face found"
+    assert evaluation.verdict(math.nan, 0.4, 0.2) == "no face found"
+    assert evaluation.worst(["protected", "no face found", "weak"]) == "no face found"
 
 
 def test_one_recogniser_is_enough_to_be_found():
-    assert session.worst(["protected", "not protected", "weak"]) == "not protected"
-    assert session.worst(["protected", "weak"]) == "weak" and session.worst(["protected"]) == "protected"
-    assert not any("safe" in word for word in session.VERDICTS)
+    assert evaluation.worst(["protected", "not protected", "weak"]) == "not protected"
+    assert evaluation.worst(["protected", "weak"]) == "weak" and evaluation.worst(["protected"]) == "protected"
+    assert not any("safe" in word for word in evaluation.VERDICTS)
 
 
 def test_visible_change_is_zero_for_the_clean_picture_and_that_of_the_tables_otherwise(opened, makeups, tmp_path):

@@ -22,6 +22,7 @@ from typing import IO
 from amtgan_lib import paths
 from amtgan_lib.assets.catalogue import Asset, AssetError, UnknownAsset, table
 from amtgan_lib.assets.store import cache_path, sha256_of
+from amtgan_lib.files import written
 
 # Generator, regularizer, two discriminators and four recognisers, as the published code names its files.
 PUBLISHED_NAMES = tuple(f"{stem}.pth" for stem in ("G", "H", "D_A", "D_B", "ir152", "irse50", "mobile_face", "facenet"))
@@ -158,11 +159,8 @@ def _store(member: _Member, staged: Path, sha256: str, assets: list[Asset], sour
     if not assets:
         return [_store_published(member, staged, sha256, source)]
     for asset in assets:
-        final = cache_path(asset)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        part = final.with_name(final.name + ".part")
-        shutil.copyfile(staged, part)
-        os.replace(part, final)
+        with written(cache_path(asset)) as part:
+            shutil.copyfile(staged, part)
     return [Imported(asset.relative, cache_path(asset), sha256, asset.pinned) for asset in assets]
 
 
@@ -172,9 +170,8 @@ def _store_published(member: _Member, staged: Path, sha256: str, source: Path) -
     facts = {"sha256": sha256, "bytes": member.bytes, "imported_from": f"{source.name}: {member.name}"}
     record = published() | {member.file_name: facts}
     os.replace(staged, final)
-    part = _record().with_suffix(".part")
-    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, _record())
+    with written(_record()) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return Imported(member.file_name, final, sha256, pinned=False)
 
 

@@ -19,7 +19,7 @@ PhotoFile = Annotated[Path | None, _arg("PHOTO")]
 Format = Annotated[Literal["png", "jpg", "webp", "tiff", "same"] | None, _arg("{png,jpg,webp,tiff,same}", "png")]
 Names = Annotated[str, _arg("NAME,NAME")]
 Rate = Annotated[float, _arg("RATE", "0.01")]
-Table = Annotated[Path | None, _arg("CSV", "results/measured/thresholds.csv")]
+Table = Annotated[Path | None, _arg("CSV", "the recognisers' own")]
 
 
 class WrongArguments(Exception):
@@ -62,7 +62,7 @@ class Protect:
         held_out: Recognisers that give no hints (nor what was distilled from them) and judge the result: an honest
             answer, and a little less protection. Without it all at hand give hints.
         far: False accept rate whose threshold counts: 0.1 asks the most of a protection, 0.001 the least.
-        thresholds: Thresholds of recognisers that have none of their own, as notebook 02 writes them.
+        thresholds: Thresholds in place of the recognisers' own, as notebook 02 writes them.
         keep_recognised: Write photos, too, in which a face is still recognised. The exit status is 1 all the same.
         strip_metadata: Leave out EXIF: camera, time, place. Without it EXIF is kept, but never the preview picture in
             it.
@@ -137,7 +137,7 @@ class Evaluate:
         ask: Recognisers to ask, or open, drawn or published for a set of them. Without it the open ones that lie on
             this machine; our own, which tells strangers apart poorly, where there is none.
         far: False accept rate whose threshold counts: 0.1 asks the most of a protection, 0.001 the least.
-        thresholds: Thresholds of recognisers that have none of their own, as notebook 02 writes them.
+        thresholds: Thresholds in place of the recognisers' own, as notebook 02 writes them.
         json: Print everything as JSON on stdout; what is for people goes to stderr.
     """
 

@@ -14,7 +14,6 @@ from amtgan_lib import evaluation, paths, recognizers
 from amtgan_lib.cli.arguments import NotDone, WrongArguments
 from amtgan_lib.recognizers import Recognizer
 
-THRESHOLDS = paths.MEASURED / "thresholds.csv"
 ZOOS = ("open", "drawn", "published")
 
 
@@ -59,18 +58,24 @@ def panel(
 
     Raises WrongArguments where one has no threshold there, NotDone where one cannot be had.
     """
-    at_hand, table = at_hand or {}, table or THRESHOLDS
+    at_hand = at_hand or {}
     networks = [at_hand[name] if name in at_hand else _load(name) for name in wanted]
     try:
-        judges = evaluation.with_thresholds(networks, table, far)
+        judges = evaluation.with_thresholds(networks, far, table)
     except ValueError as error:
         advice = "take another --far, or --thresholds CSV as notebook 02_recognizers writes it"
         raise WrongArguments(f"{error}; {advice}.") from None
     given = [judge.name for judge, network in zip(judges, networks) if judge is not network]
-    return Panel(tuple(judges), far, _provenance(table, given) if given else "the recognisers' own")
+    return Panel(tuple(judges), far, _table_facts(table, given) if given else _own_facts(judges))
 
 
-def _provenance(table: Path, names: Sequence[str]) -> str:
+def _own_facts(judges: Sequence[Recognizer]) -> str:
+    """What the recognisers' own thresholds were measured on, as far as their rows say."""
+    known = dict.fromkeys(str(judge.spec.calibration) for judge in judges if judge.spec.calibration)
+    return "; ".join(["the recognisers' own", *(f"from {facts}" for facts in known)])
+
+
+def _table_facts(table: Path, names: Sequence[str]) -> str:
     """Which table the thresholds of these recognisers are from, and what it says that they were measured on."""
     rows = pd.read_csv(table).query("recogniser in @names")
     path = table.relative_to(paths.ROOT) if table.is_relative_to(paths.ROOT) else table

@@ -10,11 +10,11 @@ from typing import Any
 
 from amtgan_lib import evaluation
 from amtgan_lib.cli.asking import Panel
-from amtgan_lib.evaluation import NOT_PROTECTED, WEAK, Answer
+from amtgan_lib.evaluation import NOT_PROTECTED, PROTECTED, WEAK, Answer
 from amtgan_lib.faces import SmallFace
 
 KEPT = "there already"
-STATUSES = (*evaluation.VERDICTS, KEPT)
+STATUSES = (PROTECTED, WEAK, NOT_PROTECTED, KEPT)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from amtgan_lib import assets, faces
 from amtgan_lib.datasets import drawn
 from amtgan_lib.datasets.manifest import world_of
+from amtgan_lib.files import written
 from amtgan_lib.images import open_photo, to_tensor, to_uint8
 
 
@@ -141,18 +141,9 @@ def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = 
 
 
 def _store(path: Path, manifest: pd.DataFrame, arrays: dict[str, np.ndarray], problems: pd.DataFrame) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, partial_problems = (
-        path.with_name(f".{path.stem}.{os.getpid()}.partial{suffix}") for suffix in (".npz", ".csv")
-    )
-    try:
+    with written(path) as partial, written(path.with_suffix(".problems.csv")) as partial_problems:
         np.savez(partial, manifest=np.array(manifest.to_csv(index=False)), **arrays)
         problems.to_csv(partial_problems, index=False)
-        os.replace(partial_problems, path.with_suffix(".problems.csv"))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-        partial_problems.unlink(missing_ok=True)
 
 
 def load(path: Path, zoo: str = "") -> FaceSet:

@@ -50,6 +50,8 @@ from amtgan_lib.evaluation.tables import (
     vectors,
 )
 from amtgan_lib.evaluation.verdicts import (
+    COLOURS,
+    NO_FACE,
     NOT_PROTECTED,
     PROTECTED,
     VERDICTS,
@@ -57,13 +59,16 @@ from amtgan_lib.evaluation.verdicts import (
     Answer,
     compared,
     same_face,
+    verdict,
     with_thresholds,
     worst,
 )
 
 __all__ = [
+    "COLOURS",
     "FARS",
     "NOT_PROTECTED",
+    "NO_FACE",
     "PROTECTED",
     "REPUBLISHED",
     "VERDICTS",
@@ -105,6 +110,7 @@ __all__ = [
     "truth_error",
     "two_photos",
     "vectors",
+    "verdict",
     "verification_scores",
     "whole_pictures",
     "wilson",

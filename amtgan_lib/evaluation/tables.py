@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,5 +319,6 @@ def mean_rows(values: pd.DataFrame, **facts: Facts) -> list[Row]:
     return rows
 
 
+@functools.cache  # the rows of one process are of one commit, and git is asked once
 def _provenance() -> dict[str, str]:
     return {"commit": results.commit(), "device": results.device_name()}

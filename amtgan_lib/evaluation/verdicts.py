@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,29 @@ from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo
 from amtgan_lib.recognizers import Recognizer
 
-PROTECTED, WEAK, NOT_PROTECTED = "protected", "weak", "not protected"
-VERDICTS = (PROTECTED, WEAK, NOT_PROTECTED)
+PROTECTED, WEAK, NO_FACE, NOT_PROTECTED = "protected", "weak", "no face found", "not protected"
+VERDICTS = (PROTECTED, WEAK, NO_FACE, NOT_PROTECTED)
 """From good to bad; about the recognisers that were asked, never about others."""
+COLOURS = {PROTECTED: "#0072B2", WEAK: "#E69F00", NO_FACE: "#D55E00", NOT_PROTECTED: "#D55E00"}
+"""Okabe and Ito's, safe for colour-blind readers."""
 SIZE = 256  # pixels of the crop that a recogniser aligns its input from
+
+
+def verdict(similarity: float, threshold: float, lax: float) -> str:
+    """One of VERDICTS for a face's cosine to its owner, and a recogniser's thresholds at a usual and a high FAR.
+
+    NaN: no face was found. Refused at the usual threshold, but accepted at the lax one: weak.
+    """
+    if math.isnan(similarity):
+        return NO_FACE
+    if similarity > threshold:
+        return NOT_PROTECTED
+    return WEAK if similarity > lax else PROTECTED
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst verdict of several: one recogniser is enough to be found. Of none at all, not protected."""
+    return max(verdicts, key=VERDICTS.index, default=NOT_PROTECTED)
 
 
 @dataclass(frozen=True)
@@ -44,37 +64,32 @@ class Answer:
 
     @property
     def verdict(self) -> str:
-        """Accepted, or no face found: not protected. Refused, but accepted at the lax threshold: weak."""
-        if not self.after <= self.threshold:  # NaN, too
-            return NOT_PROTECTED
-        return PROTECTED if self.after <= self.lax else WEAK
+        """Of a photo that is to be used: a face that is not found is not known to be protected."""
+        said = verdict(self.after, self.threshold, self.lax)
+        return NOT_PROTECTED if said == NO_FACE else said
 
 
-def worst(verdicts: Iterable[str]) -> str:
-    """The worst verdict of several; of none at all, not protected."""
-    return max(verdicts, key=VERDICTS.index, default=NOT_PROTECTED)
-
-
-def with_thresholds(recognizers: Sequence[Recognizer], table: Path, far: float) -> list[Recognizer]:
-    """The recognisers, each with its own thresholds or, where it has none, with those in ``table``.
+def with_thresholds(recognizers: Sequence[Recognizer], far: float, table: Path | None = None) -> list[Recognizer]:
+    """The recognisers, those that ``table`` lists with its thresholds in place of their own.
 
     table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
     recogniser has no threshold at ``far``.
     """
     found = []
-    for each in recognizers:
-        known = each.thresholds or _stored_thresholds(table, each.name)
+    for recognizer in recognizers:
+        given = {} if table is None else _stored_thresholds(table, recognizer.name)
+        known = given or recognizer.thresholds
         if far not in known:
             where = f"there are {', '.join(f'{other:g}' for other in known)}" if known else f"it is not in {table}"
-            raise ValueError(f"{each.name} has no threshold at a false accept rate of {far:g}: {where}")
-        found.append(each if each.thresholds else each.with_thresholds(known))
+            raise ValueError(f"{recognizer.name} has no threshold at a false accept rate of {far:g}: {where}")
+        found.append(recognizer.with_thresholds(given) if given else recognizer)
     return found
 
 
 def _stored_thresholds(table: Path, recogniser: str) -> dict[float, float]:
     columns = ["recogniser", "far", "threshold"]
     if not table.is_file():
-        return {}
+        raise ValueError(f"{table}: there is no such file")
     try:
         rows = pd.read_csv(table)
     except ValueError as error:  # no text, no table, or empty

@@ -1,13 +1,13 @@
 """A trained generator as one safetensors file that says how it is built and how it was trained."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from amtgan_lib.files import written
 from amtgan_lib.models.generator import Generator
 
 
@@ -22,13 +22,8 @@ def save_generator(
 
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in generator.state_dict().items()}
     metadata = {"generator": json.dumps(generator.built), "facts": json.dumps(dict(facts))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written(path) as partial:
         save_file(tensors, partial, metadata)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from amtgan_lib import paths
+from amtgan_lib.files import written
 from amtgan_lib.reporting import results
 
 KINDS = ("table", "figure", "file")
@@ -29,17 +30,6 @@ class RunError(Exception):
 def now() -> str:
     """UTC, such that strings compare as times do."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def commit() -> str:
-    """What `git describe` calls the checkout, `-dirty` where it differs from its commit, or "no git"."""
-    if not paths.IN_CHECKOUT:
-        return "no git"
-    call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "no git"
 
 
 def code() -> str:
@@ -92,8 +82,8 @@ def machine() -> str:
 
 
 def default_id(preset: str) -> str:
-    """`open-small-20260131T120000Z-1048a2e`."""
-    state = re.sub(r"[^A-Za-z0-9._-]+", "", commit())
+    """`open-small-20260131T120000Z-1048a2e5f0`."""
+    state = re.sub(r"[^A-Za-z0-9._-]+", "", results.commit())
     return f"{preset}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{state}"
 
 
@@ -110,10 +100,8 @@ def folder(run_id: str) -> Path:
 
 def point_latest(run_dir: Path) -> None:
     """Let results/runs/latest be a link to this run."""
-    link, fresh = paths.RUNS / "latest", paths.RUNS / f".latest-{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(run_dir.name, target_is_directory=True)
-    os.replace(fresh, link)
+    with written(paths.RUNS / "latest") as link:
+        link.symlink_to(run_dir.name, target_is_directory=True)
 
 
 def read(run_dir: Path | str) -> dict:
@@ -155,9 +143,8 @@ def held(run_dir: Path, wait: float = 0.0) -> Iterator[None]:
 
 
 def _write(path: Path, content: dict) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
+    with written(path) as fresh:
+        fresh.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def register_output(run_dir: Path | str, path: Path | str, title: str, kind: str = "figure") -> Path:
@@ -186,7 +173,6 @@ def record(run_dir: Path | str, name: str, /, **values: object) -> Path:
     Numbers, strings, lists, dicts, arrays and tensors; RunError for NaN and infinity: write None where none is meant.
     """
     path = Path(run_dir) / "values" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     for key, value in values.items():
         try:
             json.dumps(value, allow_nan=False, default=_json_ready)

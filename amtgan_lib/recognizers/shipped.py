@@ -1,7 +1,6 @@
 """Recognisers that come with the package: one safetensors file each, which says what it is and where it came from."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from amtgan_lib.files import written
 from amtgan_lib.recognizers.table import RecognizerSpec, spec
 
 NOTEBOOKS = "02b_train_recognizers or 02c_distil_recognizer"
@@ -28,10 +28,8 @@ def save_shipped(network: nn.Module, name: str, path: str | Path, facts: Mapping
     _shipped_spec(name).builder().load_state_dict(network.state_dict(), strict=True)
     tensors = {key: _halved(key, value) for key, value in network.state_dict().items()}
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"facts": json.dumps({**facts, "name": name})})
-    os.replace(partial, path)
+    with written(path) as partial:
+        save_file(tensors, partial, {"facts": json.dumps({**facts, "name": name})})
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import platform
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from amtgan_lib import paths
+from amtgan_lib.files import written
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ COLUMNS = [field.name for field in fields(Row)]
 TEXT = [field.name for field in fields(Row) if field.type == "str"]
 
 
-@functools.lru_cache(maxsize=1)
 def commit() -> str:
     """The commit of this checkout, with "-dirty" when it was changed since; "no git" outside a checkout."""
     if not paths.IN_CHECKOUT:  # the user's folder may lie in a repository of its own
@@ -89,13 +88,8 @@ def write(table: pd.DataFrame, path: Path) -> Path:
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise ValueError(f"a table of results lacks {', '.join(missing)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written(path) as partial:
         table[COLUMNS].to_csv(partial, index=False, float_format="%.9g")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

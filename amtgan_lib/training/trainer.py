@@ -8,7 +8,6 @@ process group (``distributed.process_group``) each process takes its part of the
 from __future__ import annotations
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from amtgan_lib.datasets import FaceBatch, FaceSet
+from amtgan_lib.files import written
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.models import region_counts, save_generator
 from amtgan_lib.recognizers import Recognizer
@@ -118,13 +118,8 @@ class Trainer(State):
             "networks": self.networks.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
+        with written(path) as unfinished:
             torch.save(state, unfinished)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration (all but ``FREE``), made from the same (``origin``).

@@ -7,13 +7,12 @@ a slider only blends. What recognisers say is always asked of the 8-bit picture 
 from amtgan_lib.demos.session.face import MOST, Face, Look, Settings
 from amtgan_lib.demos.session.gallery import PEOPLE, Sample, makeups, people
 from amtgan_lib.demos.session.kits import Kit, StudioError, at_hand, drawn_kit, kit, photo_kit
-from amtgan_lib.demos.session.sitting import AS_IT_IS, VERDICTS, Studio, verdict, worst
+from amtgan_lib.demos.session.sitting import AS_IT_IS, Studio
 
 __all__ = [
     "AS_IT_IS",
     "MOST",
     "PEOPLE",
-    "VERDICTS",
     "Face",
     "Kit",
     "Look",
@@ -27,6 +26,4 @@ __all__ = [
     "makeups",
     "people",
     "photo_kit",
-    "verdict",
-    "worst",
 ]

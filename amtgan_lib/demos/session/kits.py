@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from amtgan_lib import assets, evaluation, methods, paths, protection, recognizers
+from amtgan_lib import assets, methods, paths, protection, recognizers
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import PhotoError
 from amtgan_lib.methods import Guide, Method, targets
@@ -20,7 +20,6 @@ from amtgan_lib.recognizers import Recognizer
 
 DRAWN_GENERATOR = "generator_drawn.safetensors"
 USUAL, LAX = 0.01, 0.1  # false accept rates: how many of 100 strangers a recogniser takes for the owner is 1, or 10
-THRESHOLDS = paths.MEASURED / "thresholds.csv"  # of the open recognisers, which bring none
 
 
 class StudioError(PhotoError):
@@ -106,7 +105,7 @@ def kit(generator: str | Path, held_out: Collection[str] = ()) -> Kit:
     _check(generator, how, facts, world)
     names = _names(world, held_out)
     try:
-        judges = tuple(_judge(name) for name in names)
+        judges = tuple(recognizers.load(name) for name in names)
         guide = _guide(facts, world, [name for name in names if name not in held_out]) if how.any_target else None
     except assets.AssetError as error:
         raise StudioError(str(error)) from None
@@ -146,17 +145,3 @@ def _guide(facts: dict[str, Any], world: str, names: Sequence[str]) -> Guide:
     if not known:
         raise StudioError("every recogniser at hand is held out: leave one that gives hints")
     return protection.guide_to(names=known)
-
-
-def _judge(name: str) -> Recognizer:
-    recognizer = recognizers.load(name)
-    if {USUAL, LAX} <= set(recognizer.thresholds):
-        return recognizer
-    try:
-        return recognizer.with_thresholds(
-            {far: evaluation.read_thresholds(THRESHOLDS, far)[name] for far in (USUAL, LAX)}
-        )
-    except (ValueError, KeyError):
-        raise StudioError(
-            f"{name} has no thresholds in {THRESHOLDS}: calibrate it by notebook 02_recognizers"
-        ) from None

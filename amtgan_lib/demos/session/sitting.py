@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,22 +22,6 @@ SHOWN = 640  # pixels: the longer side of the picture that is shown and judged, 
 AROUND = 1.8  # of the face's crop: how much of the photo is shown
 MOST_PIXELS = 50e6  # finding faces in more takes longer than anybody waits
 AS_IT_IS = "as shown"
-# From worst to best. "weak": refused at the usual threshold, accepted at one that lets 1 of 10 strangers pass.
-VERDICTS = ("not protected", "no face found", "weak", "protected")
-
-
-def verdict(similarity: float, usual: float, lax: float) -> str:
-    """One of VERDICTS for a similarity and a recogniser's two thresholds; NaN stands for no face."""
-    if math.isnan(similarity):
-        return "no face found"
-    if similarity > usual:
-        return "not protected"
-    return "weak" if similarity > lax else "protected"
-
-
-def worst(verdicts: Iterable[str]) -> str:
-    """The worst of some verdicts: one recogniser is enough to be found."""
-    return min(verdicts, key=VERDICTS.index)
 
 
 class Studio:
@@ -97,7 +80,7 @@ class Studio:
             limits = judge.thresholds[USUAL], judge.thresholds[LAX]
             own = {"recogniser": judge.name, "role": self.kit.role(judge.name), "before": before}
             own |= {"similarity": similarity, "threshold": limits[0], "lax": limits[1]}
-            rows.append({**own, "verdict": verdict(similarity, *limits)})
+            rows.append({**own, "verdict": evaluation.verdict(similarity, *limits)})
         return pd.DataFrame(rows)
 
     def visible(self, picture: Image.Image) -> float:

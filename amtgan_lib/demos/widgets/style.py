@@ -3,8 +3,6 @@
 Colours are Okabe and Ito's, safe for colour-blind readers, and never stand alone: words or signs say the same.
 """
 
-PROTECTED, WEAK, RECOGNISED = "#0072B2", "#E69F00", "#D55E00"
-
 SHEET = """
 <style>
 .amtgan { max-width: 1000px; gap: 14px; font-size: 14px; line-height: 1.45; color: var(--jp-ui-font-color1, #222); }

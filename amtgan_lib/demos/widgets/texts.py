@@ -8,10 +8,11 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from amtgan_lib import evaluation
 from amtgan_lib.demos import session
-from amtgan_lib.demos.widgets.style import PROTECTED, RECOGNISED, WEAK
+from amtgan_lib.evaluation import COLOURS, NO_FACE, NOT_PROTECTED, PROTECTED, WEAK
 
-SIGNS = {"protected": ("✓", PROTECTED), "weak": ("~", WEAK)}  # for any other verdict: ("✕", RECOGNISED)
+SIGNS = {PROTECTED: "✓", WEAK: "~", NO_FACE: "✕", NOT_PROTECTED: "✕"}
 WAYS = {
     session.AS_IT_IS: "as shown",
     "jpeg75": "JPEG, quality 75",
@@ -34,19 +35,19 @@ def heading(number: int, text: str, more: str = "") -> str:
 
 def verdict(table: pd.DataFrame) -> str:
     """In one line: how many recognisers still recognise the person."""
-    sign, colour = SIGNS.get(session.worst(table["verdict"]), ("✕", RECOGNISED))
+    word = evaluation.worst(table["verdict"])
     return (
-        f'<div class="amtgan-verdict"><span class="amtgan-sign" style="background:{colour}">{sign}</span>'
+        f'<div class="amtgan-verdict"><span class="amtgan-sign" style="background:{COLOURS[word]}">{SIGNS[word]}</span>'
         f"{escape(_in_words(table))}</div>"
     )
 
 
 def _in_words(table: pd.DataFrame) -> str:
-    guilty = table.loc[table["verdict"] == "not protected", "recogniser"].tolist()
-    if (table["verdict"] == "no face found").any():
+    guilty = table.loc[table["verdict"] == NOT_PROTECTED, "recogniser"].tolist()
+    if (table["verdict"] == NO_FACE).any():
         return "No face is found in this picture any more"
     if not guilty:
-        close = int((table["verdict"] == "weak").sum())
+        close = int((table["verdict"] == WEAK).sum())
         return f"Recognised by none of {len(table)}" + (f" ({close} nearly)" if close else "")
     if len(guilty) == len(table):
         return f"Recognised by all {len(table)}"
@@ -59,7 +60,7 @@ def meters(table: pd.DataFrame) -> str:
 
 
 def _meter(row: dict) -> str:
-    colour = RECOGNISED if row["verdict"] == "not protected" else PROTECTED
+    colour = COLOURS[NOT_PROTECTED if row["verdict"] == NOT_PROTECTED else PROTECTED]
     number = "none" if np.isnan(row["similarity"]) else f"{row['similarity']:.2f}"
     marks = [("amtgan-lax", row["lax"]), ("amtgan-limit", row["threshold"]), ("amtgan-before", row["before"])]
     lines = "".join(f'<span class="{name}" style="left:{_share(value)}"></span>' for name, value in marks)
@@ -96,7 +97,7 @@ def report(tables: Sequence[pd.DataFrame]) -> str:
     names = tables[0]["recogniser"].tolist()
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     lines = [_line(table) for table in tables]
-    overall = session.worst(word for table in tables for word in table["verdict"])
+    overall = evaluation.worst(word for table in tables for word in table["verdict"])
     return (
         f'<div class="amtgan-verdict">{chip(overall)}<span>{_overall(overall, len(names))}</span></div>'
         f'<table class="amtgan-table"><tr><th>this photo</th>{head}<th>in all</th></tr>{"".join(lines)}</table>'
@@ -109,14 +110,14 @@ def _line(table: pd.DataFrame) -> str:
         f"<td><b>{row.similarity:.2f}</b> ({row.similarity - row.threshold:+.2f})<br>{chip(row.verdict)}</td>"
         for row in table.itertuples()
     )
-    return f"<tr><td>{WAYS[table['how'].iloc[0]]}</td>{cells}<td>{chip(session.worst(table['verdict']))}</td></tr>"
+    return f"<tr><td>{WAYS[table['how'].iloc[0]]}</td>{cells}<td>{chip(evaluation.worst(table['verdict']))}</td></tr>"
 
 
 def _overall(word: str, count: int) -> str:
     endings = {
         "protected": f"from these {count}, whichever way it is published",
-        "weak": "somewhere on this card: refused, but not by much",
-        "not protected": "somewhere on this card: one way, one recogniser is enough",
-        "no face found": "somewhere on this card: nobody can say",
+        WEAK: "somewhere on this card: refused, but not by much",
+        NOT_PROTECTED: "somewhere on this card: one way, one recogniser is enough",
+        NO_FACE: "somewhere on this card: nobody can say",
     }
     return endings[word]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from amtgan_lib.files import written
 from amtgan_lib.protection import ProtectionError
 
 # Fine enough that the encoder leaves the protection alone: it moved cosines by 0.03 at most (see the package).
@@ -148,37 +148,32 @@ class Writer:
             raise VideoError(f"{out.name}: the name of a protected video ends in {', '.join(CODECS)}")
         self.clip, self.out, self.size, self.keep_metadata = clip, out, size, keep_metadata
         self.left_out: list[str] = []
-        self._partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
         self._container: Any = None
         self._copies: dict[int, Any] = {}
 
     def __enter__(self) -> Writer:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with self._writing():
-                self._container = _av().open(str(self._partial), "w")
-                self._begin()
-                self._container.start_encoding()
-        except BaseException:
-            self._remove()
-            raise
-        return self
+        self._open = self._opened()
+        return self._open.__enter__()
 
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        try:
-            if kind is None:
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Writer]:
+        with written(self.out) as partial:
+            try:
+                with self._writing():
+                    self._container = _av().open(str(partial), "w")
+                    self._begin()
+                    self._container.start_encoding()
+                yield self
                 with self._writing():
                     self._container.mux(self._video.encode())
                     self._container.close()
-                    os.replace(self._partial, self.out)
-        finally:
-            self._remove()
-
-    def _remove(self) -> None:
-        if self._container is not None:
-            with contextlib.suppress(_av().FFmpegError):  # an unfinished file's end may not be writable, and goes
-                self._container.close()
-        self._partial.unlink(missing_ok=True)
+            finally:
+                if self._container is not None:
+                    with contextlib.suppress(_av().FFmpegError):  # an unfinished file's end may not be writable
+                        self._container.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

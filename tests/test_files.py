@@ -1,0 +1,83 @@
+"""Files appear whole or not at all, whatever stops their writing."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from amtgan_lib.files import written
+
+
+def test_the_temporary_file_is_hidden_beside_the_final_one_and_of_its_format(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.b.png"
+    with written(path) as partial:
+        assert partial.parent == path.parent and partial.suffix == ".png" and partial.name.startswith(".")
+        partial.write_bytes(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole" and list(path.parent.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    with written(tmp_path / "a") as partial:
+        partial.touch()
+    (tmp_path / "b").touch()
+    one, other = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab")
+    assert one == other
+
+
+def cut_off(partial):
+    partial.write_text("half")
+    raise KeyboardInterrupt
+
+
+def no_space(partial):
+    partial.write_text("half")
+    raise OSError("no space left on device")
+
+
+def nothing(partial):
+    """A writer that took another name, so that there is nothing to move."""
+
+
+@pytest.mark.parametrize(("write", "error"), [(cut_off, KeyboardInterrupt), (no_space, OSError), (nothing, OSError)])
+def test_what_stops_half_way_leaves_nothing_and_the_old_file_alone(tmp_path, write, error):
+    path = tmp_path / "a.txt"
+    for old in (None, "old"):
+        if old:
+            path.write_text(old)
+        with pytest.raises(error), written(path) as partial:
+            write(partial)
+        assert [file.read_text() for file in tmp_path.iterdir()] == [old] * bool(old)
+
+
+def test_a_move_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OSError, match="no space"), written(tmp_path / "a") as partial:
+        partial.touch()
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_write_one_file_side_by_side(tmp_path):
+    """Another process writes the whole of it while ours is written but not yet in its place."""
+    path = tmp_path / "a.txt"
+    code = "import sys; from pathlib import Path; from amtgan_lib.files import written\n"
+    code += "with written(Path(sys.argv[1])) as partial: partial.write_text('theirs')"
+    with written(path) as partial:
+        partial.write_text("ours")
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+        assert path.read_text() == "theirs"
+    assert path.read_text() == "ours" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path):
+    with written(tmp_path / "link") as partial:
+        partial.touch()
+    partial.write_text("left over")
+    with written(tmp_path / "link") as partial:
+        partial.symlink_to("elsewhere")
+    assert (tmp_path / "link").is_symlink() and len(list(tmp_path.iterdir())) == 1
