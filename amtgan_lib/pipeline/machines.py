@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from amtgan_lib.pipeline import runs
 from amtgan_lib.pipeline.jobs import FAILED, Job, Outcome, work
+from amtgan_lib.reporting import results
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -134,4 +135,4 @@ def _facts(board: Path) -> dict:
     import joblib
 
     host, cores = socket.gethostname(), joblib.cpu_count()
-    return {"host": host, "cores": cores, "board": board.is_dir(), "code": runs.code(), "commit": runs.commit()}
+    return {"host": host, "cores": cores, "board": board.is_dir(), "code": runs.code(), "commit": results.commit_now()}

@@ -13,6 +13,7 @@ from amtgan_lib import paths
 from amtgan_lib.pipeline import estimate, presets, report, runs
 from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.pipeline.presets import Step
+from amtgan_lib.reporting import results
 
 LONGEST_MESSAGE = 300
 
@@ -112,7 +113,7 @@ def _to_run(step: Step, record: dict, code: str, last: str, copy: Path) -> str:
     if record["status"] != "done" or not copy.is_file():
         return "has not finished"
     if record.get("code") != code:
-        return f"ran with other code of the library (commit {record.get('commit')}, now {runs.commit()})"
+        return f"ran with other code of the library (commit {record.get('commit')}, now {results.commit_now()})"
     if record["sha256"] != step.notebook.sha256:
         return "has other cells than it ran with"
     # The cells are the same, so what was not passed has the same default.
@@ -151,7 +152,7 @@ def _open(
                 f"add --preset {state['preset']} to go on with it, or take another --run-id."
             )
         state |= {"run_id": run_dir.name, "preset": preset.name, "parameters": preset.parameters, "overrides": given}
-        state |= {"commit": runs.commit(), "versions": runs.versions(), "machine": runs.machine()}
+        state |= {"commit": results.commit_now(), "versions": runs.versions(), "machine": runs.machine()}
         state |= {"status": "running", "started": runs.now()}
         for key, empty in (("notebooks", {}), ("outputs", []), ("values", {})):
             state.setdefault(key, empty)
@@ -168,7 +169,7 @@ def _execute(step: Step, plan: Sequence[Step], run_dir: Path) -> float:
     copies, begin = runs.copies(run_dir, step.name), time.monotonic()
     copies["done"].parent.mkdir(exist_ok=True)
     facts = {"parameters": step.parameters, "sha256": step.notebook.sha256, "code": runs.code()}
-    facts |= {"commit": runs.commit(), "started": runs.now(), "status": "failed", "faces": _faces(step, plan)}
+    facts |= {"commit": results.commit_now(), "started": runs.now(), "status": "failed", "faces": _faces(step, plan)}
     try:
         parameters = {**step.parameters, "run_dir": str(run_dir)}
         engine.execute(step.notebook, parameters, copies["running"], copies["log"], step.name)

@@ -31,17 +31,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def commit() -> str:
-    """What `git describe` calls the checkout, `-dirty` where it differs from its commit, or "no git"."""
-    if not paths.IN_CHECKOUT:
-        return "no git"
-    call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "no git"
-
-
 def code() -> str:
     """What the library's files hold at this moment, weights and tables too: 16 hex digits of their sha256.
 
@@ -93,7 +82,7 @@ def machine() -> str:
 
 def default_id(preset: str) -> str:
     """`open-small-20260131T120000Z-1048a2e`."""
-    state = re.sub(r"[^A-Za-z0-9._-]+", "", commit())
+    state = re.sub(r"[^A-Za-z0-9._-]+", "", results.commit_now())
     return f"{preset}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{state}"
 
 

@@ -46,8 +46,11 @@ SHEET = """
   margin: 0; }
 .amtgan-position { width: 100%; margin: 6px 0 0; height: 22px; }
 .amtgan-position .slider-container { margin: 0 !important; width: 100%; }
-.amtgan-ends { display: flex; justify-content: space-between; font-size: 12px;
-  color: var(--jp-ui-font-color2, #666); }
+.amtgan .amtgan-both { position: relative; overflow: visible; }
+.amtgan .amtgan-sides { position: absolute; inset: 8px 8px auto; pointer-events: none; }
+.amtgan .amtgan-sides .widget-html-content { display: flex; }
+.amtgan-sides b { padding: 1px 9px; border-radius: 9px; background: #000000a0; color: #fff; font-size: 12px; }
+.amtgan-sides .after { margin-left: auto; }
 
 .amtgan-message .widget-html-content > div { padding: 7px 12px; border-radius: 8px;
   background: var(--jp-layout-color2, #f3f3f3); }
