@@ -86,7 +86,7 @@ class Workbench:
         self.verdict, self.meters, self.meaning, self.link = W.HTML(), W.HTML(), W.HTML(), W.HTML()
         self.verdict.add_class("amtgan-headline")
         self.meters.add_class("amtgan-meters")
-        self.save = W.Button(description="Give me the whole photo", icon="download")
+        self.save = W.Button(description="Make the whole photo", icon="picture-o")
         self.save.add_class("amtgan-save")
         self.save.on_click(lambda _: self._give())
 
@@ -227,6 +227,6 @@ def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None])
     faces = "1 face" if count == 1 else f"{count} faces; the meters speak of the largest"
     faces += "".join(f"; {escape(str(face))}, and stays as it was" for face in result.too_small)
     return (
-        f'<a class="amtgan-link" download="{name}" href="{data}">{name}</a> '
+        f'<a class="amtgan-link" download="{name}" href="{data}">⬇ Download {name}</a> '
         f"<small>{result.image.width} x {result.image.height}, without EXIF (camera, time, place), {faces}</small>"
     )
