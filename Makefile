@@ -52,14 +52,19 @@ leave-one-out: setup ## Table 1 with each drawn recogniser held out in turn: fou
 	$(VENV)/python -m amtgan_lib sweep --preset procedural -p "split=leave one out" --sweep-id leave-one-out \
 	  --over held_out=drawn_ir,drawn_irse,drawn_mobile,drawn_inception
 
+# Jupyter's connections drop messages of more than 10 MB, and with them larger photos; the widgets say the limit.
+export AMTGAN_UPLOAD_MB := 100
+UPLOADS = --$(1).tornado_settings="{'websocket_max_message_size': $(AMTGAN_UPLOAD_MB)999999}"
+
+# From the checkout's root, so that results and reports can be opened, too.
 lab: setup ## open JupyterLab on the quickstart (LAB_ARGS="--no-browser")
-	$(VENV)/python -m jupyterlab notebooks/00_quickstart.ipynb $(LAB_ARGS)
+	$(VENV)/python -m jupyterlab notebooks/00_quickstart.ipynb --ServerApp.root_dir=$(CURDIR) $(call UPLOADS,ServerApp) $(LAB_ARGS)
 
 # Only what is to be clicked: a visitor of the folder of all notebooks could start a training.
 demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 	@mkdir -p build/demos && ln -sf ../../notebooks/00_quickstart.ipynb $(addprefix ../../,$(wildcard notebooks/demo_*.ipynb)) build/demos/
 	@echo "then open /voila/render/00_quickstart.ipynb, demo_makeup_strength.ipynb or demo_results.ipynb there"
-	$(VENV)/python -m voila build/demos $(DEMO_ARGS)
+	$(VENV)/python -m voila build/demos $(call UPLOADS,Voila) $(DEMO_ARGS)
 
 bench: setup ## how fast everything is beside the published algorithm, 5 minutes (BENCH_ARGS="generator --repeats 20")
 	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)

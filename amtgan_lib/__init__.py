@@ -17,6 +17,11 @@ __all__ = ["__version__", "protect"]
 compute.settle_threads()
 
 
+def __dir__() -> list[str]:
+    """With `protect`, although it is loaded on first use only."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Load `protect` on first use (PEP 562): it brings torch along, which the command line's help does not need."""
     if name == "protect":

@@ -1,4 +1,4 @@
-"""The command line: `python -m amtgan_lib COMMAND ...`.
+"""The command line: `python -m amtgan_lib COMMAND ...`, installed as `amtgan`.
 
 A command is one entry of `COMMANDS`. Its module is imported only when the command runs, so the help is fast. Exit
 status: 0 done, 1 it failed and said why, 2 the arguments were wrong, 130 interrupted.
@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from amtgan_lib import lazy
+from amtgan_lib import __version__, lazy
+from amtgan_lib.cli import PROGRAM
 
-PROGRAM = "python -m amtgan_lib"
 FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
 
 
@@ -135,13 +135,17 @@ def _say_any_name() -> None:
 
 
 def _say(sentence: str, status: int) -> int:
-    print(f"{PROGRAM}: {' '.join(sentence.split())}", file=sys.stderr)
+    sentence = " ".join(sentence.split()).replace("python -m amtgan_lib", PROGRAM)
+    print(f"{PROGRAM}: {sentence}", file=sys.stderr)
     return status
 
 
 def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-h", "--help"):
         print(_help())
+        return 0
+    if arguments == ["--version"]:
+        print(f"amtgan_lib {__version__}")
         return 0
     if not arguments:
         return _say(f"name a command: {', '.join(COMMANDS)} (see --help).", WRONG_ARGUMENTS)
@@ -168,26 +172,53 @@ def _examples(name: str) -> str:
 def _help() -> str:
     lines = [f"usage: {PROGRAM} COMMAND ...", "", "AMT-GAN as notebooks that run.", "", "commands:"]
     lines += [f"  {name:<12}{command.help}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", f"`{PROGRAM} COMMAND --help` shows what a command takes."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"`{PROGRAM} COMMAND --help` shows what a command takes, `{PROGRAM} --version` which version this is.",
+        ]
+    )
 
 
 def _call(target: Callable | dict[str, Callable], program: str, arguments: list[str]) -> int:
     """Parse first and run afterwards, so that nothing a command says on stderr is mistaken for a parser's complaint."""
-    import tyro
-
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            if isinstance(target, dict):
-                later = {name: _deferred(function) for name, function in target.items()}
-                ready = tyro.extras.subcommand_cli_from_dict(later, prog=program, args=arguments)
-            else:
-                ready = tyro.cli(_deferred(target), prog=program, args=arguments)
+            ready = _parsed(target, program, arguments)
     except SystemExit as stop:
         if not stop.code:
             return 0
-        return _say(f"{_sentence(complaint.getvalue())} (see `{program} --help`).", WRONG_ARGUMENTS)
+        sentence = _unknown_option(target, program, arguments) or _sentence(complaint.getvalue())
+        return _say(f"{sentence} (see `{program} --help`).", WRONG_ARGUMENTS)
     return ready() or 0
+
+
+def _parsed(target: Callable | dict[str, Callable], program: str, arguments: list[str]) -> functools.partial:
+    import tyro
+
+    if isinstance(target, dict):
+        later = {name: _deferred(function) for name, function in target.items()}
+        return tyro.extras.subcommand_cli_from_dict(later, prog=program, args=arguments)
+    return tyro.cli(_deferred(target), prog=program, args=arguments)
+
+
+def _unknown_option(target: Callable | dict[str, Callable], program: str, arguments: list[str]) -> str:
+    """A sentence about the first option that the help lacks, "" where there is none.
+
+    tyro names it only behind the positional arguments, and calls those missing where it stands before them.
+    """
+    subcommand, shown = arguments[: isinstance(target, dict)], io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+        _parsed(target, program, [*subcommand, "--help"])
+    known = set(re.findall(r"--[a-z][a-z-]*", shown.getvalue()))
+    options = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    wrong = next((option for option in options if option.replace("_", "-") not in known), None)
+    if wrong is None or not known:
+        return ""
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"Unrecognized options: {wrong}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _deferred(function: Callable) -> Callable:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Kit, Settings, Studio
-from amtgan_lib.demos.widgets.parts import Comparison
+from amtgan_lib.demos.widgets.parts import BeforeAfter
 from amtgan_lib.protection import Protector
 
 REPEATS = 9
@@ -31,11 +31,11 @@ def milliseconds(work: Callable[[int], object], repeats: int = REPEATS) -> tuple
 def measure(kit: Kit) -> dict[str, tuple[float, float]]:
     """Milliseconds, wall and own, of each step with a kit, on a drawn portrait of 384 pixels."""
     sample = session.people()[0]
-    opened, comparison = Studio(sample.large(), kit, sample.known()), Comparison()
+    opened, both = Studio(sample.large(), kit, sample.known()), BeforeAfter()
     styles = [opened.reference(makeup.small) for makeup in session.makeups()[:3]]
 
     def slid(settings: Settings, first: int = 0, second: int = 1) -> None:
-        comparison.show(opened.clean, opened.picture(settings, styles[first], styles[second]))
+        both.show(opened.clean, opened.picture(settings, styles[first], styles[second]))
 
     whole = milliseconds(lambda _: Protector(kit.method).protect(sample.large(), styles[0]), repeats=3)
     slid(Settings())

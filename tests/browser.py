@@ -12,6 +12,7 @@ import ctypes
 import io
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -92,10 +93,22 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
+def uploads(target: str) -> list[str]:
+    """The options by which a target of the Makefile lets large uploads through."""
+    done = subprocess.run(["make", "-n", target], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    return [word for line in done.stdout.splitlines() for word in shlex.split(line) if ".tornado_settings=" in word]
+
+
 @contextlib.contextmanager
 def lab(root: Path) -> Iterator[Server]:
     """JupyterLab in the checkout ``root``."""
-    options = ("--allow-root", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=", "--expose-app-in-browser")
+    options = (
+        *uploads("lab"),
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        "--IdentityProvider.token=",
+        "--expose-app-in-browser",
+    )
     command = ("jupyterlab", "--no-browser", *options, "--ServerApp.port_retries=0", "--ServerApp.port={port}")
     with _serving(command, root, "/api/status") as server:
         yield server
@@ -104,7 +117,7 @@ def lab(root: Path) -> Iterator[Server]:
 @contextlib.contextmanager
 def voila(root: Path) -> Iterator[Server]:
     """Voila with the notebooks of the checkout ``root``; an error is shown with its traceback."""
-    options = ("--no-browser", "--Voila.ip=127.0.0.1", "--show_tracebacks=True", "--port={port}")
+    options = (*uploads("demo"), "--no-browser", "--Voila.ip=127.0.0.1", "--show_tracebacks=True", "--port={port}")
     with _serving(("voila", "notebooks", *options), root, "/voila/static/voila.js") as server:
         yield server
 
@@ -115,7 +128,7 @@ def _serving(command: tuple[str, ...], root: Path, ready: str) -> Iterator[Serve
     port, own = _free_port(), root / ".jupyter" / command[0]
     server = Server(f"http://127.0.0.1:{port}", own / "log.txt")
     environment = {**os.environ, "PYTHONPATH": str(root), **_folders(own)}
-    arguments = [sys.executable, "-m", *(part.format(port=port) for part in command)]
+    arguments = [sys.executable, "-m", *(part.replace("{port}", str(port)) for part in command)]
     with server.log.open("wb") as log:
         process = subprocess.Popen(
             arguments,

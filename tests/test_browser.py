@@ -216,11 +216,16 @@ def test_a_page_that_hangs_is_asked_for_once_more(stalling):
 
 
 def both(page, after="amtgan-picture", line="amtgan-position"):
-    """The picture before and after, by way of the line that divides them."""
+    """The picture before and after, by way of the line that divides them; each is called so, and shown as large."""
     page.move(line, "END")
     before = settled(page, after)
+    assert page.text("amtgan-sides") == "before"
+    size = page.find(f".{after}").size
     page.move(line, "HOME")
-    return before, page.changed_picture(after, before)
+    made_up = page.changed_picture(after, before)
+    page.until("amtgan-sides", "after")
+    assert page.find(f".{after}").size == size, "a scrollbar takes room from the picture"
+    return before, made_up
 
 
 def settled(page, widget):
@@ -244,8 +249,8 @@ def shot(page, name):
 
 
 def offer_a_letter(page, folder):
-    """Upload a text file that is named like a photo; the widget says so, on the ground that problems have."""
-    (folder / "letter.jpg").write_text("Dear reader, this is no photo.")
+    """Upload a text file of 13 MB that is named like a photo; the widget says so, on the ground that problems have."""
+    (folder / "letter.jpg").write_text("Dear reader, this is no photo. " * 430_000)
     page.upload("amtgan-photo-upload", folder / "letter.jpg")
     page.until("amtgan-message", "letter.jpg is not an image that can be read")
     ground = page.find(".amtgan-message .problem").value_of_css_property("background-color")

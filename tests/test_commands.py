@@ -332,7 +332,7 @@ def test_models_and_the_makeup_are_read_once_for_all_photos(put, monkeypatch):
 def test_a_bug_is_not_taken_for_a_photo_s_failure(put, monkeypatch):
     put("in/a.png")
     put("in/b.png")
-    monkeypatch.setattr(protecting.Desk, "outcome", lambda *anything: {}["a bug"])
+    monkeypatch.setattr(protecting.Loaded, "outcome", lambda *anything: {}["a bug"])
     with pytest.raises(KeyError):
         protect("in", "-o", "out")
 

@@ -1,5 +1,6 @@
 """Stored scores: what they say at any threshold, where they come from, and the panel that shows them."""
 
+import asyncio
 import os
 import re
 import threading
@@ -113,7 +114,7 @@ def test_the_newest_run_is_read_and_any_other_by_its_name(runs):
 def test_a_run_elsewhere_is_read_by_its_path(runs, tmp_path):
     folder = write_run(tmp_path / "elsewhere", preset="elsewhere")
     assert explorer.read(str(folder)).title.startswith("elsewhere, ")
-    panel = explorer.Panel(str(folder))
+    panel = explorer.Explorer(str(folder))
     assert panel.run.value == str(folder) and "results/measured" in panel.run.options
 
 
@@ -209,7 +210,7 @@ def test_without_a_run_a_drawn_person_is_shown_without_being_drawn(monkeypatch):
 
 @pytest.fixture
 def panel(stored):
-    return explorer.Panel("r", photos=2)
+    return explorer.Explorer("r", photos=2)
 
 
 def shown(panel):
@@ -219,7 +220,7 @@ def shown(panel):
 def test_the_panel_opens_at_the_far_of_the_tables_with_the_last_method(panel):
     assert (panel.recogniser.value, panel.method.value, panel.threshold.value) == ("judge", "residual", 0.4)
     assert "<b>0.400</b>" in panel.far.value and "<b>1 %</b> of 500 pairs" in panel.far.value
-    assert panel.title.value.startswith("<b>small, drawn test, 4 photos, target drawn/9")
+    assert "small, drawn test, 4 photos, target drawn/9" in panel.title.value
     assert panel.curves.value[:4] == b"\x89PNG"
     assert "50.0 [15.0, 85.0]" in panel.rates.value
 
@@ -252,7 +253,7 @@ def test_a_picture_that_was_written_anew_is_shown_anew(panel):
 
 
 def test_a_slider_that_rounds_still_means_the_calibrated_threshold(runs):
-    panel = explorer.Panel("results/measured")
+    panel = explorer.Explorer("results/measured")
     rates, exact = panel.rates.value, panel.stored.marks("drawn_inception")[0.01]
     panel.threshold.value = round(exact, 3)  # as a browser may say
     assert panel.at == exact != panel.threshold.value and panel.rates.value == rates
@@ -278,13 +279,27 @@ def test_two_threads_do_not_draw_at_the_same_time(panel, monkeypatch):
         time.sleep(0.05)
     for move in moves:
         move.join()
-    assert overlap == [1, 1, 1] and panel.curves.value == b"at 0.6"
+    assert set(overlap) == {1} and panel.curves.value == b"at 0.6"
+
+
+def test_of_many_moves_only_the_newest_is_drawn(panel, monkeypatch):
+    """A drag sends dozens of values: the last is not to wait for all before it."""
+    asked, original = [], explorer.Stored.rates_at
+    monkeypatch.setattr(explorer.Stored, "rates_at", lambda *given: (asked.append(given[2]), original(*given))[1])
+
+    async def drag():
+        for step in range(30):
+            panel.threshold.value = 0.3 + step / 100
+        panel.pace.finish()
+
+    asyncio.run(drag())
+    assert asked == [pytest.approx(0.59)] and "<b>0.590</b>" in panel.far.value
 
 
 def test_buttons_jump_to_the_calibrated_thresholds(panel):
     ten, one = panel.strictness.children
     ten.click()
-    assert (ten.description, panel.threshold.value) == ("FAR 10 %", 0.2)
+    assert (ten.description, panel.threshold.value) == ("1 of 10 strangers passes", 0.2)
     one.click()
     assert panel.threshold.value == 0.4
 
@@ -293,7 +308,7 @@ def test_best_and_worst_photos_are_shown_with_their_pictures(panel):
     assert shown(panel) == ["drawn/0", "drawn/2", "drawn/&lt;3&gt;", "drawn/1"]
     assert panel.shown.value.count("data:image/jpeg;base64,") == 8
     assert panel.shown.value.count('class="good"') == 2 and panel.shown.value.count('class="bad"') == 2
-    assert "no face found" in panel.shown.value and "margin +0.30" in panel.shown.value
+    assert "no face found" in panel.shown.value and "0.30 to spare" in panel.shown.value
     panel.question.value = "impersonation"
     assert "2 of 4 are accepted as the target" in panel.shown.value
 
@@ -302,7 +317,7 @@ def test_another_method_is_marked_and_its_photos_shown(panel):
     assert re.search(r'class="chosen"><th[^>]*>residual', panel.rates.value)
     panel.method.value = "clean"
     assert re.search(r'class="chosen"><th[^>]*>clean', panel.rates.value)
-    assert panel.shown.value.count("data:image/jpeg") == 4 and "margin -0.20" in panel.shown.value
+    assert panel.shown.value.count("data:image/jpeg") == 4 and "0.20 short" in panel.shown.value
 
 
 def test_the_curves_are_drawn_anew_for_another_method_and_recogniser(panel):
@@ -334,10 +349,10 @@ def test_another_run_brings_its_own_methods_and_no_stale_picture(panel):
 
 
 def test_without_a_run_the_photos_that_are_shown_are_looked_up_and_no_others(runs, asked):
-    panel = explorer.Panel("results/measured", photos=2)
+    panel = explorer.Explorer("results/measured", photos=2)
     assert sorted(asked) == sorted(_drawn_photo(person) for person in shown(panel)) and len(asked) == 4
     assert panel.shown.value.count("<img") == panel.shown.value.count('alt="clean"') == 4
-    assert "the protected ones need a run of your own (<code>make reproduce</code>)" in panel.shown.value
+    assert "make reproduce" in panel.shown.value
     panel.method.value = "clean"
     assert panel.shown.value.count("<img") == 4 and "make reproduce" not in panel.shown.value
 
@@ -352,13 +367,13 @@ def test_photos_of_which_nothing_is_at_hand_are_named(panel):
         file.unlink()
     panel.run.value = "results/measured"
     panel.run.value = "r"
-    assert "<img" not in panel.shown.value and "in no run at hand" in panel.shown.value
+    assert "<img" not in panel.shown.value and "named only" in panel.shown.value
     assert shown(panel) == ["drawn/0", "drawn/2", "drawn/&lt;3&gt;", "drawn/1"]
 
 
 def test_what_a_visitor_touches_has_a_class_of_its_own(panel):
     names = "run recogniser method question threshold far strictness curves rates photos-of title"
-    found = {name for widget in every(panel.box) for name in widget._dom_classes}
+    found = {name for widget in every(panel.view) for name in widget._dom_classes}
     assert {f"results-{name}" for name in names.split()} | {"results-explorer", "results-far-10"} <= found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import amtgan_lib
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import assets, paths
 from amtgan_lib.assets import catalogue
@@ -101,6 +102,54 @@ def test_wrong_arguments_are_one_sentence_and_status_2(arguments, expected, caps
     assert line.startswith(f"{command_line.PROGRAM}: ")
     assert expected in line
     assert not set(line) & set("│╭╰─")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["me.jpg", "--fcaes", "all"], ["--fcaes", "all", "me.jpg"], ["--fcaes=all", "me.jpg"], ["--fcaes"]]
+)
+def test_a_misspelt_option_is_named_wherever_it_stands_with_the_right_one(arguments, capsys):
+    assert command_line.main(["protect", *arguments]) == 2
+    line = one_line(capsys)
+    assert "--fcaes" in line and "--faces?" in line
+
+
+def test_an_option_of_a_subcommand_is_looked_for_among_its_own(capsys):
+    assert command_line.main(["assets", "list", "--jsno"]) == 2
+    line = one_line(capsys)
+    assert "--jsno" in line and "--json?" in line
+
+
+def test_it_says_its_version(capsys):
+    assert command_line.main(["--version"]) == 0
+    assert capsys.readouterr().out.split() == ["amtgan_lib", amtgan_lib.__version__]
+
+
+@pytest.mark.parametrize(
+    ("script", "name"), [("bin/amtgan", "amtgan"), ("amtgan_lib/__main__.py", "python -m amtgan_lib")]
+)
+def test_it_calls_itself_what_was_typed(script, name):
+    code = (
+        "import sys; sys.argv = [sys.argv[1]]; from amtgan_lib.__main__ import main;"
+        "main(['--help']); main(['protect', '--help']); main(['assets', 'list', '--bogus'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"usage: {name} COMMAND" in done.stdout and f"usage: {name} protect" in done.stdout
+    assert done.stderr.startswith(f"{name}: ")
+    assert ("python -m" in done.stdout + done.stderr) == ("python -m" in name)
+
+
+@pytest.mark.parametrize(
+    "command", [["protect", "none.jpg"], ["video", "none.mp4"], ["evaluate", "none.jpg", "no.jpg"]]
+)
+def test_a_missing_file_is_said_before_anything_heavy_is_imported(command):
+    code = (
+        "import sys; from amtgan_lib.__main__ import main; status = main(sys.argv[1:]);"
+        "print(status, [m for m in ('torch', 'torchvision', 'mediapipe', 'numpy') if m in sys.modules])"
+    )
+    call = [sys.executable, "-c", code, *command]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "2 []"
+    assert command[1] in done.stderr
 
 
 BOXES = (
@@ -265,7 +314,7 @@ def test_what_a_photo_does_not_need_is_loaded_when_it_is_used():
 
 
 def test_a_training_says_first_what_it_will_train_and_where_it_will_be(monkeypatch, capsys, tmp_path):
-    from amtgan_lib.pipeline import commands
+    from amtgan_lib.cli import pipeline as commands
 
     said = []
 

@@ -20,6 +20,7 @@ from amtgan_lib import __main__ as command_line
 from amtgan_lib import paths, pipeline
 from amtgan_lib.pipeline import engine, parameters, presets, runs, sweeps
 from amtgan_lib.pipeline.parameters import PresetError, Text
+from amtgan_lib.reporting import results
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = 'run_dir = ""\npreset = ""\n'
@@ -345,6 +346,7 @@ def test_run_id_is_a_plain_name(run_id):
 def test_default_run_id_names_preset_time_and_commit(monkeypatch):
     assert runs.default_id("open-small").startswith("open-small-2")
     monkeypatch.setattr(paths, "ROOT", Path("/"))
+    assert results.commit() == "no git"
     assert runs.folder(runs.default_id("a")).name.endswith("Z-nogit")
 
 

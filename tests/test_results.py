@@ -1,5 +1,6 @@
 """Result rows: provenance, the file, the table for reading, and which method is called the best."""
 
+import json
 import math
 import subprocess
 
@@ -153,12 +154,24 @@ def test_a_commit_says_when_the_checkout_was_changed(checkout):
         identity = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
         subprocess.run(["git", "-C", str(checkout), *identity, *words], check=True, capture_output=True)
 
+    def saved(source, output):
+        cell = {"cell_type": "code", "source": [source], "outputs": [output], "metadata": {}}
+        (checkout / "n.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {"by": output}}))
+
     (checkout / "a.txt").write_text("one")
+    saved("1 + 1", "2")
     git("init")
-    git("add", "a.txt")
+    git("add", "a.txt", "n.ipynb")
     git("commit", "-m", "one", "--no-verify")
     clean = results.commit()
     assert len(clean) == 10 and int(clean, 16) >= 0
+    saved("1 + 1", "3")
+    assert results.commit() == clean, "JupyterLab saves outputs by itself"
+    saved("1 + 2", "3")
+    assert results.commit() == f"{clean}-dirty"
+    (checkout / "n.ipynb").write_text("no notebook")
+    assert results.commit() == f"{clean}-dirty"
+    saved("1 + 1", "2")
     (checkout / "a.txt").write_text("two")
     assert results.commit() == f"{clean}-dirty"
 

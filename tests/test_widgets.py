@@ -4,13 +4,17 @@ import asyncio
 import base64
 import io
 import re
+import subprocess
 import time
 from datetime import UTC, datetime
 
+import browser
+import ipywidgets
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from amtgan_lib import paths
 from amtgan_lib.demos import session, widgets
 from amtgan_lib.demos.session import Settings, gallery, kits, sitting
 from amtgan_lib.demos.widgets import parts, texts
@@ -121,6 +125,21 @@ def walk(widget):
         yield from walk(child)
 
 
+def words(desk) -> list[str]:
+    """What is written on the picture: which side is which."""
+    return re.sub("<[^>]+>", " ", desk.comparison.sides.value).split()
+
+
+def test_at_each_end_one_picture_is_whole_and_called_what_it_is(desk):
+    clean, made_up = np.asarray(desk.studio.clean), np.asarray(desk.picture)
+    assert not np.array_equal(clean, made_up)
+    for position, picture, name in ((0, made_up, "after"), (1, clean, "before")):
+        desk.comparison.position.value = position
+        assert np.array_equal(shown(desk), picture) and words(desk) == [name]
+    desk.comparison.position.value = 0.5
+    assert words(desk) == ["before", "after"]
+
+
 def test_the_line_divides_before_from_after(quickstart):
     clean, made_up = np.asarray(quickstart.studio.clean).astype(int), after(quickstart)
     assert not np.array_equal(clean, made_up)
@@ -130,6 +149,25 @@ def test_the_line_divides_before_from_after(quickstart):
     half = shown(quickstart)
     assert np.array_equal(half[:, :79], clean[:, :79]) and np.array_equal(half[:, 81:], made_up[:, 81:])
     assert (half[:, 79:81] == 255).all()
+
+
+def test_how_large_an_upload_may_be_is_said_beforehand(desk):
+    """A larger one never arrives, so that nothing can be said about it."""
+    said_now = " ".join(widget.value for widget in walk(desk.view) if isinstance(widget, ipywidgets.HTML))
+    assert f"up to {parts.UPLOAD_MB} MB" in said_now
+
+
+@pytest.mark.parametrize(
+    ("target", "server"), [("lab", "jupyter_server.serverapp:ServerApp"), ("demo", "voila.app:Voila")]
+)
+def test_make_lets_uploads_through_of_the_size_that_it_tells_the_widgets(target, server):
+    module, name = server.split(":")
+    app = getattr(pytest.importorskip(module), name)()
+    app.parse_command_line(browser.uploads(target))
+    limit = app.tornado_settings["websocket_max_message_size"]
+    told = subprocess.run(["make", "-pn", target], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    megabytes = int(re.search(r"^export AMTGAN_UPLOAD_MB := (\d+)$", told, re.MULTILINE)[1])
+    assert megabytes >= 50 and limit > megabytes * 1e6
 
 
 # ---------------------------------------------------------------- choosing

@@ -95,7 +95,7 @@ class Protect:
     json: Flag = False
 
     def __post_init__(self):
-        _there(self.photo, self.reference, self.generator, self.thresholds, *self.target)
+        must_exist(self.photo, self.reference, self.generator, self.thresholds, *self.target)
         two = "contradict each other: take one."
         _refuse(not 0 <= self.strength <= 1, f"--strength is {self.strength:g}: take a number from 0 to 1.")
         _refuse(self.passes is not None and self.passes < 1, f"--passes is {self.passes}: take 1 or more.")
@@ -150,7 +150,7 @@ class Evaluate:
     json: Flag = False
 
     def __post_init__(self):
-        _there(self.clean, self.protected, self.known, self.thresholds)
+        must_exist(self.clean, self.protected, self.known, self.thresholds)
 
 
 def face_numbers(text: str) -> tuple[int, ...]:
@@ -161,7 +161,8 @@ def face_numbers(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _there(*paths: Path | None) -> None:
+def must_exist(*paths: Path | None) -> None:
+    """WrongArguments for the first path at which nothing is."""
     for path in paths:
         _refuse(path is not None and not path.exists(), f"there is no file or folder {path}: check the path.")
 

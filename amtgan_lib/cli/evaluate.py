@@ -28,7 +28,7 @@ def run(options: Evaluate) -> int:
     pairs, problems = _pairs(options)
     panel = asking.panel(names, options.far, options.thresholds)
     whole = Pair(options.clean, options.protected, options.known)
-    done = [Comparison(whole, problem=problem) for problem in problems]
+    done = [PairOutcome(whole, problem=problem) for problem in problems]
     total = len(problems) + len(pairs)
     interrupted = False
     try:
@@ -59,7 +59,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairOutcome:
     """What the recognisers say about the largest face of a pair, or why they could not be asked."""
 
     pair: Pair
@@ -121,16 +121,16 @@ def _by_name(folder: Path, found: Found) -> dict[Path, Path]:
     return named
 
 
-def _compared(pair: Pair, panel: Panel) -> Comparison:
+def _compared(pair: Pair, panel: Panel) -> PairOutcome:
     missing = "protected" if pair.protected is None else "known" if pair.known is None else ""
     if missing:
-        return Comparison(pair, problem=f"there is no {missing} photo of this name")
+        return PairOutcome(pair, problem=f"there is no {missing} photo of this name")
     photos = {"clean": pair.clean, "protected": pair.protected}
     try:
         table = evaluation.similarities(photos, _known(pair.known), panel.judges, panel.far)
     except (ValueError, OSError, MemoryError) as error:
-        return Comparison(pair, problem=str(error) or "there is not enough memory")
-    return Comparison(pair, tuple(evaluation.compared(table, panel.judges, panel.far)))
+        return PairOutcome(pair, problem=str(error) or "there is not enough memory")
+    return PairOutcome(pair, tuple(evaluation.compared(table, panel.judges, panel.far)))
 
 
 @functools.lru_cache(maxsize=1)
@@ -142,7 +142,7 @@ def _known(photo: Path) -> evaluation.Probes:
 # ---------------------------------------------------------------- in words
 
 
-def _text(done: Sequence[Comparison], panel: Panel) -> list[str]:
+def _text(done: Sequence[PairOutcome], panel: Panel) -> list[str]:
     lines = []
     for each in done:
         lines.append(f"{each.pair.clean} -> {each.pair.protected}: {each.problem or each.verdict}")

@@ -16,7 +16,7 @@ FORMATS = ", ".join(sorted(PHOTO_SUFFIXES))
 
 
 @dataclass(frozen=True)
-class Job:
+class PhotoJob:
     """A photo, the file that it becomes, and in one sentence why it cannot; ``done`` where it is there already."""
 
     photo: Path
@@ -85,16 +85,16 @@ def _suffix(photo: Path, form: str | None) -> str:
     return f".{form or 'png'}"
 
 
-def plan(options: Protect, output: Path, found: Found) -> list[Job]:
+def plan(options: Protect, output: Path, found: Found) -> list[PhotoJob]:
     """A job for each photo; those that cannot be done have their problem."""
     photo = options.photo
     if photo.is_dir():
         jobs = [
-            Job(each, output / each.relative_to(photo).with_suffix(_suffix(each, options.format)))
+            PhotoJob(each, output / each.relative_to(photo).with_suffix(_suffix(each, options.format)))
             for each in found.photos
         ]
     else:
-        jobs = [Job(photo, output)]
+        jobs = [PhotoJob(photo, output)]
     inputs = {_identity(each) for each in found.photos}
     times = Counter(job.output for job in jobs)
     return [_checked(job, options, inputs, times[job.output] > 1) for job in jobs]
@@ -109,7 +109,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _checked(job: Job, options: Protect, inputs: set, twice: bool) -> Job:
+def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> PhotoJob:
     if twice:
         reason = f"another photo would become {job.output}, too: take --format same, or rename one"
     elif (there := _identity(job.output)) and there in inputs:

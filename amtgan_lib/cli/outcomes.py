@@ -47,7 +47,7 @@ class Face:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PhotoOutcome:
     """What became of one photo; ``output`` is None where nothing was written, ``problem`` says why in one sentence.
 
     too_small: faces that could not be changed, and are none of ``faces``; all_chosen: whether they were to be.
@@ -95,7 +95,7 @@ def plural(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def line(outcome: Outcome) -> str:
+def line(outcome: PhotoOutcome) -> str:
     """One photo in one line."""
     if outcome.kept:
         return f"{outcome.photo}: passed over, {outcome.output} is there already"
@@ -109,7 +109,7 @@ def line(outcome: Outcome) -> str:
     return f"{outcome.photo}: {', '.join(said)}{where}"
 
 
-def report(outcome: Outcome, took_part: Sequence[str]) -> list[str]:
+def report(outcome: PhotoOutcome, took_part: Sequence[str]) -> list[str]:
     """What each recogniser says about each face, a line each."""
     lines = []
     for face in outcome.faces:
@@ -135,7 +135,7 @@ def eyes_of(panel: Panel) -> str:
     return f"in the eyes of {asked}, at a false accept rate of {panel.far:g}"
 
 
-def summary(outcomes: Sequence[Outcome], panel: Panel | None, took_part: Sequence[str]) -> list[str]:
+def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Sequence[str]) -> list[str]:
     """What to know at the end, a line each; ``panel`` is None where nothing was to be done."""
     tried = [outcome for outcome in outcomes if not outcome.kept]
     good = [outcome for outcome in tried if outcome.good]
@@ -156,7 +156,7 @@ def summary(outcomes: Sequence[Outcome], panel: Panel | None, took_part: Sequenc
     return lines
 
 
-def as_json(outcome: Outcome, took_part: Sequence[str]) -> dict[str, Any]:
+def as_json(outcome: PhotoOutcome, took_part: Sequence[str]) -> dict[str, Any]:
     """An outcome as JSON values."""
     return {
         "photo": str(outcome.photo),

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from amtgan_lib.cli import PROGRAM
 from amtgan_lib.pipeline import presets, runs
 from amtgan_lib.pipeline.parameters import PresetError, Text
 from amtgan_lib.pipeline.runner import run, shown
@@ -88,7 +89,7 @@ def train(
     print("\n".join(_to_train(preset, overrides, runs.folder(run_id))), flush=True)
     folder = run(preset, only=TRAINING, run_id=run_id, overrides=overrides, resume=resume, foretell=True)
     for generator in sorted(folder.glob("train/*/generator.safetensors")):
-        print(f"to use it: python -m amtgan_lib protect PHOTO --generator {generator}")
+        print(f"to use it: {PROGRAM} protect PHOTO --generator {generator}")
 
 
 def _to_train(preset: str, overrides: dict[str, Text], folder: Path) -> list[str]:

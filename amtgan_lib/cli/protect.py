@@ -18,8 +18,8 @@ from amtgan_lib import evaluation, images, protection, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
 from amtgan_lib.cli.arguments import Interrupted, Protect, WrongArguments, face_numbers
 from amtgan_lib.cli.asking import Panel
-from amtgan_lib.cli.folders import Job
-from amtgan_lib.cli.outcomes import Face, Outcome, plural
+from amtgan_lib.cli.folders import PhotoJob
+from amtgan_lib.cli.outcomes import Face, PhotoOutcome, plural
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo, PhotoError, open_photo
 from amtgan_lib.methods import targets
@@ -38,21 +38,21 @@ def run(options: Protect) -> int:
     jobs = folders.plan(options, output, found)
     people = sys.stderr if options.json else sys.stdout
     print(f"{plural(len(jobs), 'photo')} -> {output}", file=people, flush=True)
-    desk = _desk(options, asked, held_out) if any(not job.problem and not job.done for job in jobs) else None
-    for note in desk.notes if desk else ():
+    loaded = _load(options, asked, held_out) if any(not job.problem and not job.done for job in jobs) else None
+    for note in loaded.notes if loaded else ():
         print(f"mind: {note}", file=people, flush=True)
-    session = Session(options, desk, found.others, people, len(jobs) + len(found.problems))
+    whole = ProtectRun(options, loaded, found.others, people, len(jobs) + len(found.problems))
     for problem in found.problems:
-        session.add(Outcome(options.photo, problem=problem))
-    session.work(jobs)
-    return session.conclude()
+        whole.add(PhotoOutcome(options.photo, problem=problem))
+    whole.work(jobs)
+    return whole.conclude()
 
 
 # ---------------------------------------------------------------- one photo
 
 
 @dataclass(frozen=True)
-class Desk:
+class Loaded:
     """What every photo needs, loaded once: the protector, the makeup, and who judges."""
 
     options: Protect
@@ -67,7 +67,7 @@ class Desk:
         """The recognisers that trained the generator or gave it hints."""
         return self.protector.method.recognizers
 
-    def outcome(self, job: Job, people: TextIO) -> Outcome:
+    def outcome(self, job: PhotoJob, people: TextIO) -> PhotoOutcome:
         """Protect one photo and judge the very file that is to be written; it is moved to its place only when good."""
         photo = open_photo(job.photo)
         method = self.protector.method
@@ -89,7 +89,7 @@ class Desk:
             judged = dict(zip(numbers, zip(answers, changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(found, 1))
             about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
-            outcome = Outcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
+            outcome = PhotoOutcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
             # A face too small to change does not keep the others' protection from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
                 return replace(outcome, output=None, notes=())
@@ -101,7 +101,7 @@ class Desk:
         return tuple(evaluation.same_face(crop, clean, written, self.panel.judges, self.panel.far, near))
 
 
-def _desk(options: Protect, asked: list[str], held_out: list[str]) -> Desk:
+def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
     """Load what all photos need, or raise a sentence before any photo is touched."""
     target = list(map(str, options.target)) or None
     with warnings.catch_warnings(record=True) as caught:
@@ -124,7 +124,7 @@ def _desk(options: Protect, asked: list[str], held_out: list[str]) -> Desk:
     notes = tuple(str(each.message) for each in caught if issubclass(each.category, protection.ProtectionWarning))
     if protector.method.writes_crops:
         notes += (f"this generator writes the face alone, as a square crop of {protector.method.size} px, as released",)
-    return Desk(options, protector, reference, panel, person, notes)
+    return Loaded(options, protector, reference, panel, person, notes)
 
 
 def _move(draft: Path, output: Path, overwrite: bool) -> None:
@@ -174,25 +174,25 @@ def _asked_for(found: Sequence[FaceCrop], people: TextIO) -> tuple[int, ...]:
 
 
 @dataclass
-class Session:
+class ProtectRun:
     """All photos of one call: what became of each so far, and what is said about it."""
 
     options: Protect
-    desk: Desk | None
+    loaded: Loaded | None
     others: Sequence[Path]
     people: TextIO
     total: int
     interrupted: bool = False
 
     def __post_init__(self):
-        self.done: list[Outcome] = []
+        self.done: list[PhotoOutcome] = []
 
     @property
     def took_part(self) -> Sequence[str]:
-        """As of the desk; nobody where nothing was to be done."""
-        return self.desk.took_part if self.desk else ()
+        """As of what is loaded; nobody where nothing was to be done."""
+        return self.loaded.took_part if self.loaded else ()
 
-    def work(self, jobs: Sequence[Job]) -> None:
+    def work(self, jobs: Sequence[PhotoJob]) -> None:
         """Do one job after the other; one that fails does not stop the others, Ctrl-C does."""
         quiet = len(jobs) == 1 or self.options.picking or not sys.stderr.isatty()
         try:
@@ -201,19 +201,19 @@ class Session:
         except KeyboardInterrupt:
             self.interrupted = True
 
-    def _outcome(self, job: Job) -> Outcome:
+    def _outcome(self, job: PhotoJob) -> PhotoOutcome:
         if job.done:
-            return Outcome(job.photo, job.output, kept=True)
+            return PhotoOutcome(job.photo, job.output, kept=True)
         if job.problem:
-            return Outcome(job.photo, problem=job.problem)
+            return PhotoOutcome(job.photo, problem=job.problem)
         try:
-            return self.desk.outcome(job, self.people)
+            return self.loaded.outcome(job, self.people)
         # Of the photo, the disk or the memory (torch: RuntimeError). A bug that is none of these is to be seen.
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
             reason = str(error) or "there is not enough memory"
-            return Outcome(job.photo, problem=reason.removeprefix(f"{job.photo.name}: "))
+            return PhotoOutcome(job.photo, problem=reason.removeprefix(f"{job.photo.name}: "))
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: PhotoOutcome) -> None:
         """Count one outcome and say it."""
         self.done.append(outcome)
         lines = [f"[{len(self.done)}/{self.total}] {outcomes.line(outcome)}"]
@@ -225,7 +225,7 @@ class Session:
 
     def conclude(self) -> int:
         """Say what to know at the end; returns the exit status, or raises Interrupted."""
-        panel = self.desk.panel if self.desk else None
+        panel = self.loaded.panel if self.loaded else None
         lines = outcomes.summary(self.done, panel, self.took_part)
         if self.options.report and panel:
             lines.append("Similarity is that to the clean face itself: 1 is the same face, 0 nothing in common.")
@@ -249,7 +249,7 @@ class Session:
         """What may help with faces that were to be protected and are not."""
         lines = []
         if any(outcome.chosen and not outcome.output for outcome in self.done):
-            ways = ["more --passes"] if self.desk.protector.method.guide else []
+            ways = ["more --passes"] if self.loaded.protector.method.guide else []
             ways += ["more --strength"] if self.options.strength < 1 else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
             lines.append(f"For faces still recognised: {advice}; --keep-recognised writes such photos, too.")
@@ -263,8 +263,8 @@ class Session:
             "exit_status": status,
             "interrupted": self.interrupted,
             "counts": {"photos": self.total, **counts},
-            "asked": {**self.desk.panel.as_json(), "took_part": self.took_part} if self.desk else None,
-            "notes": self.desk.notes if self.desk else (),
+            "asked": {**self.loaded.panel.as_json(), "took_part": self.took_part} if self.loaded else None,
+            "notes": self.loaded.notes if self.loaded else (),
             "skipped_files": [str(other) for other in self.others],
             "photos": [outcomes.as_json(outcome, self.took_part) for outcome in self.done],
         }

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from amtgan_lib.cli.arguments import must_exist
+
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 
@@ -36,6 +38,7 @@ def video(
         strip_metadata: Leave out title, place and date of the file.
         overwrite: Replace a file that is there already.
     """
+    must_exist(clip, reference, generator)  # before what is slow is imported
     from tqdm import tqdm
 
     from amtgan_lib import protection

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +23,7 @@ from amtgan_lib.methods.targets import Target
 from amtgan_lib.protection.consent import ProtectionError, aimed, check_method
 
 DEFAULT = "generator_any_target.safetensors"
+SHOWN = 640  # pixels: the longer side of the picture that a notebook shows, at most
 
 
 class ProtectionWarning(UserWarning):
@@ -45,6 +49,21 @@ class Protected:
     faces: tuple[FaceReport, ...]
     photo: Photo
     too_small: tuple[SmallFace, ...] = ()
+
+    def __repr__(self) -> str:
+        width, height = self.image.size
+        changes = ", ".join(f"{face.mean_change:.1f}" for face in self.faces)
+        small = f", {len(self.too_small)} too small to change" if self.too_small else ""
+        faces = f"{len(self.faces)} face{'' if len(self.faces) == 1 else 's'}"
+        return f"<Protected {self.photo.name}: {width} x {height}, {faces}, mean change {changes} of 255{small}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the picture, smaller where it is large, and the facts below it."""
+        picture = Image.fromarray(open_photo(self.image).rgb)
+        picture.thumbnail((SHOWN, SHOWN))
+        picture.save(file := io.BytesIO(), "PNG")
+        address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return f'<img src="{address}" alt="protected photo"><br><small>{escape(repr(self))}</small>'
 
     def save(self, path: str | Path, keep_metadata: bool = True) -> Path:
         """Write the picture, moved into place when complete; EXIF is kept unless told otherwise.
@@ -172,6 +191,29 @@ def protect(
     for one person needs ``impersonate=True``; one that was trained on drawn faces warns: it is no protection from
     recognisers of real people. For many photos :func:`prepare` a protector once: each call loads what it needs anew.
     A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning.
+
+    Args:
+        photo: a file, a PIL image or an array (H,W,3) uint8.
+        reference: a photo whose makeup every face gets.
+        target: one or more photos of the person to be taken for; needs ``impersonate=True``.
+        impersonate: whether that person has agreed.
+        generator: a generator file, or a loaded protector.
+        strength: how much of the change, from 0 to 1.
+        faces: "all", or "largest" for that one only.
+
+    Returns:
+        The protected photo: ``image`` has the photo's size and mode, ``faces`` one report a face; ``save`` writes it.
+
+    Raises:
+        PhotoError: the photo, the reference or a target cannot be read, or shows no face.
+        ProtectionError: no face was found, a person would be impersonated without consent, or arguments contradict
+            each other. It is a PhotoError, too; nothing is written.
+
+    Example:
+        >>> result = protect("me.jpg")
+        >>> result
+        <Protected me.jpg: 1024 x 768, 1 face, mean change 2.6 of 255>
+        >>> result.save("me_protected.png")
     """
     photo = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
     protector = prepare(generator, target, impersonate=impersonate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
@@ -51,15 +52,37 @@ TEXT = [field.name for field in fields(Row) if field.type == "str"]
 
 
 def commit() -> str:
-    """The commit of this checkout, with "-dirty" when it was changed since; "no git" outside a checkout."""
+    """The commit of this checkout, with "-dirty" when it was changed since; "no git" outside a checkout.
+
+    A notebook is changed where its cells are: outputs and metadata, which JupyterLab saves by itself, do not count.
+    """
     if not paths.IN_CHECKOUT:  # the user's folder may lie in a repository of its own
         return "no git"
-    command = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        name = _git("describe", "--always", "--abbrev=10").strip()
+        changed = _git("-c", "core.quotePath=off", "diff", "--name-only", "--no-renames", "HEAD").splitlines()
+        return name + "-dirty" * any(_differs(path) for path in changed)
     except (OSError, subprocess.SubprocessError):
         return "no git"
-    return answer.stdout.strip()
+
+
+def _git(*words: str) -> str:
+    call = ["git", "-C", str(paths.ROOT), *words]
+    return subprocess.run(call, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def _differs(path: str) -> bool:
+    """Whether a changed file has changed in what it does; a notebook that is no JSON has."""
+    if not path.endswith(".ipynb"):
+        return True
+    try:
+        return _cells(_git("show", f"HEAD:{path}")) != _cells((paths.ROOT / path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, subprocess.CalledProcessError):  # new, gone or broken
+        return True
+
+
+def _cells(notebook: str) -> list[tuple[str, str]]:
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook)["cells"]]
 
 
 def device_name(device: str = "cpu") -> str:

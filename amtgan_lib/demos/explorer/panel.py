@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import functools
-import io
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-import ipywidgets as widgets
+import ipywidgets as W
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from PIL import Image
 
 from amtgan_lib.demos.explorer.stored import GRID, at_hand, read
+from amtgan_lib.demos.widgets import parts, texts
+from amtgan_lib.demos.widgets.pace import Newest
+from amtgan_lib.demos.widgets.style import SHEET
 from amtgan_lib.reporting import figures, results
 
-QUESTIONS = {"is its owner refused?": "dodging", "is it accepted as the target?": "impersonation"}
+QUESTIONS = {"Is its owner refused?": "dodging", "Is it accepted as the target?": "impersonation"}
 STEP = 0.001
 THUMBNAIL = 112
 WHOLE = {"width": "auto", "flex": "0 0 auto"}  # never so narrow that its words are cut
@@ -41,19 +42,8 @@ def rates_html(rates: pd.DataFrame, chosen: str) -> str:
         lines.append(f"<tr{mark}>{name}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     n = int(rates["n"].max())
     note = f"Per cent of {n} photos, with 95 % intervals (Wilson). The ranks do not depend on the threshold."
-    return f"{STYLE}<table class='results-table'><tr><th></th>{head}</tr>{''.join(lines)}</table><p>{note}</p>"
-
-
-STYLE = """<style>
-.results-table {border-collapse: collapse; font-variant-numeric: tabular-nums; line-height: 1.5}
-.results-table td, .results-table th {padding: 2px 14px; text-align: right; border-bottom: 1px solid #ddd}
-.results-table th:first-child {text-align: left; font-weight: normal}
-.results-table .chosen {background: #eef4f2; font-weight: bold}
-.results-photos {display: flex; flex-wrap: wrap; gap: 14px; margin: 4px 0 14px}
-.results-photos figure {margin: 0; font-size: 12px; line-height: 1.35; border-top: 4px solid; padding-top: 4px}
-.results-photos img {width: 112px; height: 112px; object-fit: cover; margin-right: 2px}
-.results-photos .good {border-color: #0072B2} .results-photos .bad {border-color: #D55E00}
-</style>"""
+    table = f"<table class='amtgan-table results-table'><tr><th></th>{head}</tr>{''.join(lines)}</table>"
+    return f"{table}<p class='quiet'>{note}</p>"
 
 
 @functools.lru_cache(maxsize=512)
@@ -62,79 +52,78 @@ def _thumbnail(file: Path, _written: int) -> str:
     with Image.open(file) as picture:
         small = picture.convert("RGB")
     small.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
-    small.save(buffer := io.BytesIO(), "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return parts.data_url(small)
 
 
 def photos_html(pictures: Mapping[tuple[str, str], Path], method: str, ranked: pd.DataFrame) -> str:
-    """Photos as clean and protected pictures side by side, as far as they are there, with names and cosines."""
+    """Photos as clean and protected pictures side by side, as far as they are there, with names and similarities."""
     cards = []
     for row in ranked.itertuples():
-        files = {each: pictures.get((each, row.person)) for each in ("clean", method)}
-        small = {each: _thumbnail(file, file.stat().st_mtime_ns) for each, file in files.items() if file}
-        shown = (f'<img src="{picture}" alt="{escape(each)}">' for each, picture in small.items())
+        files = {kind: pictures.get((kind, row.person)) for kind in ("clean", method)}
+        small = {kind: _thumbnail(file, file.stat().st_mtime_ns) for kind, file in files.items() if file}
+        shown = (f'<img src="{picture}" alt="{escape(kind)}">' for kind, picture in small.items())
         good = row.margin > 0  # NaN, no face found, is not
-        cosines = "no face found" if np.isnan(row.margin) else f"cosine {row.before:.2f} → {row.after:.2f}"
-        margin = "" if np.isnan(row.margin) else f"<br>margin {row.margin:+.2f}"
-        caption = f"<figcaption>{escape(row.person)}<br>{cosines}{margin}</figcaption>"
+        caption = f"<figcaption>{escape(row.person)}<br>{_similarity(row)}</figcaption>"
         cards.append(f'<figure class="{"good" if good else "bad"}">{"".join(shown)}{caption}</figure>')
     return f'<div class="results-photos">{"".join(cards)}</div>'
+
+
+def _similarity(row: tuple) -> str:
+    if np.isnan(row.margin):
+        return "no face found"
+    distance = f"{abs(row.margin):.2f} {'to spare' if row.margin > 0 else 'short'}"
+    return f"similarity {row.before:.2f} → {row.after:.2f}<br>{distance}"
 
 
 # ---------------------------------------------------------------- the panel
 
 
-def _one_at_a_time(callback: Callable[..., None]) -> Callable[..., None]:
-    """JupyterLab runs callbacks of widgets in threads, and a figure that two of them draw comes out blank."""
-
-    @functools.wraps(callback)
-    def waiting(panel: Panel, change: dict | None = None) -> None:
-        with panel.lock:
-            callback(panel, change)
-
-    return waiting
-
-
-class Panel:
-    """Pickers, a threshold and what follows from them; ``box`` is what a notebook shows.
+class Explorer:
+    """Pickers, a threshold and what follows from them.
 
     Every widget that a visitor touches or reads carries a CSS class: results-run, results-recogniser, results-method,
     results-question, results-threshold, results-far, results-curves, results-rates, results-photos-of.
     """
 
     def __init__(self, run: str = "", photos: int = 4):
-        self.stored, self.photos, self._quiet = read(run), photos, False
+        self.stored, self.photos = read(run), photos
+        self._quiet, self._of = False, ("", "")  # whose pickers are filled: a run, a recogniser
         self._figure: tuple[tuple, figures.MovingThreshold] | None = None
-        self.lock = threading.RLock()
-        self.run = _picker("run", list(dict.fromkeys([*at_hand(), self.stored.name])), self.stored.name)
-        self.recogniser, self.method = _picker("recogniser", []), _picker("method", [])
-        self.question = _named(
-            widgets.ToggleButtons(options=list(QUESTIONS.items()), style={"button_width": "auto"}),
-            "question",
-        )
-        self.threshold = _named(
-            widgets.FloatSlider(min=GRID[0], max=GRID[-1], step=STEP, readout_format=".3f", layout={"width": "480px"}),
-            "threshold",
-        )
-        self.far = _named(widgets.HTML(), "far")
-        self.strictness = _named(widgets.HBox(layout=WHOLE), "strictness")
-        self.title, self.rates, self.shown = (_named(widgets.HTML(), name) for name in ("title", "rates", "photos-of"))
-        self.curves = _named(widgets.Image(format="png", layout={"max_width": "1100px"}), "curves")
-        self._open()
-        self.run.observe(self._another_run, "value")
-        self.recogniser.observe(self._another_recogniser, "value")
-        for widget in (self.method, self.question, self.threshold):
-            widget.observe(self._show, "value")
+        self.pace = Newest(self._steps)
+        self._make_widgets()
+        self.view = self.layout()
+        self.pace.ask()
+        self.pace.finish()
 
-    @property
-    def box(self) -> widgets.VBox:
-        """Everything, from top to bottom."""
-        pickers = widgets.HBox([self.run, self.recogniser, self.method], layout={"flex_flow": "row wrap"})
-        label = widgets.Label("threshold", layout=WHOLE)
-        strict = widgets.HBox([label, self.threshold, self.strictness], layout={"flex_flow": "row wrap"})
-        return widgets.VBox(
-            [self.title, pickers, strict, self.far, self.curves, self.rates, self.question, self.shown]
-        ).add_class("results-explorer")
+    def _make_widgets(self) -> None:
+        runs = list(dict.fromkeys([*at_hand(), self.stored.name]))
+        self.run = _picker("results of", "run", runs, self.stored.name)
+        self.recogniser, self.method = _picker("judged by", "recogniser"), _picker("protected by", "method")
+        options, style = list(QUESTIONS.items()), {"button_width": "auto"}
+        self.question = _named(W.ToggleButtons(options=options, style=style), "question")
+        layout = {"width": "480px"}
+        slider = W.FloatSlider(min=GRID[0], max=GRID[-1], step=STEP, readout_format=".3f", layout=layout)
+        self.threshold = _named(slider, "threshold")
+        self.far, self.strictness = _named(W.HTML(), "far"), _named(W.HBox(layout=WHOLE), "strictness")
+        self.title, self.rates, self.shown = (_named(W.HTML(), name) for name in ("title", "rates", "photos-of"))
+        self.curves = _named(W.Image(format="png"), "curves").add_class("amtgan-curve")
+        for widget in (self.run, self.recogniser, self.method, self.question, self.threshold):
+            widget.observe(self._changed, "value")
+
+    def layout(self) -> W.Widget:
+        """All widgets in their places."""
+        pickers = W.HBox([self.run, self.recogniser, self.method], layout={"flex_flow": "row wrap"})
+        strict = W.HBox([self.threshold, self.strictness], layout={"flex_flow": "row wrap"})
+        cards = [
+            parts.card(_heading(1, "Whose photos, judged by whom"), pickers, self.title),
+            parts.card(_heading(2, "How similar must two photos be to count as one person?"), strict, self.far),
+            parts.card(_heading(3, "What comes of it"), self.curves, self.rates),
+            parts.card(_heading(4, "The photos behind the numbers"), self.question, self.shown),
+        ]
+        return W.VBox([W.HTML(SHEET), *cards]).add_class("amtgan").add_class("results-explorer")
+
+    def _ipython_display_(self) -> None:
+        display(self.view)
 
     @property
     def at(self) -> float:
@@ -146,66 +135,65 @@ class Panel:
         marks = self.stored.marks(self.recogniser.value).values()
         return next((mark for mark in marks if abs(mark - value) <= STEP / 2), value)
 
-    @_one_at_a_time
-    def _another_run(self, change: dict) -> None:
-        self.stored = read(change["new"])
-        self._open()
+    def _changed(self, _: dict) -> None:
+        if not self._quiet:
+            self.pace.ask()
 
-    def _open(self) -> None:
-        stored = self.stored
-        self.title.value = f"<b>{escape(stored.title)}</b>"
+    # ------------------------------------------------------------ steps
+
+    def _steps(self) -> Iterator[None]:
+        """Pickers that fit together, then the curves, the rates and the photos."""
+        self._fill()
+        stored, recogniser, method, at = self.stored, self.recogniser.value, self.method.value, self.at
+        curve = stored.false_accepts[stored.false_accepts["recogniser"] == recogniser]
+        self.far.value = self._false_accepts(curve, at)
+        self.curves.value = self._drawn(curve, at)
+        yield
+        self.rates.value = rates_html(stored.rates_at(recogniser, at), method)
+        yield
+        self.shown.value = self._photos(stored.ranked(method, recogniser, self.question.value, at))
+
+    def _fill(self) -> None:
+        """Give the pickers what another run or another recogniser has to offer; these changes ask for nothing."""
         with self._quietly():
-            self.method.options = stored.methods
-            self.method.value = stored.methods[-1]
-            self.recogniser.options = [(f"{name} ({note})", name) for name, note in stored.recognisers.items()]
-            self.recogniser.value = next(iter(stored.recognisers))
-        self._another_recogniser()
+            if self.run.value != self._of[0]:
+                self.stored = stored = read(self.run.value)
+                self.title.value = f"<div class='quiet'>{escape(stored.title)}</div>"
+                self.method.options, self.method.value = stored.methods, stored.methods[-1]
+                self.recogniser.options = [(f"{name} ({note})", name) for name, note in stored.recognisers.items()]
+                self.recogniser.value = next(iter(stored.recognisers))
+            if (self.run.value, self.recogniser.value) != self._of:
+                self._of = self.run.value, self.recogniser.value
+                marks = self.stored.marks(self.recogniser.value)
+                self._curves = self.stored.curves(self.recogniser.value)
+                self.strictness.children = [self._jump(far, threshold) for far, threshold in marks.items()]
+                self.threshold.value = marks[self.stored.far]
 
     @contextlib.contextmanager
     def _quietly(self) -> Iterator[None]:
-        """Several pickers change at once: nothing is shown before all of them fit together."""
         self._quiet = True
         try:
             yield
         finally:
             self._quiet = False
 
-    @_one_at_a_time
-    def _another_recogniser(self, _: dict | None = None) -> None:
-        if self._quiet:
-            return
-        marks = self.stored.marks(self.recogniser.value)
-        self._curves = self.stored.curves(self.recogniser.value)
-        self.strictness.children = [self._jump(far, threshold) for far, threshold in marks.items()]
-        with self._quietly():
-            self.threshold.value = marks[self.stored.far]
-        self._show()
-
-    def _jump(self, far: float, threshold: float) -> widgets.Button:
-        button = widgets.Button(description=f"FAR {100 * far:g} %", layout=WHOLE)
+    def _jump(self, far: float, threshold: float) -> W.Button:
+        button = W.Button(description=f"1 of {round(1 / far)} strangers passes", layout=WHOLE)
         button.on_click(lambda _: setattr(self.threshold, "value", threshold))
         return _named(button, f"far-{100 * far:g}".replace(".", "-"))
 
-    @_one_at_a_time
-    def _show(self, _: dict | None = None) -> None:
-        if self._quiet:
-            return
-        stored, recogniser, method, at = self.stored, self.recogniser.value, self.method.value, self.at
-        curve = stored.false_accepts[stored.false_accepts["recogniser"] == recogniser]
+    def _false_accepts(self, curve: pd.DataFrame, at: float) -> str:
         pairs = int(curve["impostor_pairs"].iloc[0])
-        share = 100 * stored.false_accept_rate(recogniser, at)
+        share = 100 * self.stored.false_accept_rate(self.recogniser.value, at)
         words = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
-        self.far.value = (
-            f"At a cosine above <b>{at:.3f}</b> this recogniser takes two photos for one person. Two <i>different</i> "
-            f"people pass in <b>{words} %</b> of {pairs} pairs (false accept rate)."
+        return (
+            f"Two photos more similar than <b>{at:.3f}</b> count as one person. So do <b>{words} %</b> of {pairs} "
+            "pairs of <i>different</i> people (the false accept rate, FAR)."
         )
-        self.curves.value = self._drawn(curve, at)
-        self.rates.value = rates_html(stored.rates_at(recogniser, at), method)
-        self.shown.value = self._photos(stored.ranked(method, recogniser, self.question.value, at))
 
     def _drawn(self, curve: pd.DataFrame, at: float) -> bytes:
         """The curves as PNG; while only the threshold moves, only its line is painted anew."""
-        key = (self.run.value, self.recogniser.value, self.method.value)
+        key = (*self._of, self.method.value)
         if self._figure is None or self._figure[0] != key:
             marks = self.stored.marks(self.recogniser.value)
             figure = figures.threshold_curves(self._curves, curve, at, self.method.value, marks)
@@ -215,35 +203,38 @@ class Panel:
 
     def _photos(self, ranked: pd.DataFrame) -> str:
         good, words = int((ranked["margin"] > 0).sum()), _words(self.question.value)
-        parts = {"Best": ranked.head(self.photos), "Worst": ranked.tail(self.photos).iloc[::-1]}
+        groups = {"Best": ranked.head(self.photos), "Worst": ranked.tail(self.photos).iloc[::-1]}
         # All at once, and no others: what is missing of drawn faces is drawn now.
-        pictures = self.stored.pictures({person for part in parts.values() for person in part["person"]})
+        pictures = self.stored.pictures({person for part in groups.values() for person in part["person"]})
         method = self.method.value
         html = [f"<b>{escape(method)}</b>: {good} of {len(ranked)} {words}. {_what_is_shown(method, pictures)}"]
-        for title, part in parts.items():
-            html.append(f"<p><b>{title}</b> by margin to the threshold</p>")
+        for title, part in groups.items():
+            html.append(f"<p><b>{title}</b>, by the distance to the threshold</p>")
             html.append(photos_html(pictures, method, part))
         return "".join(html)
 
 
 def _what_is_shown(method: str, pictures: Mapping[tuple[str, str], Path]) -> str:
-    shown = {each for each, _ in pictures}
+    shown = {kind for kind, _ in pictures}
     if not shown:
-        return "Their pictures are in no run at hand, so photos are named only."
+        return "No picture of them is on this machine, so they are named only."
     if method not in shown:
-        return "Clean photos only: the protected ones need a run of your own (<code>make reproduce</code>)."
-    return "" if method == "clean" else "Clean photo left, protected right."
+        return "Shown are the photos before: those after come with a run of your own (<code>make reproduce</code>)."
+    return "" if method == "clean" else "Left before, right after."
 
 
 def _words(question: str) -> str:
     return "are accepted as the target" if question == "impersonation" else "are refused as their owner"
 
 
-def _named(widget: widgets.DOMWidget, name: str) -> widgets.DOMWidget:
-    return widget.add_class(f"results-{name}")
+def _heading(number: int, text: str) -> W.HTML:
+    return W.HTML(texts.heading(number, text))
 
 
-def _picker(name: str, options: Sequence[str], value: str | None = None) -> widgets.Dropdown:
-    layout = {"width": "340px"}
-    picker = widgets.Dropdown(options=options, value=value, description=name, layout=layout)
-    return _named(picker, name)
+def _named(widget: W.DOMWidget, name: str) -> W.DOMWidget:
+    return parts.named(widget, f"results-{name}")
+
+
+def _picker(words: str, name: str, options: Sequence[str] = (), value: str | None = None) -> W.Dropdown:
+    layout = {"width": "300px"}
+    return _named(W.Dropdown(options=options, value=value, description=words, layout=layout), name)

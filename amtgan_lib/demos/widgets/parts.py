@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from amtgan_lib.demos.widgets import texts
 from amtgan_lib.images import PHOTO_SUFFIXES
 
 THUMBNAIL = 124  # pixels: twice what a thumbnail is wide, for sharp screens
+# A larger message is dropped by the server before anything here hears of it, so that all we can do is say so before.
+# `make lab` and `make demo` raise what Jupyter takes by itself, and say how much.
+UPLOAD_MB = int(os.environ.get("AMTGAN_UPLOAD_MB", 10))
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def _class(kind: str, name: str) -> str:
 def _pictures(kind: str, choices: Sequence[tuple[str, Sample | None]]) -> str:
     """A style sheet that puts a picture on each button: widgets' buttons have none of their own."""
     rules = [
-        f".amtgan .{_class(kind, name)} {{ background-image: url({_data(_thumbnail(sample))}) }}"
+        f".amtgan .{_class(kind, name)} {{ background-image: url({data_url(_thumbnail(sample))}) }}"
         for name, sample in choices
         if sample is not None
     ]
@@ -93,22 +97,17 @@ def _thumbnail(sample: Sample) -> Image.Image:
         return picture.convert("RGB").crop((left, top, left + side, top + side)).resize((THUMBNAIL, THUMBNAIL))
 
 
-def _data(picture: Image.Image) -> str:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-class Comparison:
-    """Before and after in one picture: a slider moves the line between them."""
+class BeforeAfter:
+    """Before and after in one picture: a slider moves the line between them, and each side says which it is."""
 
     def __init__(self):
         self.image, self.position = W.Image(format="png"), W.FloatSlider(0.5, min=0, max=1, step=0.005, readout=False)
         self.image.add_class("amtgan-picture")
         self.position.add_class("amtgan-position")
         self.position.observe(lambda _: self._compose(), "value")
-        ends = W.HTML('<div class="amtgan-ends"><span>◂ before</span><span>after ▸</span></div>')
-        self.box = W.VBox([self.image, self.position, ends])
+        self.sides = W.HTML()
+        self.sides.add_class("amtgan-sides")
+        self.box = named(W.VBox([named(W.Box([self.image, self.sides]), "amtgan-both"), self.position]), "amtgan-both")
         self._before = self._after = np.zeros((1, 1, 3), np.uint8)
 
     def show(self, before: Image.Image, after: Image.Image) -> None:
@@ -123,9 +122,8 @@ class Comparison:
         pixels = np.concatenate([self._before[:, :line], self._after[:, line:]], axis=1)
         if 0 < line < width:
             pixels[:, max(line - 1, 0) : line + 1] = 255
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
-        self.image.value = file.getvalue()
+        self.image.value = png(Image.fromarray(pixels))
+        self.sides.value = "<b>before</b>" * (line > 0) + "<b class='after'>after</b>" * (line < width)
 
 
 class Message:
@@ -143,15 +141,29 @@ class Message:
 
 def card(*children: W.Widget) -> W.VBox:
     """Widgets in a frame."""
-    return _named(W.VBox(list(children)), "amtgan-card")
+    return named(W.VBox(list(children)), "amtgan-card")
 
 
 def columns(narrow: W.Widget, *wide: W.Widget) -> W.Box:
     """A card, and beside it others one below the other; all below each other where there is no room."""
-    sides = [_named(narrow, "amtgan-narrow"), _named(W.VBox(list(wide)), "amtgan-wide")]
-    return _named(W.Box(sides), "amtgan-columns")
+    sides = [named(narrow, "amtgan-narrow"), named(W.VBox(list(wide)), "amtgan-wide")]
+    return named(W.Box(sides), "amtgan-columns")
 
 
-def _named(box: W.Box, name: str) -> W.Box:
-    box.add_class(name)
-    return box
+def named(widget: W.DOMWidget, name: str) -> W.DOMWidget:
+    """The widget, with a class by which a style sheet and a browser find it."""
+    return widget.add_class(name)
+
+
+def png(picture: Image.Image) -> bytes:
+    """A picture as a widget takes it, hardly compressed: it does not travel far."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def data_url(picture: Image.Image) -> str:
+    """A picture as JPEG in the address itself."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

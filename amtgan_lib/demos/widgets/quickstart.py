@@ -8,11 +8,11 @@ import ipywidgets as W
 
 from amtgan_lib.demos.session import Settings
 from amtgan_lib.demos.widgets import parts
-from amtgan_lib.demos.widgets.desk import Begin, Desk
 from amtgan_lib.demos.widgets.style import SHEET
+from amtgan_lib.demos.widgets.workbench import Begin, Workbench
 
 
-class Quickstart(Desk):
+class Quickstart(Workbench):
     """The widget of ``00_quickstart``; ``strength`` scales the whole change, from 0 to 1."""
 
     def __init__(self, begin: Begin | None = None, strength: float = 1.0):

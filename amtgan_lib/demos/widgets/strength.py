@@ -13,8 +13,8 @@ import pandas as pd
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Settings
 from amtgan_lib.demos.widgets import parts, texts
-from amtgan_lib.demos.widgets.desk import Begin, Desk
 from amtgan_lib.demos.widgets.style import SHEET
+from amtgan_lib.demos.widgets.workbench import Begin, Workbench
 from amtgan_lib.reporting import figures
 
 STRENGTHS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of the curve
@@ -29,7 +29,7 @@ SLIDERS = {
 STALE = "amtgan-stale"
 
 
-class MakeupStrength(Desk):
+class MakeupStrength(Workbench):
     """The widget of ``demo_makeup_strength``."""
 
     makeup_shelves = (("makeup", "Makeup"), ("second", "Makeup to mix in"))

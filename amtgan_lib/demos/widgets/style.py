@@ -44,8 +44,11 @@ SHEET = """
   margin: 0; }
 .amtgan-position { width: 100%; margin: 6px 0 0; height: 22px; }
 .amtgan-position .slider-container { margin: 0 !important; width: 100%; }
-.amtgan-ends { display: flex; justify-content: space-between; font-size: 12px;
-  color: var(--jp-ui-font-color2, #666); }
+.amtgan .amtgan-both { position: relative; overflow: visible; }
+.amtgan .amtgan-sides { position: absolute; inset: 8px 8px auto; pointer-events: none; }
+.amtgan .amtgan-sides .widget-html-content { display: flex; }
+.amtgan-sides b { padding: 1px 9px; border-radius: 9px; background: #000000a0; color: #fff; font-size: 12px; }
+.amtgan-sides .after { margin-left: auto; }
 
 .amtgan-message .widget-html-content > div { padding: 7px 12px; border-radius: 8px;
   background: var(--jp-layout-color2, #f3f3f3); }
@@ -84,6 +87,20 @@ SHEET = """
 .amtgan-table td { padding: 4px 6px; border-bottom: 1px solid var(--jp-border-color3, #eee); vertical-align: top; }
 .amtgan-table td b { font-variant-numeric: tabular-nums; }
 .amtgan-curve { width: 100%; height: auto; border-radius: 8px; margin: 0; }
+
+.results-table { font-variant-numeric: tabular-nums; margin-top: 10px; }
+.results-table td, .results-table th { text-align: right; }
+.results-table th:first-child { text-align: left; font-weight: normal; padding-left: 8px; }
+.results-table .chosen { background: #80808020; font-weight: bold; }
+.results-photos { display: flex; flex-wrap: wrap; gap: 14px; margin: 4px 0 14px; }
+.results-photos figure { margin: 0; font-size: 12px; line-height: 1.35; border-top: 4px solid; padding-top: 4px; }
+.results-photos img { width: 112px; height: 112px; object-fit: cover; margin-right: 2px; }
+.results-photos .good { border-color: #0072B2; } .results-photos .bad { border-color: #D55E00; }
+
+/* A page of voila leaves out what is about the notebook: cells tagged so, and all of an intro after its first words. */
+[data-voila] .celltag_notebook-only, [data-voila] .celltag_intro > ul, [data-voila] .celltag_intro > p ~ p {
+  display: none; }
+
 .amtgan .amtgan-save { width: auto; height: 32px; padding: 0 16px; margin: 0; border-radius: 8px;
   background: #0072B2; color: #fff; }
 .amtgan a.amtgan-link { color: #0072B2; font-weight: 600; }

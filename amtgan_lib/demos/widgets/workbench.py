@@ -30,7 +30,7 @@ Source = Sample | Uploaded | Path | None
 
 @dataclass(frozen=True)
 class Begin:
-    """What lies on the desk at first: files ("" for drawn ones), and a portrait's row in the drawn test pairs.
+    """What lies on the workbench at first: files ("" for drawn ones), and a portrait's row in the drawn test pairs.
 
     generator names a file for every photo; "" takes the small one that comes with the package for drawn portraits and
     that of ``protect`` for photographs. held_out: recognisers that judge photographs and give no hints.
@@ -45,8 +45,8 @@ class Begin:
     held_out: Sequence[str] = ()
 
 
-class Desk:
-    """A photo on the desk. Subclasses lay it out as ``view``, and may have ``later`` steps.
+class Workbench:
+    """A photo on the workbench. Subclasses lay it out as ``view``, and may have ``later`` steps.
 
     Raises PhotoError where ``begin`` names something that cannot be used. What cannot be used afterwards is said in
     ``message``, and everything else stays as it was.
@@ -74,10 +74,9 @@ class Desk:
         self._begin(begin)
 
     def _make_widgets(self) -> None:
-        self.message, self.comparison = parts.Message(), parts.Comparison()
+        self.message, self.comparison = parts.Message(), parts.BeforeAfter()
         choices = [(sample.name, sample) for sample in self.people]
-        # Jupyter's connection drops a larger message before anything here hears of it.
-        heading = texts.heading(1, "Portrait or photo", "uploads: up to 10 MB")
+        heading = texts.heading(1, "Portrait or photo", f"uploads: up to {parts.UPLOAD_MB} MB")
         self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
         self.shelves = {
             key: self._shelf(key, texts.heading(number, heading))
@@ -87,7 +86,7 @@ class Desk:
         self.verdict, self.meters, self.meaning, self.link = W.HTML(), W.HTML(), W.HTML(), W.HTML()
         self.verdict.add_class("amtgan-headline")
         self.meters.add_class("amtgan-meters")
-        self.save = W.Button(description="Give me the whole photo", icon="download")
+        self.save = W.Button(description="Make the whole photo", icon="picture-o")
         self.save.add_class("amtgan-save")
         self.save.on_click(lambda _: self._give())
 
@@ -228,6 +227,6 @@ def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None])
     faces = "1 face" if count == 1 else f"{count} faces; the meters speak of the largest"
     faces += "".join(f"; {escape(str(face))}, and stays as it was" for face in result.too_small)
     return (
-        f'<a class="amtgan-link" download="{name}" href="{data}">{name}</a> '
+        f'<a class="amtgan-link" download="{name}" href="{data}">⬇ Download {name}</a> '
         f"<small>{result.image.width} x {result.image.height}, without EXIF (camera, time, place), {faces}</small>"
     )
