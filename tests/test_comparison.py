@@ -12,7 +12,8 @@ from amtgan_lib import faces, recipes, recognizers
 from amtgan_lib.evaluation import Judgement
 from amtgan_lib.experiments.comparison import Comparison
 from amtgan_lib.images import open_photo
-from amtgan_lib.protection import ProtectionError, Protector
+from amtgan_lib.methods import Method
+from amtgan_lib.protection import ProtectionError
 from amtgan_lib.reporting import results
 
 OUTSIDER, JUDGE = recognizers.DRAWN[0], recognizers.DRAWN[3]
@@ -39,8 +40,8 @@ def compared(monkeypatch, tmp_path) -> Comparison:
     return Comparison(tmp_path, "12", pairs, judge, [fakes.NoseRecognizer(JUDGE)], "family", face, facts)
 
 
-def method(change, knows: str = OUTSIDER) -> Protector:
-    return Protector(change, recipes.RESIDUAL, fakes.SIZE, {"recognizers": (knows,), "target": "london/blue"})
+def method(change, knows: str = OUTSIDER) -> Method:
+    return Method("any", change, fakes.SIZE, recipes.RESIDUAL, target="london/blue", recognizers=(knows,))
 
 
 def blue(crop, _):

@@ -11,7 +11,10 @@ from amtgan_lib.training.trainer import Trainer
 
 
 def assembled(given: dict) -> tuple[Trainer, datasets.FaceSet, datasets.FaceSet, dict[str, str]]:
-    """Trainer, sources, references and the facts of its file, from the parameters of notebook 03_train."""
+    """Trainer, sources, references and the facts of its file, from the parameters of notebook 03_train.
+
+    given: those by name; other names are passed over, so a notebook gives its ``globals()``.
+    """
     face_set = datasets.load(paths.PREPARED / f"{given['prepared']}.npz", given["zoo"]).resized(given["size"])
     names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
     person = given["target"] or datasets.default_target(face_set)
@@ -29,6 +32,6 @@ def assembled(given: dict) -> tuple[Trainer, datasets.FaceSet, datasets.FaceSet,
 
 def configured(given: dict, names: Sequence[str]) -> TrainConfig:
     """The configuration in the parameters of notebook 03_train, some of which say a value for each recipe."""
-    known = {field.name for field in fields(TrainConfig)} & given.keys()
+    known = ({field.name for field in fields(TrainConfig)} - {"recognizers"}) & given.keys()
     chosen = {name: value[given["recipe"]] if isinstance(value := given[name], dict) else value for name in known}
     return TrainConfig(**chosen, recognizers=tuple(names), discriminator_width=given["width"])
