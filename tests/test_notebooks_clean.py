@@ -5,9 +5,13 @@ import json
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+INDEX = "index.ipynb"
+LINES = 13
+"""Of a code cell: longer ones belong into the library."""
 FORBIDDEN = {
     r"^\s*(async\s+)?def\s": "defines a function: move it to the library",
     r"\bpip\b": "names pip: packages belong into pyproject.toml",
@@ -55,7 +59,7 @@ def notebook_problems(notebook: dict) -> list[str]:
     for pattern, reason in FORBIDDEN.items():
         problems += [reason for cell in code if re.search(pattern, source(cell), flags=re.MULTILINE)]
     tagged = [cell for cell in code if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
+    if code and len(tagged) != 1:
         problems.append(f"{len(tagged)} code cells are tagged parameters, not one")
     return problems + [problem for cell in tagged for problem in parameter_problems(source(cell))]
 
@@ -63,6 +67,36 @@ def notebook_problems(notebook: dict) -> list[str]:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
 def test_notebook_is_clean_and_thin(path):
     assert notebook_problems(json.loads(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
+def test_notebook_is_valid_and_its_cells_are_short(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    thick = [cell.id for cell in notebook.cells if cell.cell_type == "code" and cell.source.count("\n") >= LINES]
+    assert [cell for cell in thick if cell not in parameter_cells(notebook)] == []
+
+
+def parameter_cells(notebook) -> list[str]:
+    return [cell.id for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+
+
+def links(path: Path) -> list[str]:
+    """Where the Markdown cells of a notebook lead: targets of links, without those into the web."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join(source(cell) for cell in cells if cell["cell_type"] == "markdown")
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
+def test_links_lead_to_files(path):
+    assert [target for target in links(path) if not (path.parent / target).is_file()] == []
+
+
+def test_the_index_names_every_notebook_and_every_notebook_the_index():
+    others = [path for path in NOTEBOOKS if path.name != INDEX]
+    assert {path.name for path in others} <= set(links(NOTEBOOKS[0].with_name(INDEX)))
+    assert all(INDEX in links(path) for path in others)
 
 
 # The check itself

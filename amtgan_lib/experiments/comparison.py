@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from amtgan_lib import evaluation, recognizers
+from amtgan_lib import evaluation, images, recognizers
 from amtgan_lib.evaluation import Judgement
 from amtgan_lib.experiments.pairs import protect_each
 from amtgan_lib.faces import FaceCrop
@@ -46,7 +47,7 @@ class Comparison:
         judge and method: rates in per cent with intervals, mean SSIM and colour difference of whole photos, seconds a
         photo. Raises ValueError where a method knew a judge.
         """
-        folder = self.run / self.name / part
+        folder = self.folder(part)
         reports, taken = protect_each(methods, self.pairs, folder, self.progress, self.crop)
         for report in reports.values():
             known = report["trained_against"].iloc[0].split()
@@ -60,6 +61,19 @@ class Comparison:
         seen = pictures.pivot_table(index="method", columns="metric", values="value")[["ssim", "visible"]].round(3)
         wide = results.pivot(rates, ["recogniser", "method"]).reset_index().join(seen, on="method")
         return wide.assign(seconds=wide["method"].map(seconds).round(2))
+
+    def folder(self, part: str) -> Path:
+        """Where the photos of a part are stored, in a folder for each method."""
+        return self.run / self.name / part
+
+    def pictures(self, part: str, methods: Iterable[str], photos: int) -> list[list[np.ndarray]]:
+        """The first photos of a part, a row each: clean, and by each method (clean again where it failed)."""
+        rows, methods = [], list(methods)
+        for row in self.pairs.head(photos).itertuples():
+            files = [self.folder(part) / method / row.probe for method in methods]
+            shown = [row.source, *(file if file.is_file() else row.source for file in files)]
+            rows.append([images.open_photo(file).rgb for file in shown])
+        return rows
 
     def file(self, part: str) -> Path:
         """Where the rows of a part are stored."""

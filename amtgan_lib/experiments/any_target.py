@@ -1,0 +1,123 @@
+"""One any-target generator, whom it aims at and who judges it: what notebooks 12, 12b and 12c have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amtgan_lib import datasets, evaluation, methods, recognizers
+from amtgan_lib.datasets import FaceBatch, FaceSet
+from amtgan_lib.evaluation import Judgement
+from amtgan_lib.experiments.comparison import Comparison
+from amtgan_lib.faces import FaceCrop
+from amtgan_lib.methods import Guide, Method, targets
+from amtgan_lib.methods.targets import NOBODY, Target
+from amtgan_lib.models import load_generator
+from amtgan_lib.recognizers import Recognizer
+
+OTHERS = 2  # targets beside the person, to show that one generator serves them all
+TIMED, SEEN = 5, 12  # crops on which methods are timed, and on which their visibility is measured
+
+
+@dataclass(frozen=True)
+class AnyTarget:
+    """A generator file and all that judges it fairly; the judges gave no hints and took no part in its training.
+
+    run: the folder of files and tables. person: the target of the tables, by name. networks: recognisers that give
+    hints. judges: those that do not. pairs: test photos and references, with files.
+    """
+
+    run: Path
+    file: Path
+    face_set: FaceSet
+    person: str
+    networks: Sequence[Recognizer]
+    judges: Sequence[Recognizer]
+    split: str
+    pairs: pd.DataFrame
+    passes: int
+
+    @classmethod
+    def of_run(
+        cls,
+        run: Path,
+        face_set: FaceSet,
+        *,
+        zoo: str,
+        split: str,
+        held_out: str,
+        target: str = "",
+        generator: str | Path = "",
+        photos: int = 0,
+        passes: int = 1,
+    ) -> AnyTarget:
+        """What the notebooks' parameters say: "" takes the default target and the run's own generator, 0 all photos."""
+        names = recognizers.partition(split, held_out, recognizers.zoo(zoo))
+        networks, judges = ([recognizers.load(name) for name in part] for part in names)
+        file = Path(generator) if generator else run / "train" / "any_target" / "generator.safetensors"
+        pairs = datasets.with_files(datasets.test_pairs(face_set.manifest, photos))
+        person = target or datasets.default_target(face_set)
+        return cls(run, file, face_set, person, networks, judges, split, pairs, passes)
+
+    @cached_property
+    def size(self) -> int:
+        """Side of the crops that the generator changes."""
+        return load_generator(self.file)[1]["size"]
+
+    @cached_property
+    def people(self) -> dict[str, FaceBatch]:
+        """The person and two others of the set of targets: name -> the photo for the loss (one face)."""
+        world, known = datasets.world_of(self.face_set.manifest), self.face_set.resized(self.size)
+        others = sorted(set(self.face_set.where(set=world.targets).manifest["person"]) - {self.person})
+        return {name: datasets.training_parts(known, name)[0] for name in (self.person, *others[:OTHERS])}
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """Per recogniser that gives hints the unit vectors (P, D) of the gallery, from whom nobody keeps away."""
+        gallery = self.face_set.where(set=datasets.world_of(self.face_set.manifest).people, part="other")
+        return {network.name: evaluation.vectors(gallery, network) for network in self.networks}
+
+    @cached_property
+    def aims(self) -> dict[str, Target]:
+        """Every target by name, nobody last."""
+        named = {
+            name: targets.of_faces(face.image, face.points, self.networks, name) for name, face in self.people.items()
+        }
+        return named | {NOBODY: targets.nobody(self.networks, self.known)}
+
+    def dressed(self, aim: str, passes: int = 0, **told: Any) -> Method:
+        """The generator towards a target; ``passes`` 0: the run's own, ``told``: see ``methods.Guide``."""
+        return methods.load(self.file, Guide(self.networks, self.aims[aim], passes=passes or self.passes, **told))
+
+    def bare(self, aim: str, passes: int = 0, **told: Any) -> Method:
+        """As ``dressed``, each face in its own makeup: only the recognisers are seen to."""
+        return methods.bare(self.dressed(aim, passes, **told))
+
+    @cached_property
+    def crops(self) -> list[FaceCrop]:
+        """The first photos' faces, on which visibility is measured."""
+        crop = datasets.parsed_crops(self.face_set.manifest)
+        return [crop(name, self.size) for name in self.pairs["source"].head(SEEN)]
+
+    def seconds(self, made: Mapping[str, Method]) -> dict[str, float]:
+        """Seconds of each method alone on a face."""
+        return {name: methods.seconds_a_face(method, self.crops[:TIMED]) for name, method in made.items()}
+
+    def comparison(
+        self,
+        thresholds: Mapping[str, float],
+        far: float,
+        facts: Mapping[str, Any],
+        progress: Callable[[Iterable], Iterable] = iter,
+    ) -> Comparison:
+        """Methods side by side on these photos; ``thresholds`` at ``far``, by recogniser."""
+        world, held_out = datasets.world_of(self.face_set.manifest), [judge.name for judge in self.judges]
+        judge = Judgement(self.face_set, self.person, self.pairs["person"], thresholds, far, held_out=held_out)
+        facts = {**facts, "target": self.person, "dataset": f"{world.people} test"}
+        crop = datasets.parsed_crops(self.face_set.manifest)
+        return Comparison(self.run, "12_any_target", self.pairs, judge, self.judges, self.split, crop, facts, progress)

@@ -1,0 +1,101 @@
+"""What a notebook reads of those before it: where that is missing, a sentence and a stored example, no traceback."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from amtgan_lib import paths
+from amtgan_lib.reporting import results
+
+RESULTS = "05"  # the number of the first notebook that measures all methods together
+LINES = 16  # of a stored table
+WIDEST = 1000  # pixels of a stored picture
+
+
+class NotReady(Exception):
+    """A notebook was opened before those that it follows; the sentence names the command that makes what it reads."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints in place of a traceback, below the sentence and the example."""
+        return ["The cells below are not run: they need these files."]
+
+
+def require(
+    run: Path,
+    preset: str,
+    *,
+    prepared: str = "",
+    tables: Iterable[str] = (),
+    generators: Iterable[str] = (),
+    methods: Iterable[str] = (),
+    example: Sequence[str] = (),
+) -> None:
+    """Return if all is there that a notebook reads; else show a sentence and ``example``, and stop it by NotReady.
+
+    run: its folder. preset: the one to make what is missing with. prepared: the set of faces of notebook 1; tables:
+    file names, which begin with their notebook's number; generators: methods whose generator is drawn with (one that
+    has none needs nothing); methods: those whose protected photos are read. example: pictures of results/figures and
+    tables of results/measured.
+    """
+    reads = [(paths.PREPARED / f"{prepared}.npz", "01")] if prepared else []
+    reads += [(run / "tables" / name, name.partition("_")[0]) for name in tables]
+    reports = {method: run / "protected" / method / "reports.csv" for method in methods}
+    to_protect = [method for method, report in reports.items() if not report.is_file()]
+    recipes = _recipes([*generators, *to_protect])
+    files = {recipe: run / "train" / recipe / "generator.safetensors" for recipe in recipes}
+    to_train = [recipe for recipe, file in files.items() if not file.is_file()]
+    reads += [(files[recipe], "03") for recipe in to_train] + [(reports[method], "04") for method in to_protect]
+    missing = [(file, number) for file, number in reads if not file.is_file()]
+    if missing:
+        repeated = {"recipe": to_train, "method": to_protect}
+        numbers = sorted({number for _, number in missing})
+        told = _sentence([file for file, _ in missing], _command(run, preset, numbers, repeated))
+        _show(told, example)
+        raise NotReady(told)
+
+
+def _recipes(methods: Sequence[str]) -> list[str]:
+    """The recipes of notebook 3 behind these methods, each once; gradient attacks and controls have none."""
+    if not methods:
+        return []
+    from amtgan_lib.recipes import RECIPES
+
+    return [recipe for recipe in RECIPES if any(method.startswith(recipe) for method in methods)]
+
+
+def _command(run: Path, preset: str, numbers: Sequence[str], repeated: dict[str, list[str]]) -> str:
+    """The notebooks with these numbers; all of the preset where its results are missing, which need all before them."""
+    command = f"python -m amtgan_lib pipeline --preset {preset} --run-id {run.name}"
+    if max(numbers) >= RESULTS:
+        return command
+    chosen = "".join(f" -p {name}={','.join(values)}" for name, values in repeated.items() if values)
+    return f"{command} --only {','.join(numbers)}{chosen}"
+
+
+def _sentence(missing: Sequence[Path], command: str) -> str:
+    first = missing[0].relative_to(paths.ROOT) if missing[0].is_relative_to(paths.ROOT) else missing[0]
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return f"This notebook reads files that are not there yet (`{first}`{more}): run `{command}` first."
+
+
+def _show(told: str, example: Sequence[str]) -> None:
+    """The sentence and the stored example; an installed package has no pictures."""
+    from IPython.display import Image, Markdown, display
+
+    display(Markdown(f"**{told}** Until then, a stored example:"))
+    for name in example:
+        picture = paths.FIGURES / name
+        if picture.suffix == ".csv":
+            display(*_stored(paths.MEASURED / name))
+        elif picture.is_file():
+            display(Image(filename=str(picture), width=WIDEST))
+
+
+def _stored(file: Path) -> list:
+    """The first lines of a stored table: rates of the recognisers that took no part, and measures of the pictures."""
+    rows = results.read(file)
+    rows = rows[rows["note"] != "trained against"]
+    tables = []
+    for _, part in rows.groupby(rows["recogniser"] == ""):
+        index = [name for name in ("dataset", "recogniser", "method") if part[name].nunique() > 1] or ["method"]
+        tables.append(results.pivot(part, index).head(LINES))
+    return tables
