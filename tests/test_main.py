@@ -13,6 +13,7 @@ import pytest
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import assets, paths
 from amtgan_lib.assets import catalogue
+from amtgan_lib.cli.table import Command
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +37,7 @@ def command(monkeypatch):
         module = types.ModuleType("fake_command")
         module.target = target
         monkeypatch.setitem(sys.modules, "fake_command", module)
-        monkeypatch.setitem(command_line.COMMANDS, "fake", command_line.Command("fake_command:target", "a fake"))
+        monkeypatch.setitem(command_line.COMMANDS, "fake", Command("fake_command:target", "a fake"))
 
     return add
 
@@ -177,9 +178,10 @@ def test_a_closed_pipe_is_quiet():
 
 def test_what_stdout_cannot_encode_is_escaped_and_said():
     code = (
-        "import sys, types; from amtgan_lib import __main__ as line; module = types.ModuleType('fake');"
+        "import sys, types; from amtgan_lib import __main__ as line; from amtgan_lib.cli.table import Command;"
+        "module = types.ModuleType('fake');"
         "module.say = lambda: print('in/a\\udcff.png'); sys.modules['fake'] = module;"
-        "line.COMMANDS['fake'] = line.Command('fake:say', 'a fake'); sys.exit(line.main(['fake']))"
+        "line.COMMANDS['fake'] = Command('fake:say', 'a fake'); sys.exit(line.main(['fake']))"
     )
     strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, env=strict)
