@@ -267,7 +267,7 @@ def test_what_a_photo_does_not_need_is_loaded_when_it_is_used():
 
 
 def test_a_training_says_first_what_it_will_train_and_where_it_will_be(monkeypatch, capsys, tmp_path):
-    from amtgan_lib.pipeline import commands
+    from amtgan_lib.cli import pipeline
 
     said = []
 
@@ -277,7 +277,7 @@ def test_a_training_says_first_what_it_will_train_and_where_it_will_be(monkeypat
 
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "run", run)
+    monkeypatch.setattr(pipeline, "run", run)
     assert command_line.main(["train", "--run-id", "mine"]) == 0
     assert command_line.main(["train", "--recipe", "residual", "-p", "03_train.steps={residual: 7}"]) == 0
     all_three, one = said

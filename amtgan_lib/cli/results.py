@@ -48,9 +48,8 @@ def commands() -> str:
     """The block of docs/commands.md: each command with its examples."""
     lines = []
     for name, command in COMMANDS.items():
-        calls = [(f"python -m amtgan_lib {name} {rest}".rstrip(), what) for rest, what in command.examples]
-        width = max(len(call) for call, _ in calls)
         lines += [f"### `{name}`", "", f"{command.help[0].upper()}{command.help[1:]}.", "", "```bash"]
-        lines += [f"{call:<{width}}  # {what}" for call, what in calls]
+        for rest, what in command.examples:
+            lines += [f"# {what}", f"python -m amtgan_lib {name} {rest}".rstrip()]
         lines += ["```", ""]
     return "\n".join(lines)
