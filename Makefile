@@ -5,6 +5,7 @@ PYTEST_ARGS ?=
 LAB_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+RESULTS_ARGS ?=
 LOCK_ARGS ?=
 
 VENV := .venv/bin
@@ -24,7 +25,7 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test test-all lint reproduce leave-one-out lab demo bench gpu-pack lock clean
+.PHONY: help setup test test-all lint reproduce leave-one-out lab demo bench results gpu-pack lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -68,6 +69,9 @@ demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 
 bench: setup ## how fast everything is beside the published algorithm, 5 minutes (BENCH_ARGS="generator --repeats 20")
 	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)
+
+results: setup ## make the tables and figures of README.md and docs/ again from results/measured (RESULTS_ARGS=--check)
+	$(VENV)/python -m amtgan_lib results $(RESULTS_ARGS)
 
 gpu-pack: setup ## pack crops and weights for a GPU without a network into gpu_pack/, after --preset open's notebook 1
 	$(VENV)/python -m benchmarks.gpu_pack pack $(if $(wildcard ../shared/golden/.),--golden ../shared/golden)

@@ -1,7 +1,7 @@
 """The command line: `python -m amtgan_lib COMMAND ...`, installed as `amtgan`.
 
-A command is one entry of `COMMANDS`. Its module is imported only when the command runs, so the help is fast. Exit
-status: 0 done, 1 it failed and said why, 2 the arguments were wrong, 130 interrupted.
+A command is one entry of `COMMANDS` in cli/table.py. Its module is imported only when the command runs, so the
+help is fast. Exit status: 0 done, 1 failed with a reason, 2 wrong arguments, 130 interrupted.
 """
 
 import contextlib
@@ -13,97 +13,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from amtgan_lib import __version__, lazy
 from amtgan_lib.cli import PROGRAM
+from amtgan_lib.cli.table import COMMANDS
 
 FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
-
-
-class Command(NamedTuple):
-    """`target` is "module:attribute": a function, or a dict of functions by subcommand name.
-
-    tyro makes the arguments from a function's signature. It returns an exit status or None, which means 0. `examples`
-    stand below the help: each is what follows the command's name, and what that does.
-    """
-
-    target: str
-    help: str
-    examples: tuple[tuple[str, str], ...] = ()
-
-
-COMMANDS = {
-    "protect": Command(
-        "amtgan_lib.cli.photos:protect",
-        "protect the faces of a photo, or of a folder of photos",
-        (
-            ("me.jpg", "writes me_protected.png"),
-            ("me.jpg -o out.jpg --reference makeup.jpg", "in the makeup of another photo, as JPEG"),
-            ("holiday -o safer --report", "every photo of a folder, and what recognisers say"),
-            ("holiday -o safer --skip-existing", "goes on where an earlier run stopped"),
-            ("group.jpg --faces pick", "lists the faces with numbers, and asks"),
-            ("group.jpg --pick 1,3 --strip-metadata", "two faces only, and no EXIF"),
-            ("me.jpg --target friend.jpg --impersonate", "to be taken for a friend, who agreed"),
-            ("holiday -o safer --json > report.json", "everything as JSON"),
-        ),
-    ),
-    "video": Command(
-        "amtgan_lib.cli.video:video",
-        "protect the faces of a video",
-        (
-            ("clip.mp4", "writes clip_protected.mp4; frames in which a face was lost are black"),
-            ("clip.mp4 -o safer.mp4 --lost refuse", "or nothing is written when a face was lost"),
-        ),
-    ),
-    "evaluate": Command(
-        "amtgan_lib.cli.photos:evaluate",
-        "ask recognisers about clean and protected photos",
-        (
-            ("me.jpg me_protected.png", "against the clean photo itself"),
-            ("me.jpg me_protected.png --known me_2019.jpg", "against another photo of the same person"),
-            ("holiday safer --ask edgeface_xs,edgeface_xxs --json", "two folders, two recognisers"),
-        ),
-    ),
-    "train": Command(
-        "amtgan_lib.cli.pipeline:train",
-        "train generators (notebooks 01 to 03 of a preset)",
-        (
-            ("--recipe residual", "on drawn faces, a few minutes"),
-            ("--preset any-target", "on photographs: any target, or nobody"),
-            ("--recipe residual -p 03_train.steps='{residual: 50}'", "a short try"),
-            ("--recipe residual --resume-from results/runs/ID/train/residual/checkpoint.pt", "goes on"),
-        ),
-    ),
-    "reproduce": Command(
-        "amtgan_lib.cli.pipeline:reproduce",
-        "the tables and figures of the default run, with no download",
-        (("", "10 minutes on 2 cores"), ("--run-id latest --resume", "goes on with an interrupted run")),
-    ),
-    "pipeline": Command(
-        "amtgan_lib.cli.pipeline:pipeline",
-        "run the notebooks of a preset in order",
-        (
-            ("--preset open-small", "photographs and open recognisers"),
-            ("--preset open-small -p held_out=edgeface", "the other split of the recognisers"),
-            ("--run-id latest --from 05 --resume", "from notebook 05 on, what is done is kept"),
-        ),
-    ),
-    "sweep": Command(
-        "amtgan_lib.cli.pipeline:sweep",
-        "run a preset for each value of a parameter, side by side",
-        (("--over seed=0,1,2 -p held_out=mobilefacenet", "three runs, one table"),),
-    ),
-    "assets": Command(
-        "amtgan_lib.cli.assets:COMMANDS",
-        "photographs and weights: list, fetch, verify, import",
-        (
-            ("list", "groups, sizes, licences, and what is at hand"),
-            ("fetch edgeface_xs edgeface_xxs", "two recognisers"),
-            ("import assets.zip", "the archive of the paper's authors"),
-        ),
-    ),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

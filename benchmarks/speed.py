@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -259,29 +258,6 @@ def store(rows: pd.DataFrame, file: Path) -> Path:
     return results.write(results.joined(rows.iloc[:0], kept, rows), file)
 
 
-def document(file: Path) -> Path:
-    """Write the stored speeds into the block of docs/performance.md."""
-    text, block = file.read_text(encoding="utf-8"), speeds(results.read(paths.MEASURED / "speed.csv"))
-    begin, end = "<!-- speed:start -->\n", "\n<!-- speed:end -->"
-    head, _, rest = text.partition(begin)
-    file.write_text(head + begin + block + end + rest.partition(end.strip())[2], encoding="utf-8")
-    return file
-
-
-def speeds(table: pd.DataFrame) -> str:
-    """A line for each way of each work, a column for each machine."""
-    machines = list(dict.fromkeys(table["device"]))
-    lines = ["| work | way | " + " | ".join(machines) + " |", "| --- | --- |" + " --- |" * len(machines)]
-    for (work, way), rows in table.groupby(["dataset", "method"], sort=False):
-        cells = ["; ".join(map(_figure, rows[rows["device"] == each].itertuples())) for each in machines]
-        lines.append(f"| {work} | {way} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _figure(row: NamedTuple) -> str:
-    return f"{row.value:.3g} {row.metric}" if row.value < 100 else f"{row.value:.0f} {row.metric}"
-
-
 WORKS = {
     "generator": generator,
     "regularizer": regularizer,
@@ -320,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         WORKS[name](bench)
     if given.store:
         print(store(results.frame(stored(bench)), paths.MEASURED / "speed.csv"))
-        print(document(paths.DOCS / "performance.md"))
+        print("now `make results` writes the table of docs/performance.md")
 
 
 if __name__ == "__main__":

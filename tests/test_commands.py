@@ -22,13 +22,13 @@ from PIL import Image
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import datasets, evaluation, faces, paths, protection, recipes, recognizers
 from amtgan_lib.cli import arguments, asking, folders, outcomes
+from amtgan_lib.cli import pipeline as pipeline_commands
 from amtgan_lib.cli import protect as protecting
 from amtgan_lib.cli.arguments import WrongArguments
 from amtgan_lib.evaluation import Answer
 from amtgan_lib.images import open_photo
 from amtgan_lib.methods import Method, generator
 from amtgan_lib.models import load_generator, save_generator
-from amtgan_lib.pipeline import commands as pipeline_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = str(paths.WEIGHTS / "generator_drawn.safetensors")
@@ -259,7 +259,7 @@ def test_a_format_that_cannot_hold_the_photo_fails_and_leaves_nothing(put, here,
 def test_an_output_that_cannot_be_written_is_said(put, monkeypatch, capsys):
     put("me.png")
     assert protect("me.png", "-o", "me.png/out.png") == 1
-    assert "me.png is a file, so nothing can be written in it; nothing was" in capsys.readouterr().out
+    assert "me.png is a file, not a folder; nothing was" in capsys.readouterr().out
     monkeypatch.setattr(Path, "mkdir", lambda *args, **named: (_ for _ in ()).throw(PermissionError(13, "Denied")))
     assert protect("me.png", "-o", "new/out.png") == 1
     assert "[1/1] me.png: [Errno 13] Denied; nothing was written" in capsys.readouterr().out
@@ -429,7 +429,7 @@ def test_the_photos_themselves_are_never_written_over(put, here, capsys):
     assert protect("in", "-o", "in", "--overwrite") == 2
     assert protect("in", "-o", "./in/../in", "--overwrite") == 2
     said = capsys.readouterr()
-    assert said.out.count("is one of the photos themselves, which are never written over") == 4
+    assert said.out.count("is one of the input photos, which are never overwritten") == 4
     assert "in holds the photos themselves: name another folder" in said.err
     assert photo.read_bytes() == before and tree() == ["in/me.png", "link.png"]
 
@@ -449,7 +449,7 @@ def test_two_photos_that_would_become_one_file_are_both_refused(put, capsys):
     put("in/b.png")
     assert protect("in", "-o", "out", "--overwrite") == 1
     assert tree("out") == ["b.png"]
-    assert capsys.readouterr().out.count("another photo would become out/a.png, too: take --format same") == 4
+    assert capsys.readouterr().out.count("another photo would also become out/a.png: use --format same") == 4
     assert protect("in", "-o", "out", "--overwrite", "--format", "same") == 0
     assert tree("out") == ["a.jpg", "a.png", "b.png"]
 
@@ -685,10 +685,10 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
         ("me.png --target me.png --impersonate", 1, "was trained for one target: name no other"),
         ("me.png --ask edgeface", 2, "no recogniser 'edgeface'; did you mean edgeface_xs"),
         ("me.png --faces some", 2, "invalid choice 'some' for argument '--faces'"),
-        ("me.png -o out.gif", 2, "out.gif is no file that can be written: take .bmp"),
-        ("me.png -o out.png --format jpg", 2, "OUT out.png says what kind of file it is: leave --format out."),
-        ("in -o out.png", 2, "in is a folder, so OUT must be one, too, and out.png is a file."),
-        ("in -o me.png", 2, "in is a folder, so OUT must be one, too, and me.png is a file."),
+        ("me.png -o out.gif", 2, "out.gif has a suffix that cannot be written: use .bmp"),
+        ("me.png -o out.png --format jpg", 2, "OUT out.png already names a format: leave --format out."),
+        ("in -o out.png", 2, "in is a folder, so OUT must be a folder, and out.png is a file."),
+        ("in -o me.png", 2, "in is a folder, so OUT must be a folder, and me.png is a file."),
         ("empty", 1, "there is no photo in empty (.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp)."),
         ("me.png --reference wall.png", 1, "wall.png: no face was found"),
     ],
@@ -1159,7 +1159,7 @@ def test_train_without_options_trains_what_the_preset_trains(runs):
     ("words", "said"),
     [
         (["--recipe", "secret"], "invalid choice 'secret' for argument '--recipe'"),
-        (["--resume-from", "c.pt"], "--resume-from is the checkpoint of one recipe: name it with --recipe."),
+        (["--resume-from", "c.pt"], "--resume-from takes the checkpoint of one recipe: name the recipe with --recipe."),
         (["--recipe", "residual", "--resume-from", "c.pt"], "--resume-from: there is no file c.pt."),
         (["-p", "seed"], "-p 'seed' is not NAME=VALUE."),
     ],

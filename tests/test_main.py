@@ -14,6 +14,7 @@ import amtgan_lib
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import assets, paths
 from amtgan_lib.assets import catalogue
+from amtgan_lib.cli.table import Command
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +38,7 @@ def command(monkeypatch):
         module = types.ModuleType("fake_command")
         module.target = target
         monkeypatch.setitem(sys.modules, "fake_command", module)
-        monkeypatch.setitem(command_line.COMMANDS, "fake", command_line.Command("fake_command:target", "a fake"))
+        monkeypatch.setitem(command_line.COMMANDS, "fake", Command("fake_command:target", "a fake"))
 
     return add
 
@@ -226,9 +227,10 @@ def test_a_closed_pipe_is_quiet():
 
 def test_what_stdout_cannot_encode_is_escaped_and_said():
     code = (
-        "import sys, types; from amtgan_lib import __main__ as line; module = types.ModuleType('fake');"
+        "import sys, types; from amtgan_lib import __main__ as line; from amtgan_lib.cli.table import Command;"
+        "module = types.ModuleType('fake');"
         "module.say = lambda: print('in/a\\udcff.png'); sys.modules['fake'] = module;"
-        "line.COMMANDS['fake'] = line.Command('fake:say', 'a fake'); sys.exit(line.main(['fake']))"
+        "line.COMMANDS['fake'] = Command('fake:say', 'a fake'); sys.exit(line.main(['fake']))"
     )
     strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, env=strict)
@@ -314,7 +316,6 @@ def test_what_a_photo_does_not_need_is_loaded_when_it_is_used():
 
 
 def test_a_training_says_first_what_it_will_train_and_where_it_will_be(monkeypatch, capsys, tmp_path):
-    from amtgan_lib.cli import pipeline as commands
 
     said = []
 

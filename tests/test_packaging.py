@@ -27,7 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCKED = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
 TARGETS = ["help", "setup", "test", "test-all", "lint", "reproduce", "leave-one-out", "lab", "demo", "bench"]
-TARGETS += ["gpu-pack", "lock", "clean"]
+TARGETS += ["results", "gpu-pack", "lock", "clean"]
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 

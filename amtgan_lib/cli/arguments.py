@@ -43,33 +43,34 @@ class Protect:
     """What `protect` takes.
 
     Args:
-        photo: The photo, or a folder with all photos in it and in its folders (linked folders are not entered).
-        output: File or folder to write. Without it NAME_protected.png beside the photo, or FOLDER_protected beside the
-            folder. In a folder, photos keep their names and subfolders.
-        format: Kind of file where OUT does not say it: png changes no pixel outside the faces; same is each photo's
-            own. jpg is written at quality 95: coarser files wash the protection out.
-        reference: A makeup photo, whose makeup every face gets. Without it faces stay in their own.
-        strength: How much of the change: 1 all of it, less is seen less and protects less.
-        passes: How often the generator looks at each face: more protects more and is seen more.
-        faces: Which faces: pick lists them with numbers and asks, or takes --pick.
-        pick: Numbers of the faces, the largest is 1.
-        target: A photo of the person to be taken for, who has agreed; may be given again. Without it nobody. Needs
-            --impersonate.
-        impersonate: Yes, faces are to be taken for that person, who may have to answer for it.
-        generator: Another generator than the one that comes along, such as `train` makes.
-        ask: Recognisers that judge the result, or open, drawn or published for a set of them. Without it those that
-            gave the hints, or the open ones.
-        held_out: Recognisers that give no hints (nor what was distilled from them) and judge the result: an honest
-            answer, and a little less protection. Without it all at hand give hints.
-        far: False accept rate whose threshold counts: 0.1 asks the most of a protection, 0.001 the least.
-        thresholds: Thresholds in place of the recognisers' own, as notebook 02 writes them.
-        keep_recognised: Write photos, too, in which a face is still recognised. The exit status is 1 all the same.
-        strip_metadata: Leave out EXIF: camera, time, place. Without it EXIF is kept, but never the preview picture in
-            it.
-        overwrite: Replace files that are there already (never the photos themselves).
-        skip_existing: Pass over photos whose output is there already, so that a folder can go on.
-        report: Say for each face what each recogniser says before and after.
-        json: Print everything as JSON on stdout; what is for people goes to stderr.
+        photo: The photo, or a folder whose photos are all protected, including those in subfolders. Linked folders
+            are skipped.
+        output: File or folder to write. The default is NAME_protected.png beside the photo, or FOLDER_protected beside
+            the folder. Photos in a folder keep their names and subfolders.
+        format: File format if OUT does not name one. png keeps every pixel outside the faces, same keeps the format of
+            each photo, jpg is written at quality 95, because stronger compression weakens the protection.
+        reference: A photo whose makeup every face gets. Without it, faces keep their own.
+        strength: Share of the change to apply. Less is less visible and protects less.
+        passes: Number of passes of the generator over each face. More protect better and are more visible.
+        faces: Which faces to protect. pick lists them with numbers and asks, unless --pick names them.
+        pick: Numbers of the faces to protect; 1 is the largest.
+        target: A photo of a person who has agreed that faces pass as them; may be repeated. Without it, faces pass as
+            nobody. Needs --impersonate.
+        impersonate: Confirm that faces are to pass as that person, who may have to answer for it.
+        generator: Generator to use instead of the shipped one, for example one made by `train`.
+        ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default those that gave
+            hints, or the open ones.
+        held_out: Recognisers that judge the result and give no hints, directly or through distillation. The verdict
+            is more honest and the protection a little weaker. By default all available recognisers give hints.
+        far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
+        thresholds: Thresholds to use instead of the recognisers' own, as notebook 02 writes them.
+        keep_recognised: Also write photos in which a face is still recognised. The exit status is still 1.
+        strip_metadata: Leave out EXIF data such as camera, time and place. Without it, EXIF is kept, except for its
+            preview picture.
+        overwrite: Replace existing files, but never an input photo.
+        skip_existing: Skip photos whose output exists, to resume a folder.
+        report: Print what each recogniser says about each face, before and after.
+        json: Print the report as JSON to stdout; messages go to stderr.
     """
 
     photo: Annotated[Path, tyro.conf.Positional, _arg("PHOTO|FOLDER")]
@@ -130,15 +131,15 @@ class Evaluate:
     """What `evaluate` takes.
 
     Args:
-        clean: The photo as it was, or a folder of such photos.
-        protected: The protected photo, or the folder that `protect` wrote: same names, in the same subfolders.
-        known: Another photo of the same person, which a recogniser may know, or a folder of such photos with the same
-            names. Without it the clean photo itself, which asks more of a protection.
-        ask: Recognisers to ask, or open, drawn or published for a set of them. Without it the open ones that lie on
-            this machine; our own, which tells strangers apart poorly, where there is none.
-        far: False accept rate whose threshold counts: 0.1 asks the most of a protection, 0.001 the least.
-        thresholds: Thresholds in place of the recognisers' own, as notebook 02 writes them.
-        json: Print everything as JSON on stdout; what is for people goes to stderr.
+        clean: The original photo, or a folder of original photos.
+        protected: The protected photo, or the folder that `protect` wrote, with the same names and subfolders.
+        known: Another photo of the same person that a recogniser may know, or a folder of such photos with the same
+            names. The default is the clean photo itself, which is a harder test.
+        ask: Recognisers to ask, by name, or a set: open, drawn or published. By default the open ones on this machine,
+            or our own, which tells strangers apart poorly, if there are none.
+        far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
+        thresholds: Thresholds to use instead of the recognisers' own, as notebook 02 writes them.
+        json: Print the report as JSON to stdout; messages go to stderr.
     """
 
     clean: Annotated[Path, tyro.conf.Positional, _arg("CLEAN")]

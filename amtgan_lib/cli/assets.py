@@ -14,7 +14,7 @@ Group = Annotated[str | None, tyro.conf.arg(metavar="GROUP", help="only this gro
 
 
 def list_assets(group: Group = None, json: bool = False) -> None:
-    """Show the groups of assets with number, size and licence, and how many are at hand without a network.
+    """List the groups of assets with their size and licence, and how many files are on this machine.
 
     Args:
         json: print JSON instead of a table.
@@ -51,7 +51,7 @@ def fetch(
     group: Group = None,
     everything: Annotated[bool, tyro.conf.arg(name="all")] = False,
 ) -> None:
-    """Bring assets to this machine, verified, and print where each file is.
+    """Fetch assets, verify them, and print the path of each file.
 
     Args:
         names: names of assets, such as edgeface_xs.
@@ -72,7 +72,7 @@ def _chosen(names: Sequence[str], group: str | None, everything: bool) -> list[A
 
 
 def verify(group: Group = None) -> int:
-    """Hash every file at hand and compare it with the table; exit status 1 where one differs."""
+    """Compare the hash of every file on this machine with the table; exit status 1 if one differs."""
     right, wrong = store.verify(group)
     for complaint in wrong:
         print(complaint)
@@ -81,7 +81,7 @@ def verify(group: Group = None) -> int:
 
 
 def import_files(source: tyro.conf.Positional[Path]) -> None:
-    """Bring in files from a zip, a folder or a file, such as the authors' assets.zip.
+    """Import files from a zip, a folder or a file, such as the authors' assets.zip.
 
     Args:
         source: the zip, folder or file.

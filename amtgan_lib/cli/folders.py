@@ -63,7 +63,7 @@ def destination(options: Protect) -> Path:
         named = photo if photo.name not in ("", "..") else photo.resolve()
         output = output or Path(f"{named}_protected")
         if output.is_file() or (not output.exists() and output.suffix.lower() in PHOTO_SUFFIXES):
-            raise WrongArguments(f"{photo} is a folder, so OUT must be one, too, and {output} is a file.")
+            raise WrongArguments(f"{photo} is a folder, so OUT must be a folder, and {output} is a file.")
         if _same(photo, output):
             raise WrongArguments(f"{output} holds the photos themselves: name another folder.")
         return output
@@ -72,9 +72,9 @@ def destination(options: Protect) -> Path:
     if output.is_dir() or not output.suffix:
         return output / f"{photo.stem}{_suffix(photo, form)}"
     if output.suffix.lower() not in PHOTO_SUFFIXES:
-        raise WrongArguments(f"{output} is no file that can be written: take {FORMATS}, or a folder that exists.")
+        raise WrongArguments(f"{output} has a suffix that cannot be written: use {FORMATS}, or an existing folder.")
     if form:
-        raise WrongArguments(f"OUT {output} says what kind of file it is: leave --format out.")
+        raise WrongArguments(f"OUT {output} already names a format: leave --format out.")
     return output
 
 
@@ -111,13 +111,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> PhotoJob:
     if twice:
-        reason = f"another photo would become {job.output}, too: take --format same, or rename one"
+        reason = f"another photo would also become {job.output}: use --format same, or rename one"
     elif (there := _identity(job.output)) and there in inputs:
-        reason = f"{job.output} is one of the photos themselves, which are never written over: name another OUT"
+        reason = f"{job.output} is one of the input photos, which are never overwritten: name another OUT"
     elif job.output.is_dir():
         reason = f"{job.output} is a folder"
     elif between := [folder for folder in job.output.parents if folder.is_file()]:
-        reason = f"{between[0]} is a file, so nothing can be written in it"
+        reason = f"{between[0]} is a file, not a folder"
     elif os.path.lexists(job.output) and options.skip_existing:
         return replace(job, done=True)
     elif os.path.lexists(job.output) and not options.overwrite:

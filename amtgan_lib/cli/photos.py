@@ -1,6 +1,6 @@
 """The commands for one's own photos: `protect` and `evaluate`.
 
-What is slow is imported when they run, so that `--help` and a misspelt option are answered at once.
+Slow packages are imported when they run, so that `--help` and misspelt options answer at once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from amtgan_lib.cli.arguments import Evaluate, Protect
 
 
 def protect(options: Annotated[Protect, tyro.conf.arg(name="")]) -> int:
-    """Protect the faces of a photo, or of every photo of a folder, from recognisers nobody agreed to.
+    """Protect the faces of a photo, or of every photo of a folder, from face recognition.
 
-    Recognisers judge each result. A photo in which no face is found, or one is still recognised, is not written. The
-    exit status is 0 only when none of those asked takes any face that was to be protected for its owner, and none of
-    these faces was too small to change. That is no promise about other recognisers.
+    Recognisers judge each result. A photo is not written if no face is found in it, or if a face is still recognised.
+    The exit status is 0 only if no recogniser asked still knows a face to be protected, and no such face was too small
+    to change. Other recognisers may still know it.
     """
     from amtgan_lib.cli import protect as protecting
 
@@ -25,9 +25,9 @@ def protect(options: Annotated[Protect, tyro.conf.arg(name="")]) -> int:
 
 
 def evaluate(options: Annotated[Evaluate, tyro.conf.arg(name="")]) -> int:
-    """Compare clean and protected photos: does a recogniser still take the largest face for the same person?
+    """Compare clean and protected photos: does a recogniser still match the largest face?
 
-    The exit status is 0 only when every photo could be compared and no recogniser asked still knows its owner.
+    The exit status is 0 only if every photo could be compared and no recogniser asked still knows its owner.
     """
     from amtgan_lib.cli import evaluate as evaluating
 

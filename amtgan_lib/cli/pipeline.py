@@ -30,15 +30,15 @@ def pipeline(
     parameter: Parameters = (),
     resume: Flag = False,
 ) -> None:
-    """Run the numbered notebooks in order, and write tables, figures and executed copies into results/runs/ID.
+    """Run the numbered notebooks in order; tables, figures and executed copies go to results/runs/ID.
 
     Args:
         preset: a name in presets/, or the path of a YAML file.
-        only: numbers or names of notebooks, with commas between; the others are left out.
+        only: numbers or names of notebooks, separated by commas; the others are skipped.
         start: number or name of the first notebook to run.
-        run_id: name of the run folder; an old run, or "latest", is run into again.
-        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be given again and again.
-        resume: keep what this run has done already with the same cells and parameters.
+        run_id: name of the run folder; an existing run, or "latest", is reused.
+        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated.
+        resume: keep finished steps of this run whose cells and parameters have not changed.
     """
     run(preset, only=only, start=start, run_id=run_id, overrides=_overrides(parameter), resume=resume, foretell=True)
 
@@ -49,9 +49,9 @@ def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Flag = F
     The same as `make reproduce`, and as `pipeline` without arguments.
 
     Args:
-        run_id: name of the run folder; an old run, or "latest", is run into again.
-        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be given again and again.
-        resume: keep what this run has done already with the same cells and parameters.
+        run_id: name of the run folder; an existing run, or "latest", is reused.
+        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated.
+        resume: keep finished steps of this run whose cells and parameters have not changed.
     """
     pipeline(run_id=run_id, parameter=parameter, resume=resume)
 
@@ -66,22 +66,22 @@ def train(
 ) -> None:
     """Train generators: notebooks 01 to 03 of a preset, into results/runs/ID/train/RECIPE.
 
-    It says first what it will train and where the generators will be. Ctrl-C stops it, and it says how to go on.
+    It first prints what it will train and where it will write. Ctrl-C stops it and prints how to resume.
 
     Args:
         preset: a name in presets/, or the path of a YAML file.
         recipe: one or more of them (default: those of the preset).
-        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be given again and again.
-        resume_from: the checkpoint.pt of an interrupted training of one recipe, to go on from there.
-        run_id: name of the run folder; an old run, or "latest", is run into again.
-        resume: keep what this run has done already with the same cells and parameters.
+        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated.
+        resume_from: the checkpoint.pt of an interrupted training of one recipe, to resume from.
+        run_id: name of the run folder; an existing run, or "latest", is reused.
+        resume: keep finished steps of this run whose cells and parameters have not changed.
     """
     overrides = _overrides(parameter)
     if recipe:
         overrides["03_train.recipe"] = Text(",".join(recipe))
     if resume_from is not None:
         if len(recipe) != 1:
-            raise PresetError("--resume-from is the checkpoint of one recipe: name it with --recipe.")
+            raise PresetError("--resume-from takes the checkpoint of one recipe: name the recipe with --recipe.")
         if not resume_from.is_file():
             raise PresetError(f"--resume-from: there is no file {resume_from}.")
         overrides["03_train.resume_from"] = Text(str(resume_from.resolve()))
@@ -104,7 +104,7 @@ def _to_train(preset: str, overrides: dict[str, Text], folder: Path) -> list[str
         lines.append(f"  {name}: {count} steps of {batch} faces at {values['size']} px -> {file}")
     kind = {"drawn": "drawn faces", "open": "photographs"}.get(" ".join(faces), "faces")
     first = f"training {len(lines)} generator{'s' if len(lines) > 1 else ''} on {kind} (preset {preset}):"
-    return [first, *lines, "Ctrl-C stops it at any time and says how to go on from there."]
+    return [first, *lines, "Ctrl-C stops it at any time and prints how to resume."]
 
 
 def sweep(
@@ -115,18 +115,18 @@ def sweep(
     scheduler: Annotated[str, tyro.conf.arg(metavar="tcp://HOST:8786")] = "",
     sweep_id: Annotated[str, tyro.conf.arg(metavar="ID")] = "sweep",
 ) -> None:
-    """Run a preset once for each value of a parameter, or for each combination of values of several, side by side.
+    """Run a preset in parallel for each value of a parameter, or each combination of values of several.
 
-    The tables are gathered into results/runs/ID. What is finished is not run again, and one failed run does not stop
-    the others: the same command goes on from there.
+    The tables are gathered in results/runs/ID. A failed run does not stop the others. The same command resumes: it
+    does not repeat finished runs.
 
     Args:
-        over: a parameter and its values, such as held_out=drawn_ir,drawn_irse; may be given again and again.
+        over: a parameter and its values, such as held_out=drawn_ir,drawn_irse; may be repeated.
         preset: a name in presets/, or the path of a YAML file.
-        parameter: a parameter of every run, NAME=VALUE; may be given again and again.
-        workers: runs side by side; 0 is one a core, or all that the cluster can.
-        scheduler: address of a Dask cluster; its workers must see this checkout. Without it: this machine.
-        sweep_id: name of the folder of the tables, and the beginning of the names of the run folders.
+        parameter: a parameter of every run, NAME=VALUE; may be repeated.
+        workers: number of parallel runs; 0 is one per core, or as many as the cluster takes.
+        scheduler: address of a Dask cluster whose workers see this checkout. The default is this machine.
+        sweep_id: name of the folder of the tables, and prefix of the run folders.
     """
     fixed = {name: value.text for name, value in _overrides(parameter).items()}
     folder = run_sweep(Sweep(preset, _values(over), fixed, sweep_id), workers, scheduler)

@@ -1,7 +1,7 @@
 """Training in several processes, one a GPU: `torchrun --nproc-per-node 4 -m amtgan_lib.cli.training --preset open`.
 
-It trains what notebook 03_train of a preset would, from the same parameters, into the same place of a run folder, where
-`pipeline --run-id ID --from 04` goes on. `batch` is that of all processes together. Without torchrun it is one process.
+It trains what notebook 03_train of a preset would train, with the same parameters, into the same folder of a run, which
+`pipeline --run-id ID --from 04` continues. `batch` is that of all processes together. Without torchrun there is one.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def launch(
     """Train the generators of a preset, each in all processes that torchrun has started.
 
     Args:
-        run_id: name of the run folder; each generator comes to lie in its train/RECIPE.
+        run_id: name of the run folder; each generator is written to its train/RECIPE.
         preset: a name in presets/, or the path of a YAML file.
-        parameter: a parameter of notebook 03_train, such as recipe=residual; may be given again and again.
-        resume: go on from the checkpoints that lie there, of however many processes they are.
-        minutes: end the training of each generator after so many, to go on later with --resume; one process only.
-        half: store the generators in float16, half the file.
+        parameter: a parameter of notebook 03_train, such as recipe=residual; may be repeated.
+        resume: resume from the checkpoints in the run folder, whatever their number of processes.
+        minutes: stop each training after this many minutes, to resume later with --resume; one process only.
+        half: store the generators in float16, which halves the file.
     """
     run_dir = runs.folder(run_id)
     wanted, dtype = planned(preset, parameter), torch.float16 if half else torch.float32
@@ -70,7 +70,7 @@ def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
         overrides[name.strip()] = Text(value)
     steps = [step for step in presets.plan(presets.load(preset), overrides) if step.notebook.name == NOTEBOOK]
     if not steps:
-        raise PresetError(f"The preset {preset} runs no notebook {NOTEBOOK}, so it says nothing to train.")
+        raise PresetError(f"The preset {preset} does not run the notebook {NOTEBOOK}, so there is nothing to train.")
     presets.check_recipes(steps)
     return [step.values for step in steps]
 

@@ -24,19 +24,19 @@ def video(
 ) -> int:
     """Protect every face in every frame of a video; frames, their times and the sound stay.
 
-    The exit status is 0 only when no face was lost in any frame; one too small to change counts as lost. Nothing is
-    asked of recognisers here: `protect` on a frame tells what they say.
+    The exit status is 0 only if no face was lost in any frame; a face too small to change counts as lost. Recognisers
+    are not asked: run `protect` on a single frame for that.
 
     Args:
         clip: The video.
         output: File to write (default: NAME_protected beside the video, in the same container).
-        reference: A makeup photo, whose makeup every face gets. Without it faces stay in their own.
-        generator: Another generator than the one that comes along.
-        strength: How much of the change, 0 to 1.
-        lost: What becomes of frames in which a face was lost: blank makes them black, cover the face's place, refuse
-            writes nothing, keep lets the face pass unprotected.
-        strip_metadata: Leave out title, place and date of the file.
-        overwrite: Replace a file that is there already.
+        reference: A photo whose makeup every face gets. Without it, faces keep their own.
+        generator: Generator to use instead of the shipped one.
+        strength: Share of the change to apply, 0 to 1.
+        lost: What to do with frames in which a face was lost: blank makes them black, cover hides the place of the
+            face, refuse writes no video, keep leaves the face unprotected.
+        strip_metadata: Leave out the title, place and date stored in the file.
+        overwrite: Replace an existing file.
     """
     must_exist(clip, reference, generator)  # before what is slow is imported
     from tqdm import tqdm

@@ -366,8 +366,8 @@ def strength_curve(curve: pd.DataFrame, now: pd.DataFrame) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG."""
+def save(figure: Figure, path: Path, **facts: str) -> Path:
+    """Write a figure as PNG, with ``facts`` about it as text chunks of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, bbox_inches="tight")
+    figure.savefig(path, dpi=130, bbox_inches="tight", metadata=facts)
     return path

@@ -222,7 +222,7 @@ def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:
     n, far = int(table["n"].max()), table["far"].dropna().iloc[0]
     world = f"{table['preset'].iloc[0]}, {table['dataset'].iloc[0]}"
     head = f"{world}: held-out recognisers, {n} test photos, FAR {far}, per cent with 95 % intervals."
-    parts = [head, _markdown(rates)]
+    parts = [head, markdown(rates)]
     pictures = table[table["recogniser"].fillna("") == ""]
     errors = pictures["metric"].str.contains(" error ")
     for title, rows in (
@@ -231,11 +231,12 @@ def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:
     ):
         if len(rows):
             wide = rows.pivot_table(index="method", columns="metric", values="value", sort=False).round(3)
-            parts += [title, _markdown(wide.reset_index())]
+            parts += [title, markdown(wide.reset_index())]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown, without its index; missing cells are empty."""
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
     lines += [["" if pd.isna(cell) else str(cell) for cell in row] for row in table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,55 @@
+"""The command `results`: the generated parts of README.md, docs/ and results/figures, made from the stored rows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import tyro
+
+from amtgan_lib.cli.arguments import WrongArguments
+from amtgan_lib.cli.table import COMMANDS
+from amtgan_lib.reporting import pages
+
+Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction]
+
+
+def results(only: Files = (), check: tyro.conf.FlagCreatePairsOff[bool] = False) -> int:
+    """Make the tables, quoted numbers and figures of README.md and docs/ again, from the rows in results/measured.
+
+    Nothing is measured. Text between the generated parts is left as it is.
+
+    Args:
+        only: Name of one file, such as results.md or open-small_success.png; may be given again. Without it all.
+        check: Write nothing; the exit status is 1 if a file does not match the stored rows.
+    """
+    stale = 0
+    for part in _chosen(only):
+        if not part.stale():
+            said = "up to date"
+        elif check:
+            stale, said = stale + 1, "stale: `make results` makes it again"
+        else:
+            part.make()
+            said = "written"
+        print(f"{part.name}: {said}", flush=True)
+    return 1 if stale else 0
+
+
+def _chosen(names: tuple[str, ...]) -> list[pages.Part]:
+    parts = pages.parts({"commands": commands})
+    known = {part.name: part for part in parts}
+    for name in names:
+        if name not in known:
+            raise WrongArguments(f"there is no generated file {name!r}: choose from {', '.join(known)}.")
+    return [known[name] for name in names] or parts
+
+
+def commands() -> str:
+    """The block of docs/commands.md: each command with its examples."""
+    lines = []
+    for name, command in COMMANDS.items():
+        lines += [f"### `{name}`", "", f"{command.help[0].upper()}{command.help[1:]}.", "", "```bash"]
+        for rest, what in command.examples:
+            lines += [f"# {what}", f"python -m amtgan_lib {name} {rest}".rstrip()]
+        lines += ["```", ""]
+    return "\n".join(lines)

@@ -1,0 +1,301 @@
+"""The generated parts of README.md and docs/: each function reads stored rows and returns Markdown."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from amtgan_lib import assets, paths, recognizers
+from amtgan_lib.reporting import results
+
+RATES = ("impersonation", "dodging", "rank-1", "rank-5")
+DIGITS = {"psnr": 1, "ssim": 3, "visible": 1}
+AGAIN = {"jpeg75": "JPEG, quality 75", "half": "half the size"}
+"""Suffixes of the methods whose pictures were published again, and in words."""
+
+# What the table of the README shows: stored table -> the faces in words, and the methods in their order.
+OVERVIEW = {
+    "procedural": ("drawn faces", ("clean", "mi_fgsm", "published", "residual")),
+    "open-small": ("photographs", ("clean", "published", "residual")),
+    "any-target": ("photographs", ("clean", "mi_fgsm", "any_target", "any_target_nobody_bare")),
+}
+
+
+def stored(name: str) -> pd.DataFrame:
+    """The rows of results/measured/NAME.csv; FileNotFoundError where there are none."""
+    return results.read(paths.MEASURED / f"{name}.csv")
+
+
+def judges(table: pd.DataFrame) -> list[str]:
+    """The held-out recognisers of a table, in its order."""
+    return list(dict.fromkeys(table.loc[table["note"].str.endswith("held out"), "recogniser"]))
+
+
+def runs() -> list[str]:
+    """The stored tables of whole runs: those with the rows of notebook 05."""
+    files = sorted(paths.MEASURED.glob("*.csv"))
+    return [file.stem for file in files if "black_box_success" in file.read_text(encoding="utf-8")]
+
+
+# ---------------------------------------------------------------- values and provenance
+
+
+def value(name: str, method: str, metric: str) -> str:
+    """A stored number in words, over the held-out recognisers from the lowest to the highest: ``87 to 92``.
+
+    Rates are in whole per cent. Raises ValueError where no row has it.
+    """
+    table = stored(name)
+    rows = table[(table["method"] == method) & (table["metric"] == metric)]
+    found = rows.loc[rows["recogniser"].isin(["", *judges(table)]), "value"]
+    if found.empty:
+        raise ValueError(f"results/measured/{name}.csv has no {metric} of {method!r} on a held-out recogniser")
+    ends = [_number(metric, end) for end in (found.min(), found.max())]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _number(metric: str, number: float) -> str:
+    return f"{100 * number:.0f}" if metric in RATES else f"{number:.{DIGITS.get(metric, 1)}f}"
+
+
+def provenance(name: str) -> str:
+    """Where the rows of a table are from, and which recognisers have had other weights since."""
+    table = stored(name)
+    commits = ", ".join(f"`{commit}`" for commit in dict.fromkeys(table["commit"]))
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(table["seed"]))
+    line = f"[Rows](../results/measured/{name}.csv): commit {commits}; seed {seeds}; {', '.join(set(table['device']))}."
+    old = superseded(table)
+    return line + (f" The weights of {', '.join(f'`{each}`' for each in old)} have changed since." if old else "")
+
+
+def superseded(table: pd.DataFrame) -> list[str]:
+    """The recognisers of a table whose weights were not those that are shipped or pinned today."""
+    rows = table.loc[table["recogniser"].isin(recognizers.NAMES), ["recogniser", "weights_sha256"]].drop_duplicates()
+    known = ((row.recogniser, row.weights_sha256, _weights_today(row.recogniser)) for row in rows.itertuples())
+    return [name for name, then, today in known if today and then != today]
+
+
+@functools.lru_cache
+def _weights_today(name: str) -> str:
+    """sha256 of a recogniser's file; "" for the authors', of which no hash was published."""
+    row = recognizers.spec(name)
+    if row.shipped:
+        return hashlib.sha256((paths.WEIGHTS / row.weights).read_bytes()).hexdigest()
+    return "" if row.published else assets.get(row.weights).sha256
+
+
+# ---------------------------------------------------------------- tables of results
+
+
+def run_tables(name: str) -> str:
+    """All tables of a stored run: rates on the held-out recognisers, measures of the pictures, provenance.
+
+    Raises ValueError where a recogniser of a family that judges took part in training.
+    """
+    table = stored(name)
+    recognizers.refuse_overlap(set(table.loc[table["note"] == "trained against", "recogniser"]), judges(table))
+    return f"{results.summary(table, judges(table)).strip()}\n\n{provenance(name)}"
+
+
+def judged(name: str, suffix: str = "") -> str:
+    """A line a method: its rates on the judges, in per cent with a stroke between them, and its picture measures.
+
+    ``suffix`` chooses pictures that were published again; "" those as they were saved.
+    """
+    table = stored(name)
+    methods = [method for method in dict.fromkeys(table["method"]) if _again(method) == suffix]
+    lines = [_judged(table[table["method"] == method]) for method in methods]
+    told = f"Recognisers: {' / '.join(judges(table))}; {table['n'].max()} photos."
+    return f"{_table(lines, methods)}\n\n{told} {provenance(name)}"
+
+
+def _again(method: str) -> str:
+    return next((suffix for suffix in AGAIN if method.endswith(f" {suffix}")), "")
+
+
+def _judged(rows: pd.DataFrame) -> dict[str, str]:
+    """Metric -> cell, of the rows of one method."""
+    rows = rows[rows["metric"].isin([*RATES, *DIGITS])]
+    cells = {metric: part["value"] for metric, part in rows.groupby("metric", sort=False)}
+    return {metric: " / ".join(_number(metric, each) for each in values) for metric, values in cells.items()}
+
+
+def _table(lines: Sequence[Mapping[str, str]], names: Sequence[str]) -> str:
+    return results.markdown(pd.DataFrame(lines, index=pd.Index(names, name="method")).reset_index())
+
+
+def published_again(name: str) -> str:
+    """Impersonation and dodging of pictures as saved, after a JPEG, and at half the size: means of the judges."""
+    table = stored(name)
+    rates = table[table["metric"].isin(RATES[:2])].groupby(["method", "metric"])["value"].mean()
+    methods = [method for method in dict.fromkeys(table["method"]) if not _again(method)]
+    lines = [
+        {
+            f"{metric}, {words}": f"{100 * rates[f'{method}{suffix}', metric]:.1f}"
+            for metric in RATES[:2]
+            for suffix, words in (("", "as saved"), *((f" {suffix}", words) for suffix, words in AGAIN.items()))
+        }
+        for method in methods
+    ]
+    return f"{_table(lines, methods)}\n\n{provenance(name)}"
+
+
+def equal_visibility() -> str:
+    """The comparison at equal visibility: two limits with a stroke between them, means of the judges."""
+    names = [f"any-target-equal-{limit}" for limit in ("ssim", "visible")]
+    tables = [stored(name) for name in names]
+    methods = [method for method in dict.fromkeys(tables[0]["method"]) if not _again(method)]
+    lines = []
+    for method in methods:
+        rows = [table[table["method"] == method] for table in tables]
+        means = [part.groupby("metric")["value"].mean() for part in rows]
+        line = {rate: " / ".join(f"{100 * mean[rate]:.1f}".removesuffix(".0") for mean in means) for rate in RATES}
+        for measure in ("ssim", "visible"):
+            shown = [f"{mean[measure]:.{DIGITS[measure]}f}" for mean in means if measure in mean]
+            line[measure] = " / ".join(shown)
+        seconds = rows[0]["seconds"].dropna()
+        lines.append(line | {"seconds": f"{seconds.iloc[0]:.2f}" if len(seconds) else ""})
+    return "\n\n".join([_table(lines, methods), *map(provenance, names)])
+
+
+def recognition() -> str:
+    """How well the recognisers themselves tell people apart, on clean photos."""
+    parts = []
+    for name in ("recognition", "recognition-drawn"):
+        wide = results.pivot(stored(name), ["dataset", "recogniser"]).reset_index()
+        parts += [results.markdown(wide), provenance(name)]
+    return "\n\n".join(parts)
+
+
+def precision() -> str:
+    """One recipe trained in bfloat16 and in float32."""
+    table = stored("bf16")
+    table = table[table["method"] == "residual"]
+    runs_of = table["note"].str.extract(r"bf16=(?P<bf16>\w+), seed=(?P<seed>\d+)")
+    names = runs_of["bf16"].map({"true": "bfloat16", "false": "float32"}) + ", seed " + runs_of["seed"]
+    lines = {name: _judged(table[names == name]) for name in dict.fromkeys(names)}
+    shown = results.markdown(pd.DataFrame(lines.values(), index=pd.Index(lines, name="training")).reset_index())
+    told = f"Recogniser: {', '.join(judges(table))}; {table['n'].max()} photos."
+    return f"{shown}\n\n{told} {provenance('bf16')}"
+
+
+# ---------------------------------------------------------------- README
+
+
+def overview() -> str:
+    """The table of the README: a line a method, the range of its held-out recognisers in per cent."""
+    lines = []
+    for name, (kind, methods) in OVERVIEW.items():
+        table = stored(name)
+        families = dict.fromkeys(recognizers.spec(judge).family for judge in judges(table))
+        test = f"{table['n'].max()} {kind}, {' and '.join(families)}"
+        for method in methods:
+            measured = {rate: value(name, method, rate) for rate in RATES[:3]}
+            ssim = "" if method == "clean" else value(name, method, "ssim")
+            lines.append({"test, judges": test, "method": f"`{method}`", **measured, "SSIM": ssim})
+            test = ""  # once is enough
+    return results.markdown(pd.DataFrame(lines))
+
+
+def beside_paper() -> str:
+    """Impersonation at FAR 0.01, as a later paper printed it for AMT-GAN, and as measured on photographs here."""
+    printed = results.published(["impersonation"], "CelebA-HQ 1000")
+    lines = [_beside("AMT-GAN, as a later paper prints it", printed[printed["method"] == "AMT-GAN"])]
+    table = stored("open-small")
+    held_out = table[table["recogniser"].isin(judges(table)) & (table["metric"] == "impersonation")]
+    for method in ("residual", "published"):
+        lines.append(_beside(f"`{method}`, measured here", held_out[held_out["method"] == method]))
+    return results.markdown(pd.DataFrame(lines))
+
+
+def _beside(who: str, rows: pd.DataFrame) -> dict[str, str]:
+    return {
+        "": who,
+        "photos": str(rows["n"].iloc[0]),
+        "held-out recognisers": ", ".join(rows["recogniser"]),
+        "accepted as the target, %": " / ".join(f"{100 * each:.1f}" for each in rows["value"]),
+    }
+
+
+def notebooks() -> str:
+    """A line a notebook: title, what it shows, and the stored minutes of a run, empty where none is stored."""
+    files = sorted(file for file in paths.NOTEBOOKS.glob("*.ipynb") if file.stem != "index")
+    lines = []
+    for file in files:
+        title, shows = _introduced(json.loads(file.read_text(encoding="utf-8"))["cells"][0]["source"])
+        link = f"[{title}](notebooks/{file.name})"
+        lines.append({"notebook": link, "what it shows": shows, "minutes": _minutes(file.stem)})
+    if whole := _minutes("all"):
+        lines.append({"notebook": "all of `make reproduce`", "what it shows": "", "minutes": whole})
+    return results.markdown(pd.DataFrame(lines))
+
+
+def _introduced(source: str | Sequence[str]) -> tuple[str, str]:
+    """Title and subject of a notebook: its first heading, and the first clause that says what it shows."""
+    text = "".join(source)
+    title = re.search(r"^# (.+)$", text, re.M)[1].strip()
+    rest = re.sub(r"\s+", " ", text.partition(title)[2]).strip(" -*")
+    labelled = re.search(r"\*{0,2}\b(?:Shows|Reproduces|Answers)\b\*{0,2}:? (.+)", rest)
+    clause = re.split(r"[.;:?,]\s|\s\(", labelled[1] if labelled else rest, maxsplit=1)[0]
+    return title, clause.rstrip(". ")
+
+
+def _minutes(step: str) -> str:
+    """Minutes of a notebook in a stored run, that of the default preset first; "" where none is stored."""
+    table = stored("speed")
+    table = table[table["dataset"].str.startswith("run, ")]
+    table = table[(table["method"] == step) | table["method"].str.startswith(f"{step}-")]
+    for name in sorted(set(table["dataset"]), key=lambda name: name != "run, procedural"):
+        rows = table[table["dataset"] == name]
+        seconds = rows.loc[rows["device"] == rows["device"].iloc[0], "value"].sum()
+        return f"{max(seconds / 60, 0.1):.1f}"
+    return ""
+
+
+# ---------------------------------------------------------------- docs/performance.md
+
+
+def speeds(table: pd.DataFrame) -> str:
+    """A line for each way of each work, a column for each machine."""
+    machines = list(dict.fromkeys(table["device"]))
+    lines = ["| work | way | " + " | ".join(machines) + " |", "| --- | --- |" + " --- |" * len(machines)]
+    for (work, way), rows in table.groupby(["dataset", "method"], sort=False):
+        cells = ["; ".join(map(_figure, rows[rows["device"] == each].itertuples())) for each in machines]
+        lines.append(f"| {work} | {way} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _figure(row: NamedTuple) -> str:
+    return f"{row.value:.3g} {row.metric}" if row.value < 100 else f"{row.value:.0f} {row.metric}"
+
+
+FIXED: Mapping[str, Callable[[], str]] = {
+    "overview": overview,
+    "beside-paper": beside_paper,
+    "notebooks": notebooks,
+    "equal-visibility": equal_visibility,
+    "recognition": recognition,
+    "precision": precision,
+    "speed": lambda: speeds(stored("speed")),
+}
+NAMED: Mapping[str, Callable[[str], str]] = {
+    "results-": run_tables,
+    "judged-": judged,
+    "again-": published_again,
+}
+
+
+def block(name: str) -> str:
+    """The Markdown of a block: one of FIXED, or one of NAMED with the name of a stored table after it."""
+    if name in FIXED:
+        return FIXED[name]()
+    for prefix, make in NAMED.items():
+        if name.startswith(prefix):
+            return make(name.removeprefix(prefix))
+    raise ValueError(f"there is no block {name!r}: take one of {', '.join([*FIXED, *(f'{p}TABLE' for p in NAMED)])}")

@@ -1,0 +1,121 @@
+"""README.md, docs/ and results/figures as a build product: their generated parts are made again from the stored rows.
+
+A block stands between ``<!-- NAME:start -->`` and ``<!-- NAME:end -->``. A single number in a sentence stands between
+``<!-- = TABLE; METHOD; METRIC -->`` and ``<!-- / -->``. A figure carries the hash of the rows that it was drawn from.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from amtgan_lib import paths
+from amtgan_lib.reporting import blocks
+
+BLOCK = re.compile(r"(?P<start><!-- (?P<name>[\w-]+):start -->\n).*?(?P<end>\n<!-- (?P=name):end -->)", re.S)
+VALUE = re.compile(r"(?P<start><!-- = (?P<names>[^>]+?) -->).*?(?P<end><!-- / -->)", re.S)
+ROWS = "Rows"
+"""The text chunk of a figure with the sha256 of its rows."""
+
+Makers = Mapping[str, Callable[[], str]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that can be made anew: ``stale`` says whether it differs from the stored rows, ``make`` writes it."""
+
+    path: Path
+    stale: Callable[[], bool]
+    make: Callable[[], object]
+
+    @property
+    def name(self) -> str:
+        """The file's name, by which a part is chosen."""
+        return self.path.name
+
+
+def rendered(text: str, makers: Makers) -> str:
+    """A page with its blocks and values made anew; ``makers`` has blocks that `blocks.block` does not know."""
+    text = BLOCK.sub(lambda found: found["start"] + _block(found["name"], makers) + found["end"], text)
+    return VALUE.sub(lambda found: found["start"] + _value(found["names"]) + found["end"], text)
+
+
+def _block(name: str, makers: Makers) -> str:
+    return (makers[name]() if name in makers else blocks.block(name)).strip()
+
+
+def _value(names: str) -> str:
+    return blocks.value(*(name.strip() for name in names.split(";")))
+
+
+def prose(text: str) -> str:
+    """What of a page is written by hand: without blocks, values, code and links' addresses."""
+    for pattern in (BLOCK, VALUE, re.compile(r"```.*?```", re.S), re.compile(r"`[^`]*`|\]\([^)]*\)")):
+        text = pattern.sub(" ", text)
+    return text
+
+
+def _page(path: Path, makers: Makers) -> Part:
+    def wanted() -> str:
+        return rendered(path.read_text(encoding="utf-8"), makers)
+
+    return Part(
+        path,
+        stale=lambda: path.read_text(encoding="utf-8") != wanted(),
+        make=lambda: path.write_text(wanted(), encoding="utf-8"),
+    )
+
+
+# ---------------------------------------------------------------- figures
+
+# File -> the stored table, and the function of `reporting.figures` that draws it. The other pictures of results/figures
+# are drawn or photographed from models at work: benchmarks/contact_sheet.py, notebook 06 and notebook 00.
+FIGURES = {
+    "procedural_trade_off.png": ("procedural", "trade_off"),
+    "open-small_success.png": ("open-small", "success_bars"),
+    "any-target_trade_off.png": ("any-target", "trade_off"),
+}
+
+
+def _draw(path: Path) -> None:
+    from amtgan_lib.reporting import figures  # seconds, with matplotlib
+
+    name, kind = FIGURES[path.name]
+    table = blocks.stored(name)
+    judges, pictures = blocks.judges(table), table[table["recogniser"] == ""]
+    title = f"{table['preset'].iloc[0]}: {table['dataset'].iloc[0]}"
+    if kind == "trade_off":
+        held_out = table[table["recogniser"].isin(judges)]
+        figure = figures.trade_off(held_out, pictures, f"{title}, held out {', '.join(judges)}")
+    else:
+        figure = figures.success_bars(table[table["recogniser"] != ""], title=title)
+    figures.save(figure, path, **{ROWS: _rows_hash(name)})
+
+
+def _rows_hash(name: str) -> str:
+    return hashlib.sha256((paths.MEASURED / f"{name}.csv").read_bytes()).hexdigest()
+
+
+def _stale_figure(path: Path) -> bool:
+    from PIL import Image
+
+    if not path.exists():
+        return True
+    with Image.open(path) as picture:
+        return picture.info.get(ROWS) != _rows_hash(FIGURES[path.name][0])
+
+
+def _figure(path: Path) -> Part:
+    return Part(path, functools.partial(_stale_figure, path), functools.partial(_draw, path))
+
+
+def parts(makers: Makers) -> list[Part]:
+    """Every page and figure of the checkout that is made from stored rows; raises FileNotFoundError outside one."""
+    if not paths.IN_CHECKOUT:
+        raise FileNotFoundError("README.md and docs/ are only in a checkout: run this there")
+    pages = [paths.ROOT / "README.md", *sorted(paths.DOCS.glob("*.md"))]
+    return [_page(path, makers) for path in pages] + [_figure(paths.FIGURES / name) for name in FIGURES]
