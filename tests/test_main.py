@@ -316,6 +316,7 @@ def test_what_a_photo_does_not_need_is_loaded_when_it_is_used():
 
 
 def test_a_training_says_first_what_it_will_train_and_where_it_will_be(monkeypatch, capsys, tmp_path):
+    from amtgan_lib.cli import pipeline as commands
 
     said = []
 
