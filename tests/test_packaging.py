@@ -336,7 +336,8 @@ def contents(python: Path) -> set[Path]:
 
 def test_installed_package_reads_its_own_files_and_writes_to_the_users_folder(installed, tmp_path):
     code = (
-        "from amtgan_lib import paths, results; from amtgan_lib.pipeline import presets\n"
+        "from amtgan_lib import paths; from amtgan_lib.pipeline import presets\n"
+        "from amtgan_lib.reporting import results\n"
         "print(paths.RUNS, paths.RAW, results.commit(), sep='\\n')\n"
         "print(len(presets.plan(presets.load('procedural'), {})), (paths.MEASURED / 'thresholds.csv').is_file())"
     )
