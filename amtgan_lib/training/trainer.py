@@ -31,7 +31,7 @@ from amtgan_lib.training.config import TrainConfig, build_generator
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 
-FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what may change when a run is gone on with
+FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what may change when a run is resumed
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
 # A network is compiled anew with and without gradient, for a face in its own makeup and in another's, and for each new
