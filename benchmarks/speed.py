@@ -23,7 +23,7 @@ from amtgan_lib import compute, losses, paths
 from amtgan_lib.demos import session
 from amtgan_lib.models import Generator, Regularizer, load_generator
 from amtgan_lib.protection import DEFAULT
-from amtgan_lib.reporting import results
+from amtgan_lib.reporting import pages, results
 from benchmarks import published
 from benchmarks.bench import Bench, in_a_process, pair, sides
 from benchmarks.machine import drawn_photo, hinting, latest_run, paces, protecting
@@ -296,7 +296,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         WORKS[name](bench)
     if given.store:
         print(store(results.frame(stored(bench)), paths.MEASURED / "speed.csv"))
-        print("now `make results` writes the table of docs/performance.md")
+        page = pages.page(paths.DOCS / "performance.md")
+        page.make()
+        print(f"{page.path}\n`make results` brings the other pages up to date")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from amtgan_lib import paths
 from amtgan_lib.reporting import blocks
@@ -59,7 +60,9 @@ def prose(text: str) -> str:
     return text
 
 
-def _page(path: Path, makers: Makers) -> Part:
+def page(path: Path, makers: Makers = MappingProxyType({})) -> Part:
+    """A page as a part; ``makers`` as in :func:`rendered`."""
+
     def wanted() -> str:
         return rendered(path.read_text(encoding="utf-8"), makers)
 
@@ -117,5 +120,5 @@ def parts(makers: Makers) -> list[Part]:
     """Every page and figure of the checkout that is made from stored rows; raises FileNotFoundError outside one."""
     if not paths.IN_CHECKOUT:
         raise FileNotFoundError("README.md and docs/ are only in a checkout: run this there")
-    pages = [paths.ROOT / "README.md", *sorted(paths.DOCS.glob("*.md"))]
-    return [_page(path, makers) for path in pages] + [_figure(paths.FIGURES / name) for name in FIGURES]
+    files = [paths.ROOT / "README.md", *sorted(paths.DOCS.glob("*.md"))]
+    return [page(path, makers) for path in files] + [_figure(paths.FIGURES / name) for name in FIGURES]

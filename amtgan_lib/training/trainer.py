@@ -28,7 +28,7 @@ from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 from amtgan_lib.training.state import State
 
-FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what may change when a run is gone on with
+FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what may change when a run is resumed
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
 
