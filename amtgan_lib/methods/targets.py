@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, images, paths, portraits
+from amtgan_lib.files import written
 from amtgan_lib.recognizers import Recognizer
 
 NOBODY = "nobody"
@@ -108,7 +109,8 @@ def store_nobody(file: Path = NOBODY_FILE) -> Path:
     Stored, they cost no drawing at a first photo, and a change of the drawing does not move whom faces are taken for.
     """
     image, points = _crowd(2)
-    np.savez_compressed(file, image=images.to_uint8(image), points=points.numpy())
+    with written(file) as partial:
+        np.savez_compressed(partial, image=images.to_uint8(image), points=points.numpy())
     return file
 
 
