@@ -11,7 +11,6 @@ from setuptools.command.build_py import build_py
 SHIPPED = (
     "notebooks/*.ipynb",
     "presets/*.yaml",
-    "data/manifests/*.csv",
     "results/measured/*.csv",
     "results/published/*.csv",
 )

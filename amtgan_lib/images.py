@@ -1,4 +1,4 @@
-"""The only place for value range, colour order, size, 8-bit rounding and photo files.
+"""The only place for value range, colour order, blur, 8-bit rounding and photo files.
 
 Inside the library an image is float RGB, (3, H, W) or (N, 3, H, W), in [-1, 1]. At the border it is a
 :class:`Photo`: the 8-bit RGB picture plus what is needed to give the same kind of file back.
@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from amtgan_lib.files import written
 
-LEVELS = 127.5  # 8-bit levels in one unit of [-1, 1]
+HALF_RANGE = 127.5  # 8-bit levels in one unit of [-1, 1]
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
 SIXTEEN_PER_EIGHT = 257  # 65535 / 255: full white is full white in both
 SIXTEEN_BIT = "I;16"  # also I;16B, I;16L, by byte order
@@ -249,15 +250,20 @@ def to_tensor(pixels: Image.Image | np.ndarray) -> Tensor:
     array = np.array(pixels.convert("RGB")) if isinstance(pixels, Image.Image) else pixels
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3:
         raise ValueError(f"expected uint8 (H, W, 3) or (N, H, W, 3), got {array.dtype} {array.shape}")
-    return torch.from_numpy(np.moveaxis(array, -1, -3).astype(np.float32, order="C")) / LEVELS - 1
+    return torch.from_numpy(np.moveaxis(array, -1, -3).astype(np.float32, order="C")) / HALF_RANGE - 1
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
-    """(3, H, W) in [-1, 1] to (H, W, 3) uint8, rounded to the nearest level (no min-max stretch)."""
-    if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"expected one image (3, H, W), got {tuple(image.shape)}")
-    levels = ((image.detach().float().clamp(-1, 1) + 1) * LEVELS).round()
-    return levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    """(3, H, W) or (N, 3, H, W) in [-1, 1] to uint8, channels last, at the nearest level (no min-max stretch)."""
+    if image.ndim not in (3, 4) or image.shape[-3] != 3:
+        raise ValueError(f"expected (3, H, W) or (N, 3, H, W), got {tuple(image.shape)}")
+    levels = ((image.detach().float().clamp(-1, 1) + 1) * HALF_RANGE).round()
+    return levels.to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def in_levels(difference: Tensor) -> Tensor:
+    """A difference of images in [-1, 1], in 8-bit levels."""
+    return difference * HALF_RANGE
 
 
 def stretch(image: Tensor) -> Tensor:
@@ -288,9 +294,18 @@ def save(path: str | Path, image: Tensor | Image.Image, **options) -> Path:
     return path
 
 
-def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """(N, 3, H, W) to ``size``, bilinear, antialiased."""
-    shape = (size, size) if isinstance(size, int) else size
-    if tuple(images.shape[-2:]) == shape:
-        return images
-    return torch.nn.functional.interpolate(images, shape, mode="bilinear", antialias=True, align_corners=False)
+def blur(images: Tensor, sigma: float | Tensor, radius: int, border: str = "replicate") -> Tensor:
+    """Gaussian blur of (N, C, H, W), cut off at ``radius`` pixels.
+
+    sigma: in pixels, a number or (N,), one for each image. border: how ``torch.nn.functional.pad`` continues the image.
+    """
+    each = isinstance(sigma, Tensor)
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-offsets.square() / (2 * (sigma[:, None].square() if each else sigma**2)))
+    kernel = kernel / kernel.sum(-1, keepdim=True)
+    kernel = kernel.repeat_interleave(images.shape[1], 0) if each else kernel.expand(images.shape[1], -1)
+    flat = images.reshape(1, -1, *images.shape[2:]) if each else images
+    across = F.pad(flat, (radius, radius, 0, 0), mode=border)
+    flat = F.conv2d(across, kernel[:, None, None], groups=len(kernel))
+    down = F.pad(flat, (0, 0, radius, radius), mode=border)
+    return F.conv2d(down, kernel[:, None, :, None], groups=len(kernel)).view_as(images)

@@ -33,7 +33,6 @@ RAW = DATA / "raw"
 """Photographs as they came; never part of the project's history."""
 PREPARED = DATA / "prepared"
 """Crops, landmarks and masks made from RAW."""
-MANIFESTS = _READ / "data" / "manifests"
 
 RESULTS = ROOT / "results"
 RUNS = RESULTS / "runs"

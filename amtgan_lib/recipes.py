@@ -63,13 +63,6 @@ ANY_TARGET = replace(
     weights=replace(RESIDUAL.weights, adversarial=8, dodging=8, visible=0.04),
 )
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL, ANY_TARGET)}
-QUIRKS = (
-    "makeup_loss_as_shipped",
-    "perceptual_to_source",
-    "unaligned_recognizers",
-    "stretch_output",
-    "crop_output",
-)
 
 
 def recipe(name: str) -> Recipe:

@@ -31,7 +31,7 @@ from PIL import Image
 
 from amtgan_lib import paths
 
-COPIED = ("amtgan_lib", "notebooks", "presets", "results", "data/manifests")
+COPIED = ("amtgan_lib", "notebooks", "presets", "results")
 FLAGS = (
     "--headless",
     "--no-sandbox",  # of root, as in a container, Chromium asks for this

@@ -145,30 +145,26 @@ def test_random_start_fills_the_ball():
     assert (attacked(replace(start, random_start=False)) - FACES.image).abs().max() < 1e-6
 
 
-def test_kernel_is_a_normalised_gaussian():
-    kernel = attacks._gaussian(15)
-    assert kernel.shape == (15, 15) and kernel.sum().item() == pytest.approx(1)
-    assert torch.equal(kernel, kernel.T) and torch.equal(kernel, kernel.flip(0))
-    assert kernel.argmax() == 7 * 15 + 7
-    assert (kernel[7, 0] / kernel[7, 7]).item() == pytest.approx(math.exp(-4.5))  # three standard deviations
+def smoothed(gradient: Tensor, size: int) -> Tensor:
+    """As TI-DIM's released code: the mean over shifts, weighted by a Gaussian with its edge at three deviations."""
+    row = torch.exp(-0.5 * torch.linspace(-3, 3, size) ** 2)
+    kernel, padded = row[:, None] * row / row.sum() ** 2, F.pad(gradient, [size // 2] * 4)
+    height, width = gradient.shape[-2:]
+    shifts = product(range(size), range(size))
+    return sum(kernel[i, j] * padded[..., i : i + height, j : j + width] for i, j in shifts)
 
 
-def test_smoothing_sums_over_shifts_of_the_gradient():
-    gradient = torch.randn(2, 3, 9, 11)
-    kernel, padded = attacks._gaussian(5), F.pad(gradient, (2, 2, 2, 2))
-    expected = sum(kernel[i, j] * padded[..., i : i + 9, j : j + 11] for i, j in product(range(5), range(5)))
-    torch.testing.assert_close(attacks._smoothed(gradient, 5), expected)
-    shifted = attacks._smoothed(gradient.roll(1, dims=-1), 5)[..., 3:-3]
-    torch.testing.assert_close(shifted, attacks._smoothed(gradient, 5).roll(1, dims=-1)[..., 3:-3])
-    assert torch.equal(attacks._smoothed(gradient, 0), gradient)
-    torch.testing.assert_close(attacks._smoothed(gradient, 1), gradient)
-
-
-def test_the_kernel_smooths_the_gradient_before_its_sign():
-    attack = Attack("one", steps=1, bound=0.1, step_size=0.1, kernel=5)
-    expected = boxed(FACES.image + 0.1 * attacks._smoothed(gradient_of_cosine(FACES.image), 5).sign(), 0.1)
+@pytest.mark.parametrize("size", [5, 15])
+def test_the_kernel_smooths_the_gradient_before_its_sign(size):
+    attack = Attack("one", steps=1, bound=0.1, step_size=0.1, kernel=size)
+    expected = boxed(FACES.image + 0.1 * smoothed(gradient_of_cosine(FACES.image), size).sign(), 0.1)
     assert same(attacked(attack), expected)
     assert not same(attacked(replace(attack, kernel=0)), expected)
+
+
+def test_a_kernel_of_one_pixel_is_none():
+    attack = Attack("one", steps=2, bound=0.1, step_size=0.1, kernel=1)
+    assert torch.equal(attacked(attack), attacked(replace(attack, kernel=0)))
 
 
 class Spy:

@@ -129,15 +129,6 @@ def test_a_file_without_a_face_counts_for_nothing(threshold):
     nothing = np.full(3, np.nan)
     assert not evaluation.attack_success(nothing, threshold).any()
     assert not evaluation.hidden(nothing, threshold).any()
-    assert evaluation.retrieved(np.full((3, 4), np.nan), np.arange(3), 1).all()
-
-
-def test_retrieval_counts_who_is_strictly_nearer():
-    scores = np.array([[0.9, 0.1, 0.2], [0.5, 0.5, 0.4], [0.3, 0.2, 0.1]])
-    owner = np.array([0, 1, 2])
-    assert evaluation.retrieved(scores, owner, 1).tolist() == [True, True, False]  # a tie does not hide
-    assert evaluation.retrieved(scores, owner, 2).tolist() == [True, True, False]
-    assert evaluation.retrieved(scores, owner, 3).tolist() == [True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +191,13 @@ def test_rates_are_counted_with_those_without_a_face(gallery):
         "rank-1": [True, False, True],
         "rank-5": [True, True, True],
     }
+
+
+def test_only_who_is_strictly_nearer_takes_a_rank_from_the_owner():
+    tie, behind = np.array([[0.5, 0.5, 0.4], [0.3, 0.2, 0.1]])
+    for probe, owner, rank in ((tie, 1, 1), (tie, 2, 3), (behind, 0, 1), (behind, 2, 3)):
+        gallery = Gallery(np.eye(3), np.array([owner]), np.zeros(3))
+        assert evaluation.success_scores(probe[None], gallery)["owner_rank"].tolist() == [rank]
 
 
 def test_ranks_are_counted_up_to_and_with_their_limit():

@@ -50,6 +50,12 @@ def crop_to_photo(scale, degrees, centre):
     return np.column_stack([turn, np.array(centre) - turn @ (SIZE / 2, SIZE / 2)])
 
 
+def pasted(crop, onto, image):
+    """The photo with a face changed to ``image``."""
+    photo = open_photo(onto)
+    return photo.with_change(crop.change_in(photo, image))
+
+
 def posed(pose):
     return warps.apply(crop_to_photo(*pose), drawn_mesh())
 
@@ -226,7 +232,7 @@ def test_a_parse_map_of_any_resolution_falls_on_the_face(factor):
 def test_an_unchanged_crop_gives_every_bit_back(pose, channels, dtype):
     photo = noise_photo(channels, dtype)
     crop = crop_face(photo, posed(pose))
-    same = crop.paste(photo, crop.image)
+    same = pasted(crop, photo, crop.image)
     assert same.mode == photo.original.mode
     np.testing.assert_array_equal(np.asarray(same), np.asarray(photo.original))
 
@@ -235,7 +241,7 @@ def test_an_unchanged_crop_gives_every_bit_back(pose, channels, dtype):
 def test_a_changed_crop_changes_its_place_by_the_right_amount(pose):
     photo = noise_photo()
     crop = crop_face(photo, posed(pose))
-    result = crop.paste(photo, crop.image + 30 / 127.5)
+    result = pasted(crop, photo, crop.image + 30 / 127.5)
     difference = np.asarray(result).astype(int) - np.asarray(photo.original)
     x, y = crop_grid(crop.matrix)
     border, other = np.sort([np.minimum(x, SIZE - 1 - x), np.minimum(y, SIZE - 1 - y)], axis=0)  # crop pixels to it
@@ -252,7 +258,7 @@ def test_a_changed_crop_changes_its_place_by_the_right_amount(pose):
 def test_nothing_but_the_face_changes_in_other_modes(mode, channels, dtype):
     photo = noise_photo(channels, dtype)
     crop = crop_face(photo, posed(POSES["small, tilted"]))
-    after = np.asarray(crop.paste(photo, crop.image + 30 / 127.5)).astype(int)
+    after = np.asarray(pasted(crop, photo, crop.image + 30 / 127.5)).astype(int)
     before = np.asarray(photo.original).astype(int)
     x, y = crop_grid(crop.matrix)
     # At this scale a photo pixel reaches over three crop pixels.
@@ -272,7 +278,7 @@ def test_a_change_comes_out_where_it_was_made(pose):
         return 60 * np.exp(-((x - 100) ** 2 + (y - 150) ** 2) / (2 * 22.0**2))
 
     image = crop.image + torch.from_numpy(bump(x, y) / 127.5).float()
-    change = crop.change(photo, image)
+    change = crop.change_in(photo, image)
     full = np.zeros((HEIGHT, WIDTH, 3))
     x0, y0, x1, y1 = change.box
     full[y0:y1, x0:x1] = change.values
@@ -283,13 +289,13 @@ def test_a_fine_pattern_is_averaged_where_the_crop_shrinks():
     photo = wave_photo()
     crop = crop_face(photo, posed((0.25, 0, (200, 200))))
     checks = torch.from_numpy(np.indices((SIZE, SIZE)).sum(0) % 2 * 2 - 1).float()
-    assert np.abs(crop.change(photo, crop.image + checks).values).max() < 8
+    assert np.abs(crop.change_in(photo, crop.image + checks).values).max() < 8
 
 
 def test_only_the_rectangle_of_the_face_is_held():
     photo = open_photo(np.zeros((3000, 4000, 3), np.uint8))
     crop = crop_face(photo, warps.apply(crop_to_photo(0.5, 30, (3000, 1000)), drawn_mesh()))
-    change = crop.change(photo, crop.image + 0.5)
+    change = crop.change_in(photo, crop.image + 0.5)
     assert change.values.shape[0] < 200 and change.values.shape[1] < 200
     assert change.photo_size == (4000, 3000)
 
@@ -299,7 +305,7 @@ def test_a_pasted_change_is_found_again_in_its_frame():
     crop = crop_face(photo, posed(POSES["same"]))
     torch.testing.assert_close(crop.resample(photo), crop.image)
     changed = crop.image * 0.8
-    again = crop.resample(crop.paste(photo, changed))
+    again = crop.resample(pasted(crop, photo, changed))
     inner = slice(32, -32)
     assert (again - changed).abs()[:, inner, inner].mul(127.5).max() < 2
     assert (again - crop.image).abs()[:, inner, inner].mul(127.5).max() > 10
@@ -315,8 +321,8 @@ def test_a_face_is_in_its_place_in_a_cut_out(pose):
     assert within.photo_size == cut.size
     np.testing.assert_allclose(np.add(within.box, np.tile(box[:2], 2)), crop.box)
     changed = crop.image * 0.5
-    whole = np.asarray(crop.paste(photo, changed))[box[1] : box[3], box[0] : box[2]]
-    np.testing.assert_array_equal(np.asarray(within.paste(cut, changed)), whole)
+    whole = np.asarray(pasted(crop, photo, changed))[box[1] : box[3], box[0] : box[2]]
+    np.testing.assert_array_equal(np.asarray(pasted(within, cut, changed)), whole)
 
 
 def test_a_face_is_in_its_place_in_a_smaller_cut_out():
@@ -332,7 +338,7 @@ def test_a_face_is_in_its_place_in_a_smaller_cut_out():
 def test_two_faces_change_together():
     photo = noise_photo()
     crops = [crop_face(photo, posed((0.5, 0, centre))) for centre in ((120, 200), (220, 210))]
-    total = sum(crop.change(photo, crop.image + 20 / 127.5) for crop in crops)
+    total = sum(crop.change_in(photo, crop.image + 20 / 127.5) for crop in crops)
     difference = np.asarray(photo.with_change(total)).astype(int) - photo.rgb
     assert difference[200, 90, 0] == 20 and difference[210, 250, 0] == 20
     assert difference[205, 170, 0] == 40  # both crops reach here
@@ -359,7 +365,7 @@ def test_a_face_over_the_border(side):
     assert masks[:, :, : beyond - 1].sum() == 0
     assert masks[1:, :, beyond + 1 :].sum((1, 2)).min() > 100
     assert min(crop.box) < 0
-    difference = np.abs(np.asarray(crop.paste(photo, crop.image * 0.5)).astype(int) - photo.rgb).max(-1)
+    difference = np.abs(np.asarray(pasted(crop, photo, crop.image * 0.5)).astype(int) - photo.rgb).max(-1)
     assert seen(difference)[:, :20].max() > 20
     assert not seen(difference)[:, 200:].any()
 
@@ -368,7 +374,7 @@ def test_a_face_beyond_the_border_changes_nothing():
     photo = wave_photo()
     crop = crop_face(photo, posed((0.5, 0, (-400, 900))))
     assert crop.masks.sum() == 0
-    np.testing.assert_array_equal(np.asarray(crop.paste(photo, crop.image * 0.5)), photo.rgb)
+    np.testing.assert_array_equal(np.asarray(pasted(crop, photo, crop.image * 0.5)), photo.rgb)
 
 
 def test_a_parse_map_ends_at_the_border():
@@ -385,13 +391,13 @@ def test_a_crop_that_cannot_be_pasted(image):
     photo = wave_photo()
     crop = crop_face(photo, posed(POSES["same"]))
     with pytest.raises(ValueError, match="expected a finite changed crop"):
-        crop.paste(photo, image)
+        pasted(crop, photo, image)
 
 
 def test_a_face_belongs_to_one_size_of_photo():
     crop = crop_face(wave_photo(), posed(POSES["same"]))
     with pytest.raises(ValueError, match=r"\(520, 440\).*\(260, 220\)"):
-        crop.paste(wave_photo(260, 220), crop.image)
+        pasted(crop, wave_photo(260, 220), crop.image)
 
 
 def test_the_outline_shows_regions_and_landmarks():
@@ -736,7 +742,8 @@ def test_a_face_of_any_size(height, portrait):
     expected = (in_photo(before, before.points) + 0.5) * factor - 0.5
     assert moved(in_photo(crop, crop.points), expected) < (0.06 if height == 40 else 0.02)
     assert crop.box[3] - crop.box[1] == pytest.approx(height, rel=0.06)
-    changed = np.asarray(crop.paste(resized, (crop.image + 30 / 127.5).clamp(-1, 1))).astype(int) - np.asarray(resized)
+    brighter = (crop.image + 30 / 127.5).clamp(-1, 1)
+    changed = np.asarray(pasted(crop, resized, brighter)).astype(int) - np.asarray(resized)
     y, x = np.rint(in_photo(crop, crop.points)[2][::-1]).astype(int)
     assert np.abs(changed[y, x] - 30).max() <= 2
 
@@ -757,7 +764,7 @@ def test_a_photo_of_any_kind(kind, portrait, tmp_path):
     (crop,) = detect(tmp_path / "a.png")
     assert moved(in_photo(crop, crop.points), in_photo(face, face.points)) < 0.03
     photo = open_photo(tmp_path / "a.png")
-    result = crop.paste(photo, crop.image * 0.7)
+    result = pasted(crop, photo, crop.image * 0.7)
     save(tmp_path / "b.png", result)
     with Image.open(tmp_path / "b.png") as again:
         assert again.mode == picture.mode and again.size == picture.size
@@ -803,7 +810,7 @@ def test_a_face_cut_by_the_border(portrait):
     assert crop.box[0] < 0
     assert moved(in_photo(crop, crop.points) + np.array([left, 0]), in_photo(face, face.points)) < 0.25
     assert crop.masks[1, :, :20].sum() == 0
-    np.testing.assert_array_equal(np.asarray(crop.paste(photo, crop.image)), photo.rgb)
+    np.testing.assert_array_equal(np.asarray(pasted(crop, photo, crop.image)), photo.rgb)
 
 
 @pytest.mark.mirror

@@ -436,10 +436,52 @@ def test_to_tensor_says_what_arrived(wrong):
         images.to_tensor(wrong)
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (1, 3, 4, 4), (1, 4, 4)])
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4), (3, 1, 4, 4), (1, 1, 3, 4, 4)])
 def test_to_uint8_says_what_arrived(shape):
-    with pytest.raises(ValueError, match="expected one image"):
+    with pytest.raises(ValueError, match=r"expected \(3, H, W\)"):
         images.to_uint8(torch.zeros(shape))
+
+
+def test_a_batch_becomes_the_pictures_of_its_images():
+    batch = torch.rand(2, 3, 4, 5) * 2 - 1
+    assert np.array_equal(images.to_uint8(batch), np.stack([images.to_uint8(image) for image in batch]))
+    assert np.array_equal(images.to_uint8(images.to_tensor(images.to_uint8(batch))), images.to_uint8(batch))
+
+
+def test_a_difference_in_levels_is_what_8_bit_pictures_differ_by():
+    black, white = (images.to_tensor(np.full((1, 1, 3), level, np.uint8)) for level in (0, 255))
+    assert images.in_levels(white - black).tolist() == [[[255]]] * 3
+
+
+# ---------------------------------------------------------------- blur
+
+
+def test_blur_keeps_a_plain_image_and_spreads_a_point_as_far_as_it_says():
+    plain = torch.full((2, 3, 9, 9), 0.3)
+    torch.testing.assert_close(images.blur(plain, 2.0, 3), plain)
+    point = torch.zeros(1, 1, 41, 41)
+    point[..., 20, 20] = 1
+    spread = images.blur(point, 3.0, 12)[0, 0]
+    away = torch.arange(41.0) - 20
+    assert spread.sum() == pytest.approx(1) and torch.equal(spread, spread.T)
+    assert (spread.sum(0) * away.square()).sum() == pytest.approx(9, rel=0.01)  # the variance
+    assert images.blur(point, 3.0, 2)[0, 0].count_nonzero() == 25
+    assert spread.argmax() == point.argmax() and torch.equal(spread, spread.flip(0))
+
+
+def test_each_image_may_have_a_blur_of_its_own():
+    batch = torch.rand(3, 2, 8, 9, generator=torch.Generator().manual_seed(0))
+    sigmas = torch.tensor([0.3, 1.0, 4.0])
+    together = images.blur(batch, sigmas, 3)
+    for image, sigma, alone in zip(together, sigmas.tolist(), batch):
+        torch.testing.assert_close(image, images.blur(alone[None], sigma, 3)[0])
+
+
+def test_the_border_is_continued_as_asked():
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    first = {border: images.blur(ramp, 1.0, 2, border)[0, 0, 4, 0].item() for border in ("replicate", "reflect")}
+    assert 0 < first["replicate"] < first["reflect"]
+    assert images.blur(torch.ones(1, 1, 8, 8), 1.0, 2, "constant")[0, 0, 0, 0] < 0.6
 
 
 def test_stretch_takes_each_image_to_its_own_ends():
@@ -448,13 +490,6 @@ def test_stretch_takes_each_image_to_its_own_ends():
     assert stretched.amin((1, 2, 3)).tolist() == [-1, -1]
     assert stretched.amax((1, 2, 3)).tolist() == pytest.approx([1, 1])
     assert torch.isfinite(images.stretch(torch.zeros(1, 3, 2, 2))).all()
-
-
-def test_resize_averages_where_it_shrinks():
-    checks = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(16, 16).expand(1, 3, 32, 32)
-    assert images.resize(checks, 8).abs().max() < 0.05
-    assert images.resize(checks, (8, 16)).shape == (1, 3, 8, 16)
-    assert images.resize(checks, 32) is checks
 
 
 def test_save_writes_what_it_is_given(tmp_path):

@@ -278,7 +278,6 @@ def test_version_is_pyprojects():
 READ = (
     "notebooks/*.ipynb",
     "presets/*.yaml",
-    "data/manifests/*.csv",
     "results/measured/*.csv",
     "results/published/*.csv",
 )

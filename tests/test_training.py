@@ -40,7 +40,7 @@ from amtgan_lib import recipes
 from amtgan_lib.cli import training as launcher
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.hints import HINT_CHANNELS
-from amtgan_lib.images import LEVELS
+from amtgan_lib.images import in_levels
 from amtgan_lib.losses import FeatureDistance, LossWeights
 from amtgan_lib.models import Regularizer, load_generator
 from amtgan_lib.pipeline import PresetError
@@ -508,7 +508,7 @@ def test_the_makeup_loss_counts_levels_of_change_by_region(with_recipe):
     drawn, start = drawn_and_start(subject)
     expected = 0.0
     for mask, weight in zip(pair()[0].masks[0], (4.0, 0.5, 2.0), strict=True):
-        expected += weight * (drawn - start)[0].abs()[:, mask > 0].sum().item() * LEVELS / (3 * SIZE * SIZE)
+        expected += weight * in_levels((drawn - start)[0].abs()[:, mask > 0].sum()).item() / (3 * SIZE * SIZE)
     terms = subject.train_step(*pair())
     assert terms["makeup"] == terms["total"] == pytest.approx(expected, rel=1e-4) and expected > 0.1
 
@@ -530,7 +530,7 @@ def members(targets: list[Tensor], subject: Trainer) -> Tensor:
     found = []
     for vectors, drawn in zip(subject.targets, targets, strict=True):
         shares = torch.linalg.lstsq(vectors.T.double(), drawn.T.double()).solution.T
-        found.append(residual.CROWD * shares / shares.sum(1, keepdim=True))
+        found.append(residual.PEOPLE_BETWEEN * shares / shares.sum(1, keepdim=True))
     return torch.stack(found)
 
 
@@ -619,9 +619,9 @@ def test_about_half_of_the_targets_are_people_and_the_rest_lie_between_a_few():
         torch.testing.assert_close(each.norm(dim=1), torch.ones(count))
     shares = members(targets, subject)
     torch.testing.assert_close(shares, shares.round(), atol=0.02, rtol=0)
-    assert (shares.round() >= 0).all() and (shares.round().sum(2) == residual.CROWD).all()
+    assert (shares.round() >= 0).all() and (shares.round().sum(2) == residual.PEOPLE_BETWEEN).all()
     assert torch.equal(*shares.round())  # the same people for every recogniser
-    people = (shares[0].round() == residual.CROWD).any(1)
+    people = (shares[0].round() == residual.PEOPLE_BETWEEN).any(1)
     assert 160 < people.sum() < 240
     drawn = shares[0].round()
     for group in (drawn[people], drawn[~people]):

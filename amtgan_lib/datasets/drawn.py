@@ -121,7 +121,7 @@ def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter
 @functools.cache
 def folder(size: int = 0) -> Path:
     """Where drawn photos lie: a folder for each size and each state of the drawing code, so that none is ever stale."""
-    code = [Path(__file__), *sorted(Path(portraits.__file__).parent.glob("*.py"))]
+    code = [Path(__file__), Path(images.__file__), *sorted(Path(portraits.__file__).parent.glob("*.py"))]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in code) + str(size or PHOTO_SIZE).encode())
     return paths.RAW / f"drawn-{digest.hexdigest()[:10]}"
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from amtgan_lib import faces, losses
-from amtgan_lib.images import LEVELS, open_photo, save, to_tensor
+from amtgan_lib.images import in_levels, open_photo, save, to_tensor
 from amtgan_lib.recognizers import Recognizer, embed_many
 
 REGIONS = ("lip", "skin", "eyes")
@@ -138,7 +138,7 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
     photo's face. NaN for a region that is not there, and for "makeup" where none is.
     """
     true = at.resample(open_photo(truth))
-    difference = (at.resample(open_photo(picture)) - true).abs().mean(0) * LEVELS
+    difference = in_levels((at.resample(open_photo(picture)) - true).abs().mean(0))
     face = at.masks.amax(0)
     shares = {**dict(zip(REGIONS, at.masks)), "face": face, "makeup": face * (true - at.image).abs().mean(0)}
     return {name: float((difference * share).sum() / share.sum()) for name, share in shares.items()}

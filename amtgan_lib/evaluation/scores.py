@@ -78,13 +78,6 @@ def hidden(scores: np.ndarray, threshold: float) -> np.ndarray:
     return np.nan_to_num(scores, nan=2.0) <= threshold
 
 
-def retrieved(scores: np.ndarray, owner: np.ndarray, rank: int) -> np.ndarray:
-    """Which probes have their owner's gallery photo (column ``owner``) among the ``rank`` nearest; NaN rows do."""
-    own = np.take_along_axis(scores, owner[:, None], axis=1)
-    nearer = (scores > own).sum(axis=1)
-    return (nearer < rank) | np.isnan(own[:, 0])
-
-
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927), sensible at 0 and 1 too."""
     if n == 0:

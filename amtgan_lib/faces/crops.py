@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from amtgan_lib.faces import regions, warps
-from amtgan_lib.images import LEVELS, Change, Photo, PhotoError, open_photo, to_tensor, to_uint8
+from amtgan_lib.images import Change, Photo, PhotoError, in_levels, open_photo, to_tensor, to_uint8
 
 # Five points (x, y) in a crop of side 1: the usual 112 px recognition template, scaled by 1.8 / 256 and
 # placed so that the eyes lie where they do in CelebA-HQ crops (measured on 40 of them: 46.7 % from the top).
@@ -69,8 +69,8 @@ class FaceCrop:
         matrix = self.matrix * np.array([factor, factor, 1.0])
         return _cut(self._right_size(photo), matrix, size), self.points / factor
 
-    def change(self, photo: Photo, image: Tensor) -> Change:
-        """What pasting ``image`` (3, S, S) in [-1, 1] changes in the photo, in 8-bit units.
+    def change_in(self, photo: Photo, image: Tensor) -> Change:
+        """What putting ``image`` (3, S, S) in [-1, 1] in the place of this face changes in the photo, in 8-bit units.
 
         The difference to the crop is carried over, not the crop itself: the photo keeps its own high
         frequencies (the published postprocessing adds them back, which is the same thing), and an
@@ -80,14 +80,9 @@ class FaceCrop:
         if image.shape != self.image.shape or not torch.isfinite(image).all():
             raise ValueError(f"expected a finite changed crop of {tuple(self.image.shape)}, got {tuple(image.shape)}")
         photo = self._right_size(photo)
-        difference = (image.detach().float().cpu() - self.image) * LEVELS * _feather(self.size)
+        difference = in_levels(image.detach().float().cpu() - self.image) * _feather(self.size)
         values, x, y = warps.spread(difference.permute(1, 2, 0).numpy(), self.matrix, photo.size)
         return Change(values, x, y, photo.size)
-
-    def paste(self, onto: Photo | Image.Image | np.ndarray, image: Tensor) -> Image.Image:
-        """The photo with this face changed to ``image`` (3, S, S) in [-1, 1]; same size and mode."""
-        photo = open_photo(onto)
-        return photo.with_change(self.change(photo, image))
 
     def within(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> FaceCrop:
         """The same face in a cut-out ``box`` (x0, y0, x1, y1) of its photo, resized to ``size`` (width, height)."""

@@ -8,8 +8,9 @@ at a given distance, then takes CIELAB's difference: about 1 is just noticeable.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from amtgan_lib.images import blur
 
 # Linear sRGB (IEC 61966-2-1) to XYZ, and its white.
 _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
@@ -66,11 +67,7 @@ def _gaussian(channel: Tensor, spread: float) -> Tensor:
     half = math.ceil(3 * spread)
     if half >= min(channel.shape[-2:]):
         return channel.mean(dim=(2, 3), keepdim=True).expand_as(channel)
-    positions = torch.arange(-half, half + 1, device=channel.device, dtype=channel.dtype)
-    kernel = torch.exp(-0.5 * (positions / spread) ** 2)
-    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
-    across = F.conv2d(F.pad(channel, (half, half, 0, 0), mode="reflect"), kernel)
-    return F.conv2d(F.pad(across, (0, 0, half, half), mode="reflect"), kernel.transpose(2, 3))
+    return blur(channel, spread, half, border="reflect")
 
 
 def _lab(xyz: Tensor) -> Tensor:

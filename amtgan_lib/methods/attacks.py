@@ -15,7 +15,7 @@ from torch import Tensor
 
 from amtgan_lib import losses
 from amtgan_lib.datasets import FaceBatch
-from amtgan_lib.images import to_uint8
+from amtgan_lib.images import blur, to_uint8
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.recognizers import Recognizer
 
@@ -185,20 +185,13 @@ def _unit(gradient: Tensor) -> Tensor:
     return F.normalize(gradient.flatten(1), p=1, dim=1, eps=torch.finfo(gradient.dtype).tiny).view_as(gradient)
 
 
-def _gaussian(size: int) -> Tensor:
-    """Kernel (size,size) of sum 1 whose edge lies at three standard deviations, as in the released code of TI-DIM."""
-    half = size // 2
-    row = torch.exp(-0.5 * (torch.arange(-half, half + 1) * (3 / half)) ** 2)
-    kernel = row[:, None] * row
-    return kernel / kernel.sum()
-
-
 def _smoothed(gradient: Tensor, size: int) -> Tensor:
-    """The gradient (N,3,H,W) convolved with the kernel: that of the loss averaged over small shifts of the image."""
-    if size < 2:
-        return gradient
-    kernel = _gaussian(size).to(gradient).expand(3, 1, size, size)
-    return F.conv2d(gradient, kernel, padding=size // 2, groups=3)
+    """The gradient (N,3,H,W) convolved with the kernel: that of the loss averaged over small shifts of the image.
+
+    The kernel's edge lies at three standard deviations, as in the released code of TI-DIM.
+    """
+    half = size // 2
+    return blur(gradient, half / 3, half, border="constant") if half else gradient
 
 
 def _check_images(image: Tensor) -> None:

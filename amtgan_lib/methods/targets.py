@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, images, paths, portraits
+from amtgan_lib.files import written
 from amtgan_lib.recognizers import Recognizer
 
 NOBODY = "nobody"
@@ -49,10 +50,12 @@ def of_faces(images: Tensor, points: Tensor, recognizers: Sequence[Recognizer], 
     return Target(name, {each.name: each.embed(images, points).mean(0) for each in recognizers})
 
 
-Photo = str | Path | Image.Image | np.ndarray
-
-
-def of_photos(photos: Sequence[Photo], recognizers: Sequence[Recognizer], name: str, size: int = 256) -> Target:
+def of_photos(
+    photos: Sequence[str | Path | Image.Image | np.ndarray],
+    recognizers: Sequence[Recognizer],
+    name: str,
+    size: int = 256,
+) -> Target:
     """The person on one or more photos (the largest face of each). FaceError where a photo has none."""
     if not photos:
         raise faces.FaceError("a target needs at least one photo")
@@ -106,7 +109,8 @@ def store_nobody(file: Path = NOBODY_FILE) -> Path:
     Stored, they cost no drawing at a first photo, and a change of the drawing does not move whom faces are taken for.
     """
     image, points = _crowd(2)
-    np.savez_compressed(file, image=np.stack([images.to_uint8(each) for each in image]), points=points.numpy())
+    with written(file) as partial:
+        np.savez_compressed(partial, image=images.to_uint8(image), points=points.numpy())
     return file
 
 

@@ -2,7 +2,7 @@
 
 from amtgan_lib.models.discriminator import Discriminator
 from amtgan_lib.models.generator import Generator
-from amtgan_lib.models.initialization import count_parameters, initialize
+from amtgan_lib.models.initialization import initialize
 from amtgan_lib.models.makeup import OWN_STRENGTH, makeup_transfer, region_changes
 from amtgan_lib.models.morphing import region_counts
 from amtgan_lib.models.published import load_published
@@ -14,7 +14,6 @@ __all__ = [
     "Discriminator",
     "Generator",
     "Regularizer",
-    "count_parameters",
     "initialize",
     "load_generator",
     "load_published",

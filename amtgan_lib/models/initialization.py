@@ -1,4 +1,4 @@
-"""How a network starts, and how large it is."""
+"""How a network starts."""
 
 import torch
 from torch import nn
@@ -34,8 +34,3 @@ def _renew_spectral_norm(layer: nn.Module) -> None:
     for _ in range(POWER_ITERATIONS):
         _ = layer.weight
     layer.train(was_training)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of trainable and frozen parameters; buffers, such as the vectors of spectral norms, do not count."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from amtgan_lib.images import blur
 from amtgan_lib.models.morphing import STRIDE, morph
 
 # At 128 px, in pixels, per region (lip, skin, eyes): blur of the carried colours (None: one colour for the region)
@@ -55,7 +56,7 @@ def colour_transfer(
         inside, other = source_masks[:, region : region + 1], reference_masks[:, region : region + 1]
         members = inside if region == 0 else inside * source_skin
         present = (members.sum((2, 3), keepdim=True) > 0) & (other.sum((2, 3), keepdim=True) > 0)
-        soft = blur(members, SOFTNESS[region] * scale) * present
+        soft = _blurred(members, SOFTNESS[region] * scale) * present
         change = change * (1 - soft)
         if strength[region] == 0:
             continue  # what lies beneath is covered all the same
@@ -190,14 +191,8 @@ def _mean(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def _low_pass(image: Tensor, mask: Tensor, sigma: float) -> Tensor:
-    return blur(image * mask, sigma) / blur(mask, sigma).clamp_min(1e-3)
+    return _blurred(image * mask, sigma) / _blurred(mask, sigma).clamp_min(1e-3)
 
 
-def blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (N,C,H,W), border pixels repeated."""
-    radius = max(round(1.5 * sigma), 1)
-    offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
-    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(image.shape[1], 1, -1)
-    rows = F.conv2d(F.pad(image, (radius, radius, 0, 0), mode="replicate"), kernel.unsqueeze(2), groups=image.shape[1])
-    return F.conv2d(F.pad(rows, (0, 0, radius, radius), mode="replicate"), kernel.unsqueeze(3), groups=image.shape[1])
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    return blur(image, sigma, radius=max(round(1.5 * sigma), 1))

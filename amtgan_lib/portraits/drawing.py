@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from amtgan_lib.images import blur
 from amtgan_lib.portraits import features, hair, palette, skin
 from amtgan_lib.portraits.anatomy import EXTENT, bump
 from amtgan_lib.portraits.canvas import Canvas, Scenery, noise_grid, scenery
@@ -16,7 +17,6 @@ from amtgan_lib.portraits.traits import Traits
 SUPERSAMPLING = 2  # per axis: edges finer than a pixel (lashes, strands) come out as greys instead of steps
 SMALLEST, LARGEST = 64, 512
 CHUNK_PIXELS = 2**17  # painted together: more fall out of the processor's cache, and drawing gets slower
-GAMMA = 2.0  # squares and square roots stand for sRGB's curve
 
 NOSE_TIP = 0.075  # below the ridge's highest place: where the landmark mesh of `faces` sees the tip of drawn noses
 
@@ -120,6 +120,7 @@ def _lit(scene: Scenery, canvas: Canvas, skin_cover: Tensor) -> Tensor:
     shine = ((nx * lx + ny * ly + nz * (lz + 1)) * half).clamp(min=0).pow(22) * moment.shine * 0.17 * skin_cover
     shine = shine * (1 - 0.6 * scene.makeup.foundation_opacity)
     warm = moment.light_warmth[..., None] * torch.tensor([0.045, 0.0, -0.06]).view(1, 3, 1, 1)
+    # The square, and in the end its root, stand for sRGB's curve.
     linear = canvas.rgb.clamp(0, 1).square() * (bright * canvas.shade)[:, None] * (1 + warm)
     # Light that has been under the skin is redder where it is dim.
     dim = (1 - bright).clamp(0, 0.6) * skin_cover * (1 - 0.6 * who.skin)
@@ -148,15 +149,9 @@ def _photographed(image: Tensor, moment: Traits) -> Tensor:
     size = image.shape[-1]
     image = 0.5 + (image - 0.5) * moment.contrast[..., None]
     sigma = (0.15 + 0.75 * moment.blur.flatten().square()) * size / 128
-    radius = max(1, round(2 * size / 128))
-    offsets = torch.arange(-radius, radius + 1).float()
-    kernel = torch.exp(-offsets.square() / (2 * sigma[:, None].square()))
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
-    flat = image.reshape(1, -1, size, size)
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="replicate"), kernel[:, None, None], groups=len(kernel))
-    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="replicate"), kernel[:, None, :, None], groups=len(kernel))
+    image = blur(image, sigma, radius=max(1, round(2 * size / 128)))
     grain = noise_grid(moment, (3, size, size), 1) * (0.002 + 0.012 * moment.noise[..., None])
-    return ((flat.view_as(image) + grain) * 2 - 1).clamp(-1, 1)
+    return ((image + grain) * 2 - 1).clamp(-1, 1)
 
 
 def _projected(scene: Scenery, places: Tensor, size: int) -> Tensor:

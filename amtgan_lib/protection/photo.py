@@ -17,7 +17,7 @@ from torch import Tensor
 
 from amtgan_lib import images, paths
 from amtgan_lib.faces import FaceCrop, SmallFace
-from amtgan_lib.images import Photo, open_photo
+from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Method
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.protection.consent import ProtectionError, aimed, check_method
@@ -128,7 +128,7 @@ class Protector:
         return replace(self._pasted(photo, chosen, changed), too_small=tuple(small))
 
     def _pasted(self, photo: Photo, crops: list[FaceCrop], changed: list[Tensor]) -> Protected:
-        change = sum(crop.change(photo, image) for crop, image in zip(crops, changed))
+        change = sum(crop.change_in(photo, image) for crop, image in zip(crops, changed))
         reports = tuple(_report(crop, image) for crop, image in zip(crops, changed))
         return Protected(photo.with_change(change), reports, photo)
 
@@ -138,7 +138,7 @@ class Protector:
 
 
 def _report(crop: FaceCrop, changed: Tensor) -> FaceReport:
-    return FaceReport(crop.box, float((changed - crop.image).abs().mean() * 127.5))
+    return FaceReport(crop.box, float(in_levels((changed - crop.image).abs().mean())))
 
 
 def prepare(

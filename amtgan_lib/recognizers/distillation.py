@@ -18,6 +18,7 @@ from torch import Tensor
 
 from amtgan_lib import compute
 from amtgan_lib.hints import similarity_gradients
+from amtgan_lib.images import to_uint8
 from amtgan_lib.recognizers import Recognizer, align, build, spec
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.training import CROP, varied
@@ -137,12 +138,7 @@ def reshaped(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def aligned(images: Tensor, points: Tensor) -> np.ndarray:
     """Faces (N,3,H,W) in [-1,1] with points (N,5,2) as what is blended: aligned crops (N, 112, 112, 3) uint8."""
-    return as_pictures(align(images, points, CROP))
-
-
-def as_pictures(images: Tensor) -> np.ndarray:
-    """(N,3,H,W) in [-1,1] as (N,H,W,3) uint8."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return to_uint8(align(images, points, CROP))
 
 
 def blended(first: np.ndarray, second: np.ndarray, generator: torch.Generator) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from amtgan_lib import compute, portraits
+from amtgan_lib.images import to_tensor, to_uint8
 from amtgan_lib.recognizers import Recognizer, align, build, spec
 from amtgan_lib.recognizers.alignment import template
 
@@ -66,8 +67,7 @@ def _faces_of(people: np.ndarray, photos: int, seed: int) -> np.ndarray:
     bare = torch.from_numpy(np.random.default_rng([seed, int(people[0])]).random(len(rows)) < 0.5)
     worn = portraits.taken_off(worn, bare)
     drawn = portraits.draw(portraits.people(rows, seed), worn, portraits.scenes(moments, seed), 128)
-    crops = align(drawn.image, drawn.points, CROP)
-    return ((crops + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return to_uint8(align(drawn.image, drawn.points, CROP))
 
 
 def angular_margin_loss(vectors: Tensor, person: Tensor, centres: Tensor, scale: float, margin: float) -> Tensor:
@@ -132,7 +132,7 @@ def varied(crops: np.ndarray, size: int, generator: torch.Generator) -> Tensor:
     A detector misplaces its five points by some per cent of the eye distance; compression and protection change
     contrast. Twice the size is sampled and averaged, so that shrinking does not alias.
     """
-    images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = to_tensor(crops)
     count = len(images)
 
     def uniform(spread: float) -> Tensor:
@@ -157,7 +157,7 @@ def verification(recognizer: Recognizer, faces: DrawnFaces, batch: int = 64) -> 
     """Cosines of all pairs of photos: those of one person, and those of two. For people that training never saw."""
     points, vectors = template(CROP).float(), []
     for start in range(0, len(faces), batch):
-        images = torch.from_numpy(faces.crops[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = to_tensor(faces.crops[start : start + batch])
         vectors.append(recognizer.embed(images, points.expand(len(images), -1, -1)))
     joined = torch.cat(vectors).numpy()
     scores = (joined @ joined.T)[np.triu_indices(len(joined), 1)]

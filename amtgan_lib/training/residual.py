@@ -12,13 +12,13 @@ from torch import Tensor
 from amtgan_lib import losses
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.hints import gradient_hints
-from amtgan_lib.images import LEVELS
+from amtgan_lib.images import in_levels
 from amtgan_lib.training.config import ALIGNED
 from amtgan_lib.training.state import State
 
 # Of the recipe any_target: every second target is a point between so many people, every second step is without makeup,
 # and a step trains the first, the second or the third look of the generator at a face.
-CROWD, PASSES = 2, 3
+PEOPLE_BETWEEN, MOST_PASSES = 2, 3
 # More alike than two photos of two people are: then the target drawn is the face's own person.
 ONESELF = 0.5
 # A change is half as plain on lips and lids, where makeup is expected: the makeup carries the change where it can.
@@ -74,7 +74,7 @@ class ResidualStep:
         """The picture after one pass or more, as at use time; only the last pass has a gradient."""
         trainer, now, left = self.trainer, source, None
         asked = self._draw_ensemble(noise)
-        for number in reversed(range(int(torch.randint(PASSES, (), generator=noise)) + 1)):
+        for number in reversed(range(int(torch.randint(MOST_PASSES, (), generator=noise)) + 1)):
             # A block of its own for each pass: autocast would go on using the casts that a pass without gradient made.
             with torch.set_grad_enabled(number == 0), trainer.autocast():
                 hints = gradient_hints(now.image, trainer.points(source), trainer.recognizers, targets, left, asked)
@@ -93,11 +93,11 @@ class ResidualStep:
         """Per recogniser (N, D): a person of the pool, but not the own, or the point between a few, who is nobody."""
         pool, share = self.trainer.targets, self.trainer.share
         count = len(own[0]) * share.size
-        people = share.of(torch.randint(len(pool[0]), (count, CROWD), generator=noise))
+        people = share.of(torch.randint(len(pool[0]), (count, PEOPLE_BETWEEN), generator=noise))
         people = people.to(own[0].device, non_blocking=True)
         oneself = (pool[0][people] * own[0][:, None]).sum(-1) > ONESELF
         people = torch.where(oneself, (people + 1) % len(pool[0]), people)
-        weights = torch.ones(len(people), CROWD)
+        weights = torch.ones(len(people), PEOPLE_BETWEEN)
         weights[share.of(torch.rand(count, generator=noise)) < 0.5, 1:] = 0
         weights = weights[..., None].to(people.device, non_blocking=True)
         return [F.normalize((vectors[people] * weights).sum(1)) for vectors in pool]
@@ -111,7 +111,7 @@ class ResidualStep:
         if self.trainer.config.transfer == "colours":
             return self.trainer.makeup(image, source, reference)
         weights = torch.tensor(self.trainer.recipe.weights.regions).to(image.device, non_blocking=True)[:, None, None]
-        distance = (image - start).abs().mean(1, keepdim=True) * LEVELS
+        distance = in_levels((image - start).abs().mean(1, keepdim=True))
         return (distance * source.masks * weights).mean(dim=(0, 2, 3)).sum()
 
 

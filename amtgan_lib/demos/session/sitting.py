@@ -65,7 +65,7 @@ class Studio:
     def picture(self, settings: Settings, first: Style = None, second: Style = None) -> Image.Image:
         """The changed photo as it is shown, in 8-bit RGB; what of a photo is shown whole is what ``protect`` gives."""
         changed = self.faces[0].change(settings, first, second)
-        picture = self.stage.with_change(self._place.change(self.stage, changed))
+        picture = self.stage.with_change(self._place.change_in(self.stage, changed))
         return Image.fromarray(open_photo(picture).rgb)
 
     def judge(self, picture: Image.Image) -> pd.DataFrame:
@@ -111,8 +111,8 @@ class Studio:
             raise StudioError("strength or protection is 0, so nothing is protected and nothing is saved")
         changed = [face.change(settings, first, second) for face in self.faces]
         pairs = [(face.crop, image) for face, image in zip(self.faces, changed)]
-        change = sum(crop.change(self.photo, image) for crop, image in pairs)
-        means = [float((image - crop.image).abs().mean()) * images.LEVELS for crop, image in pairs]
+        change = sum(crop.change_in(self.photo, image) for crop, image in pairs)
+        means = [float(images.in_levels((image - crop.image).abs().mean())) for crop, image in pairs]
         reports = [FaceReport(crop.box, mean) for (crop, _), mean in zip(pairs, means)]
         return Protected(self.photo.with_change(change), tuple(reports), self.photo, tuple(self.too_small))
 

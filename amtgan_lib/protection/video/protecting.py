@@ -17,7 +17,7 @@ from torch import Tensor
 
 from amtgan_lib import faces as face_finder
 from amtgan_lib.faces import FaceCrop
-from amtgan_lib.images import LEVELS, Photo, open_photo
+from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.protection import Protector
 from amtgan_lib.protection.video import tracks
 from amtgan_lib.protection.video.clips import Clip, Frame, VideoError, Writer
@@ -272,7 +272,7 @@ class _Painter:
         for each in self.plan.faces(number):
             crop, difference = self._crop(photo, each, number), self._mixed(each, number)
             self._note_flicker(each, number, difference)
-            changes.append(crop.change(photo, crop.image + difference))
+            changes.append(crop.change_in(photo, crop.image + difference))
         rgb = np.array(photo.with_change(sum(changes))) if changes else frame.rgb.copy()
         if self.lost == "cover":
             _black(rgb, missed, number, self.plan.glances)
@@ -292,7 +292,7 @@ class _Painter:
     def _note_flicker(self, each: Track, number: int, difference: Tensor) -> None:
         previous, shown = self._shown.get(each, (None, difference))
         if previous == number - 1:
-            self.flicker.append(float((difference - shown).abs().mean()) * LEVELS)
+            self.flicker.append(float(in_levels((difference - shown).abs().mean())))
         self._shown[each] = number, difference
 
 
