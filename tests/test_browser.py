@@ -252,7 +252,11 @@ def check_it_is_for_visitors(page):
     """In voila nothing is said that only somebody in front of the notebook can use."""
     if isinstance(page, browser.Voila):
         text = page.find("body").text
-        assert text and not [words for words in ("Run all cells", "make demo", "results/runs", "Keep it") if words in text]
+        assert text and not [
+            words
+            for words in ("Run all cells", "make demo", "make reproduce", "results/runs", "Keep it")
+            if words in text
+        ]
 
 
 def offer_a_letter(page, folder):
