@@ -59,7 +59,7 @@ UPLOADS = --$(1).tornado_settings="{'websocket_max_message_size': $(AMTGAN_UPLOA
 
 # From the checkout's root, so that results and reports can be opened, too.
 lab: setup ## open JupyterLab on the quickstart (LAB_ARGS="--no-browser")
-	$(VENV)/python -m jupyterlab notebooks/00_quickstart.ipynb --ServerApp.root_dir=$(CURDIR) $(call UPLOADS,ServerApp) $(LAB_ARGS)
+	$(VENV)/python -m jupyterlab notebooks/00_quickstart.ipynb --ServerApp.root_dir="$(CURDIR)" $(call UPLOADS,ServerApp) $(LAB_ARGS)
 
 # Only what is to be clicked: a visitor of the folder of all notebooks could start a training.
 demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")

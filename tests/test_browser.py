@@ -248,6 +248,17 @@ def shot(page, name):
     return page.screenshot(f"{name}-{type(page).__name__.lower()}")
 
 
+def check_it_is_for_visitors(page):
+    """In voila nothing is said that only somebody in front of the notebook can use."""
+    if isinstance(page, browser.Voila):
+        text = page.find("body").text
+        assert text and not [
+            words
+            for words in ("Run all cells", "make demo", "make reproduce", "results/runs", "Keep it")
+            if words in text
+        ]
+
+
 def offer_a_letter(page, folder):
     """Upload a text file of 13 MB that is named like a photo; the widget says so, on the ground that problems have."""
     (folder / "letter.jpg").write_text("Dear reader, this is no photo. " * 430_000)
@@ -269,6 +280,7 @@ def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portra
     """Before and after differ in the face alone; a photo is taken; a letter is refused, and the widget lives on."""
     page.open("00_quickstart.ipynb")
     page.picture("amtgan-picture")
+    check_it_is_for_visitors(page)
     page.find(".amtgan")
     shot(page, "quickstart")  # as the README shows it: the whole widget, the line still in the middle
     before, after = both(page)
@@ -294,6 +306,7 @@ def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portra
 def test_makeup_strength_answers_its_sliders(page, tmp_path):
     """At strength 0 the picture is the photo, at 1 it is not; meters, curve and report follow; a letter is refused."""
     page.open("demo_makeup_strength.ipynb")
+    check_it_is_for_visitors(page)
     page.move("amtgan-position", "HOME")
     full = settled(page, "amtgan-picture")
     similar = meters(page)
@@ -337,6 +350,7 @@ def meters(page):
 def test_stored_results_are_explored(page):
     """Threshold and method move the curves, the rate of false accepts and the photos, which are seen without a run."""
     page.open("demo_results.ipynb")
+    check_it_is_for_visitors(page)
     curves, photos = settled(page, "results-curves"), page.text("results-photos-of")
     assert page.move("results-threshold", "HOME") < 0
     lax = page.changed_picture("results-curves", curves)

@@ -166,7 +166,7 @@ def test_make_lets_uploads_through_of_the_size_that_it_tells_the_widgets(target,
     app.parse_command_line(browser.uploads(target))
     limit = app.tornado_settings["websocket_max_message_size"]
     told = subprocess.run(["make", "-pn", target], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
-    megabytes = int(re.search(r"^export AMTGAN_UPLOAD_MB := (\d+)$", told, re.MULTILINE)[1])
+    megabytes = int(re.search(r"^AMTGAN_UPLOAD_MB := (\d+)$", told, re.MULTILINE)[1])
     assert megabytes >= 50 and limit > megabytes * 1e6
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from IPython.display import display
 from PIL import Image
 
-from amtgan_lib.demos.explorer.stored import GRID, at_hand, read
+from amtgan_lib.demos.explorer.stored import GRID, MEASURED, at_hand, read
 from amtgan_lib.demos.widgets import parts, texts
 from amtgan_lib.demos.widgets.pace import Newest
 from amtgan_lib.demos.widgets.style import SHEET
@@ -96,7 +96,8 @@ class Explorer:
         self.pace.finish()
 
     def _make_widgets(self) -> None:
-        runs = list(dict.fromkeys([*at_hand(), self.stored.name]))
+        names = dict.fromkeys([*at_hand(), self.stored.name])
+        runs = [("our own run" if name == MEASURED else name, name) for name in names]
         self.run = _picker("results of", "run", runs, self.stored.name)
         self.recogniser, self.method = _picker("judged by", "recogniser"), _picker("protected by", "method")
         options, style = list(QUESTIONS.items()), {"button_width": "auto"}
@@ -219,7 +220,8 @@ def _what_is_shown(method: str, pictures: Mapping[tuple[str, str], Path]) -> str
     if not shown:
         return "No picture of them is on this machine, so they are named only."
     if method not in shown:
-        return "Shown are the photos before: those after come with a run of your own (<code>make reproduce</code>)."
+        own = ": those after come with a run of your own (<code>make reproduce</code>)"
+        return f'Shown are the photos before<span class="amtgan-notebook-only">{own}</span>.'
     return "" if method == "clean" else "Left before, right after."
 
 
@@ -235,6 +237,6 @@ def _named(widget: W.DOMWidget, name: str) -> W.DOMWidget:
     return parts.named(widget, f"results-{name}")
 
 
-def _picker(words: str, name: str, options: Sequence[str] = (), value: str | None = None) -> W.Dropdown:
-    layout = {"width": "300px"}
-    return _named(W.Dropdown(options=options, value=value, description=words, layout=layout), name)
+def _picker(words: str, name: str, options: Sequence[tuple[str, str]] = (), value: str | None = None) -> W.Dropdown:
+    look = {"layout": {"width": "310px"}, "style": {"description_width": "initial"}}
+    return _named(W.Dropdown(options=options, value=value, description=words, **look), name)

@@ -98,7 +98,7 @@ SHEET = """
 .results-photos .good { border-color: #0072B2; } .results-photos .bad { border-color: #D55E00; }
 
 /* A page of voila leaves out what is about the notebook: cells tagged so, and all of an intro after its first words. */
-[data-voila] .celltag_notebook-only, [data-voila] .celltag_intro > ul, [data-voila] .celltag_intro > p ~ p {
+[data-voila] :is(.celltag_notebook-only, .amtgan-notebook-only, .celltag_intro > ul, .celltag_intro > p ~ p) {
   display: none; }
 
 .amtgan .amtgan-save { width: auto; height: 32px; padding: 0 16px; margin: 0; border-radius: 8px;
