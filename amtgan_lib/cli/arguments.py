@@ -56,7 +56,7 @@ class Protect:
         target: A photo of the person to be taken for, who has agreed; may be given again. Without it nobody. Needs
             --impersonate.
         impersonate: Yes, faces are to be taken for that person, who may have to answer for it.
-        generator: Another generator than the one that comes along, such as `train` makes.
+        generator: Another generator than the one that comes along: what `train` made, or G.pth of the paper's authors.
         ask: Recognisers that judge the result, or open, drawn or published for a set of them. Without it those that
             gave the hints, or the open ones.
         held_out: Recognisers that give no hints (nor what was distilled from them) and judge the result: an honest

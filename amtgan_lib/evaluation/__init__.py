@@ -46,6 +46,7 @@ from amtgan_lib.evaluation.tables import (
     recognition_table,
     similarities,
     success_rows,
+    thresholds_at,
     two_photos,
     vectors,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "success_rates",
     "success_rows",
     "success_scores",
+    "thresholds_at",
     "truth_error",
     "two_photos",
     "vectors",
