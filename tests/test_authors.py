@@ -4,6 +4,7 @@ import json
 import pickle
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import fakes
 import numpy as np
@@ -13,7 +14,19 @@ import torch
 from PIL import Image
 
 from amtgan_lib import __main__ as command_line
-from amtgan_lib import assets, datasets, experiments, faces, images, methods, models, paths, pipeline, recognizers
+from amtgan_lib import (
+    assets,
+    datasets,
+    evaluation,
+    experiments,
+    faces,
+    images,
+    methods,
+    models,
+    paths,
+    pipeline,
+    recognizers,
+)
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.methods import Method, MethodError, authors
 from amtgan_lib.pipeline.parameters import Text
@@ -233,3 +246,16 @@ def test_the_preset_plans_four_targets_for_each_of_four_held_out_recognisers():
     assert all(recognizers.spec(name).thresholds for name in recognizers.PUBLISHED)
     assert preset.parameters["target"] == authors.TARGET and preset.parameters["held_out"] == authors.HELD_OUT
     assert set(preset.parameters["methods"]) <= set(methods.NAMES)
+
+
+def test_published_thresholds_need_no_table(tmp_path):
+    rows = [recognizers.spec(name) for name in ("ir152", "edgeface_xs")]
+    ir152, edgeface = (SimpleNamespace(name=row.name, spec=row, thresholds=row.thresholds) for row in rows)
+    table = tmp_path / "thresholds.csv"
+    assert evaluation.thresholds_at(0.01, [ir152], table) == {"ir152": 0.166788}
+    with pytest.raises(ValueError, match="run notebook 02"):
+        evaluation.thresholds_at(0.01, [ir152, edgeface], table)
+    with pytest.raises(ValueError, match="ir152 has no published threshold at FAR 0"):
+        evaluation.thresholds_at(0.5, [ir152], table)
+    pd.DataFrame({"recogniser": ["ir152", "edgeface_xs"], "far": 0.01, "threshold": [3, 4]}).to_csv(table)
+    assert evaluation.thresholds_at(0.01, [ir152, edgeface], table) == {"ir152": 0.166788, "edgeface_xs": 4}

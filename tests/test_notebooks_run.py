@@ -3,9 +3,11 @@
 import os
 import re
 
+import fakes
 import pytest
+import torch
 
-from amtgan_lib import paths, pipeline
+from amtgan_lib import assets, paths, pipeline, recognizers
 from amtgan_lib.reporting import results
 
 PRESETS = sorted(path.stem for path in paths.PRESETS.glob("*.yaml"))
@@ -232,3 +234,26 @@ def test_the_notebooks_run_in_order_on_a_few_photographs(mirror, place):
     assert quality["residual"]["ssim"] > 0.9
     assert quality["residual"]["lip after"] < 0.7 * quality["residual"]["lip before"]
     assert quality["corrected"]["ssim"] < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_preset_paper_runs_on_an_archive_of_networks_that_know_nothing(mirror, published, place, monkeypatch):
+    """Weights by the golden rule instead of the authors': who has their archive runs the same preset the same way."""
+    archive, cache = place / "assets", place / "cache"
+    archive.mkdir()
+    torch.save(published["generator"], archive / "G.pth")
+    for name in recognizers.PUBLISHED:
+        torch.save(fakes.by_rule(recognizers.build(name)).state_dict(), archive / f"{name}.pth")
+    monkeypatch.setenv("AMTGAN_CACHE", str(cache))  # of the notebooks
+    monkeypatch.setattr(paths, "CACHE", cache)
+    assets.import_archive(archive)
+    small = {"prepared": PREPARED, "people": 4, "photos": 4, "pairing": "groups"}
+    folder = pipeline.run("paper", run_id="reduced", overrides=small)
+    values = pipeline.values(folder)
+    assert values["04_protect-authors"]["photos"] == values["04_protect-authors"]["protected"] == 1
+    rows = results.read(folder / "tables" / "05_black_box_success.csv")
+    held_out = rows[rows["note"] == "held out"]
+    assert set(held_out["recogniser"]) == {"mobile_face"} and set(held_out["target"]) == {"celeba_hq_target/085807"}
+    assert set(held_out["method"]) == {"clean", "makeup_only", "authors"}
+    assert values["06_image_quality"]["authors"]["ssim"] < 0.9 < values["06_image_quality"]["makeup_only"]["ssim"]

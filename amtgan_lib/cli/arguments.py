@@ -57,7 +57,7 @@ class Protect:
         target: A photo of a person who has agreed that faces pass as them; may be repeated. Without it, faces pass as
             nobody. Needs --impersonate.
         impersonate: Confirm that faces are to pass as that person, who may have to answer for it.
-        generator: Generator to use instead of the shipped one, for example one made by `train`.
+        generator: Generator to use instead of the shipped one: made by `train`, or G.pth of the paper's authors.
         ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default those that gave
             hints, or the open ones.
         held_out: Recognisers that judge the result and give no hints, directly or through distillation. The verdict

@@ -45,6 +45,7 @@ from amtgan_lib.evaluation.tables import (
     recognition_table,
     similarities,
     success_rows,
+    thresholds_at,
     two_photos,
     vectors,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "success_rates",
     "success_rows",
     "success_scores",
+    "thresholds_at",
     "truth_error",
     "two_photos",
     "vectors",

@@ -146,6 +146,20 @@ def read_thresholds(path: Path, far: float) -> dict[str, float]:
     return chosen.set_index("recogniser")["threshold"].to_dict()
 
 
+def thresholds_at(far: float, recognizers: Sequence[Recognizer], path: Path) -> dict[str, float]:
+    """{recogniser: threshold} at one FAR: published ones are taken as they are, others from the table of notebook 2.
+
+    ValueError where neither has that FAR. The table is not read where all are published.
+    """
+    published = {each.name: each.thresholds for each in recognizers if each.spec.published}
+    if lacking := [name for name, known in published.items() if far not in known]:
+        raise ValueError(
+            f"{lacking[0]} has no published threshold at FAR {far}; there are {list(published[lacking[0]])}"
+        )
+    measured = read_thresholds(path, far) if len(published) < len(recognizers) else {}
+    return measured | {name: known[far] for name, known in published.items()}
+
+
 # ---------------------------------------------------------------- methods
 
 

@@ -187,9 +187,10 @@ def protect(
 
     By default the any-target generator that comes with the package moves each face to nobody (see :func:`guide_to`,
     also for ``target``). ``generator`` names another: a file that notebook 03 wrote
-    (``results/runs/<id>/train/<recipe>/generator.safetensors``) or a loaded :class:`Protector`. One that was trained
-    for one person needs ``impersonate=True``; one that was trained on drawn faces warns: it is no protection from
-    recognisers of real people. For many photos :func:`prepare` a protector once: each call loads what it needs anew.
+    (``results/runs/<id>/train/<recipe>/generator.safetensors``), the published ``G.pth``, which gives square crops,
+    or a loaded :class:`Protector`. One that was trained for one person needs ``impersonate=True``; one that was trained
+    on drawn faces warns: it is no protection from recognisers of real people. For many photos :func:`prepare` a
+    protector once: each call loads what it needs anew.
     A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning.
 
     Args:
