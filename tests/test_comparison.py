@@ -86,3 +86,12 @@ def test_a_method_that_knew_a_judge_is_refused(compared):
     with pytest.raises(ValueError, match=JUDGE):
         compared.table({"insider": method(blue, knows=JUDGE)}, "part")
     assert not compared.file("part").exists()
+
+
+def test_pictures_stand_in_rows_and_a_photo_that_failed_is_shown_clean(compared):
+    made = {"attack": method(blue), "failing": method(fails)}
+    compared.table(made, "part")
+    rows = compared.pictures("part", made, 5)
+    assert [len(row) for row in rows] == [3, 3]
+    for clean, attacked, failed in rows:
+        assert (clean == failed).all() and (clean != attacked).any()

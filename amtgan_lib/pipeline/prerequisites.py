@@ -91,10 +91,13 @@ def _show(told: str, example: Sequence[str]) -> None:
 
 
 def _stored(file: Path) -> list:
-    """The first lines of a stored table: rates of the recognisers that took no part, and measures of the pictures."""
+    """Where a table is from, and its first lines: rates of recognisers that took no part, measures of the pictures."""
+    from IPython.display import Markdown
+
     rows = results.read(file)
     rows = rows[rows["note"] != "trained against"]
-    tables = []
+    first = rows.iloc[0]
+    tables: list = [Markdown(f"`{file.name}`: {first.preset}, {first.dataset}, n = {first.n}, commit {first.commit}")]
     for _, part in rows.groupby(rows["recogniser"] == ""):
         index = [name for name in ("dataset", "recogniser", "method") if part[name].nunique() > 1] or ["method"]
         tables.append(results.pivot(part, index).head(LINES))
