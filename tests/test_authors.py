@@ -238,9 +238,10 @@ def test_the_preset_plans_four_targets_for_each_of_four_held_out_recognisers():
     preset = pipeline.load("paper")
     for target in PAPER_TARGETS:
         for held_out in recognizers.PUBLISHED:
-            plan = pipeline.plan(preset, {"target": Text(target), "held_out": Text(held_out)})
+            chosen = {"target": target, "held_out": held_out, "generator": "own/{target}-{held_out}.pth"}
+            plan = pipeline.plan(preset, {name: Text(value) for name, value in chosen.items()})
             (step,) = [step for step in plan if step.name == "04_protect-authors"]
-            assert (step.values["target"], step.values["held_out"]) == (target, held_out)
+            assert {name: step.values[name] for name in chosen} == chosen
             trained, judges = recognizers.partition(step.values["split"], held_out, recognizers.zoo(step.values["zoo"]))
             assert judges == (held_out,) and len(trained) == 3
     assert all(recognizers.spec(name).thresholds for name in recognizers.PUBLISHED)
