@@ -22,12 +22,12 @@ from PIL import Image
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import datasets, evaluation, faces, paths, protection, recipes, recognizers
 from amtgan_lib.cli import arguments, asking, folders, outcomes
+from amtgan_lib.cli import pipeline as pipeline_commands
 from amtgan_lib.cli import protect as protecting
 from amtgan_lib.cli.arguments import WrongArguments
 from amtgan_lib.evaluation import Answer
 from amtgan_lib.images import open_photo
 from amtgan_lib.models import load_generator, save_generator
-from amtgan_lib.pipeline import commands as pipeline_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = str(paths.WEIGHTS / "generator_drawn.safetensors")
