@@ -306,9 +306,9 @@ def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portra
 def test_makeup_strength_answers_its_sliders(page, tmp_path):
     """At strength 0 the picture is the photo, at 1 it is not; meters, curve and report follow; a letter is refused."""
     page.open("demo_makeup_strength.ipynb")
-    check_it_is_for_visitors(page)
     page.move("amtgan-position", "HOME")
     full = settled(page, "amtgan-picture")
+    check_it_is_for_visitors(page)
     similar = meters(page)
     assert page.move("amtgan-strength", "HOME") == 0
     none = page.changed_picture("amtgan-picture", full)
@@ -350,8 +350,8 @@ def meters(page):
 def test_stored_results_are_explored(page):
     """Threshold and method move the curves, the rate of false accepts and the photos, which are seen without a run."""
     page.open("demo_results.ipynb")
-    check_it_is_for_visitors(page)
     curves, photos = settled(page, "results-curves"), page.text("results-photos-of")
+    check_it_is_for_visitors(page)
     assert page.move("results-threshold", "HOME") < 0
     lax = page.changed_picture("results-curves", curves)
     assert curves.std() > 20 and lax.std() > 20
