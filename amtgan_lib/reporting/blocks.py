@@ -40,7 +40,7 @@ def judges(table: pd.DataFrame) -> list[str]:
 def runs() -> list[str]:
     """The stored tables of whole runs: those with the rows of notebook 05."""
     files = sorted(paths.MEASURED.glob("*.csv"))
-    return [file.stem for file in files if "black_box_success" in file.read_text(encoding="utf-8")]
+    return [file.stem for file in files if "\nblack_box_success," in file.read_text(encoding="utf-8")]
 
 
 # ---------------------------------------------------------------- values and provenance
