@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 FARS = (0.1, 0.01, 0.001)
+
+
+def stored_thresholds(table: Path) -> dict[str, dict[float, float]]:
+    """{recogniser: {far: cosine}} of a CSV with the columns recogniser, far and threshold, as notebook 2 writes it.
+
+    ValueError in one sentence where there is no such file, or no such table in it.
+    """
+    if not table.is_file():
+        raise ValueError(f"{table}: there is no such file: run notebook 02_recognizers, which writes one")
+    try:
+        rows = pd.read_csv(table)
+    except ValueError as error:  # no text, no table, or empty
+        raise ValueError(f"{table} is no table in CSV: {error}") from None
+    if missing := [column for column in ("recogniser", "far", "threshold") if column not in rows]:
+        raise ValueError(f"{table} has no column {missing[0]}")
+    own = rows.groupby("recogniser", sort=False)
+    return {name: dict(zip(part["far"].tolist(), part["threshold"].tolist())) for name, part in own}
 
 
 def verification_scores(probes: np.ndarray, gallery: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ from amtgan_lib.evaluation.scores import (
     false_accepts,
     impostor_scores,
     mean_interval,
+    stored_thresholds,
     success_rates,
     success_scores,
     verification_scores,
@@ -137,13 +138,11 @@ def false_accept_table(scores: pd.DataFrame, step: float = 0.005) -> pd.DataFram
 
 def read_thresholds(path: Path, far: float) -> dict[str, float]:
     """{recogniser: threshold} at one FAR from the table that notebook 2 wrote; ValueError where it lacks that FAR."""
-    if not path.exists():
-        raise ValueError(f"{path} is missing: run notebook 02_recognizers in this run first")
-    table = pd.read_csv(path)
-    chosen = table[np.isclose(table["far"], far)]
-    if chosen.empty:
-        raise ValueError(f"no threshold at FAR {far} in {path.name}; there are {sorted(set(table['far']))} of {FARS}")
-    return chosen.set_index("recogniser")["threshold"].to_dict()
+    stored = stored_thresholds(path)
+    if found := {name: known[far] for name, known in stored.items() if far in known}:
+        return found
+    there = sorted({each for known in stored.values() for each in known})
+    raise ValueError(f"no threshold at FAR {far} in {path.name}; there are {there} of {FARS}")
 
 
 def thresholds_at(far: float, recognizers: Sequence[Recognizer], path: Path) -> dict[str, float]:

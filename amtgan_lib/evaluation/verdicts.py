@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from amtgan_lib.evaluation.scores import stored_thresholds
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo
 from amtgan_lib.recognizers import Recognizer
@@ -75,29 +76,15 @@ def with_thresholds(recognizers: Sequence[Recognizer], far: float, table: Path |
     table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
     recogniser has no threshold at ``far``.
     """
-    found = []
+    found, stored = [], {} if table is None else stored_thresholds(table)
     for recognizer in recognizers:
-        given = {} if table is None else _stored_thresholds(table, recognizer.name)
+        given = stored.get(recognizer.name, {})
         known = given or recognizer.thresholds
         if far not in known:
             where = f"there are {', '.join(f'{other:g}' for other in known)}" if known else f"it is not in {table}"
             raise ValueError(f"{recognizer.name} has no threshold at a false accept rate of {far:g}: {where}")
         found.append(recognizer.with_thresholds(given) if given else recognizer)
     return found
-
-
-def _stored_thresholds(table: Path, recogniser: str) -> dict[float, float]:
-    columns = ["recogniser", "far", "threshold"]
-    if not table.is_file():
-        raise ValueError(f"{table}: there is no such file")
-    try:
-        rows = pd.read_csv(table)
-    except ValueError as error:  # no text, no table, or empty
-        raise ValueError(f"{table} is no table in CSV: {error}") from None
-    if missing := [column for column in columns if column not in rows]:
-        raise ValueError(f"{table} has no column {missing[0]}")
-    own = rows[rows["recogniser"] == recogniser]
-    return dict(zip(own["far"].tolist(), own["threshold"].tolist()))
 
 
 def same_face(

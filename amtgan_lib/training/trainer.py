@@ -11,7 +11,8 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,11 +20,8 @@ from torch import Tensor
 
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.files import written
-from amtgan_lib.losses import Perceptual
 from amtgan_lib.models import region_counts, save_generator
-from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.training import distributed, interrupts, origin
-from amtgan_lib.training.config import TrainConfig
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 from amtgan_lib.training.state import State
@@ -33,26 +31,13 @@ FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what
 PADDING = 128
 
 
-@dataclass
-class History:
-    """Named losses of every step: ``rows`` of {step, seconds, term: value}."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-
 class Trainer(State):
     """A run: what :class:`State` holds, its steps and its checkpoints."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        target: FaceBatch,
-        recognizers: list[Recognizer],
-        perceptual: Perceptual | None = None,
-    ):
-        super().__init__(config, target, recognizers, perceptual)
-        self.seconds, self.history = 0.0, History()
-        self.run_step = (PaperStep if self.recipe.adversaries else ResidualStep)(self)
+    @cached_property
+    def run_step(self) -> PaperStep | ResidualStep:
+        """The step of this run's recipe."""
+        return (PaperStep if self.recipe.adversaries else ResidualStep)(self)
 
     # ------------------------------------------------------------ one step
 
