@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from amtgan_lib import __version__, lazy
-from amtgan_lib.cli import PROGRAM
+from amtgan_lib.cli import PROGRAM, is_ours
 from amtgan_lib.cli.table import COMMANDS
 
 FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
@@ -36,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        # This package's own errors and the system's carry a sentence for the user; any other is a bug to be traced.
-        if not isinstance(error, OSError) and not type(error).__module__.startswith("amtgan_lib."):
+        if not is_ours(error):
             raise
         return _say(str(error), getattr(error, "exit_status", FAILED))
 

@@ -250,10 +250,10 @@ def stored(bench: Bench) -> list[results.Row]:
 
 
 def store(rows: pd.DataFrame, file: Path) -> Path:
-    """Write the rows to ``file``, where they take the place of those of the same work on the same kind of machine."""
+    """Write the rows to ``file``, in place of those of the same work and metric on the same kind of machine."""
     if not file.exists():
         return results.write(rows, file)
-    known, keys = results.read(file), ["dataset", "device"]
+    known, keys = results.read(file), ["dataset", "metric", "device"]
     kept = known[~known.set_index(keys).index.isin(rows.set_index(keys).index)]
     return results.write(results.joined(rows.iloc[:0], kept, rows), file)
 

@@ -22,7 +22,7 @@ def trial(monkeypatch) -> AnyTarget:
     face_set.manifest.loc[reference, ["part", "split"]] = ["reference", "train"]
     monkeypatch.setattr(targets, "nobody", lambda networks, known: targets.Target("nobody", {"nose": torch.ones(3)}))
     made = AnyTarget(Path(), Path(), face_set, "drawn_target/green", [NETWORK], [], "family", pd.DataFrame(), 1)
-    vars(made)["size"] = fakes.SIZE  # no generator file is read
+    vars(made)["generator"] = (None, {"size": fakes.SIZE}, None)  # no file is read
     return made
 
 

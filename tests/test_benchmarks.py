@@ -86,9 +86,16 @@ def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
     speed.store(results.frame(speed.stored(again)), file)
     elsewhere = results.frame(speed.stored(again)).assign(device="another")
     speed.store(elsewhere, file)
-    found = results.read(file)[["dataset", "method", "value", "device"]].values.tolist()
+    other_metric = results.frame(speed.stored(again)).assign(metric="seconds a step")
+    speed.store(other_metric, file)
+    found = results.read(file)[["dataset", "method", "metric", "value", "device"]].values.tolist()
     here = speed.machine("cpu")
-    assert found == [["b", "way", 2.0, here], ["a", "other way", 3.0, here], ["a", "other way", 3.0, "another"]]
+    assert found == [
+        ["b", "way", "seconds", 2.0, here],
+        ["a", "other way", "seconds", 3.0, here],
+        ["a", "other way", "seconds", 3.0, "another"],
+        ["a", "other way", "seconds a step", 3.0, here],
+    ]
 
 
 def test_a_profile_says_where_the_time_of_a_step_goes():

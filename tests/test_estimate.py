@@ -6,7 +6,7 @@ import re
 import pytest
 
 from amtgan_lib import paths, pipeline
-from amtgan_lib.pipeline import estimate, presets
+from amtgan_lib.pipeline import estimate, presets, runs
 from amtgan_lib.reporting import results
 
 SMALL = {"03_train.size": 64, "03_train.width": 8, "03_train.views": 1, "03_train.precision": "float32"}
@@ -93,3 +93,15 @@ def test_the_stored_run_of_the_default_preset_foretells_it(one_second_a_step):
 )
 def test_minutes_are_words(seconds, words):
     assert estimate.minutes(seconds) == words
+
+
+def test_ctrl_c_while_it_is_measured_leaves_a_run_that_can_go_on(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(estimate, "expected", interrupt)
+    with pytest.raises(pipeline.Interrupted, match=r"before the first notebook; to go on: .* --run-id r --resume"):
+        pipeline.run("procedural", run_id="r", foretell=True)
+    assert runs.read(tmp_path / "runs" / "r")["status"] == "interrupted"
+    assert (tmp_path / "runs" / "r" / "report.html").is_file()

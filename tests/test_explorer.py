@@ -13,6 +13,7 @@ from PIL import Image
 
 from amtgan_lib import datasets, evaluation, paths
 from amtgan_lib.demos import explorer
+from amtgan_lib.demos.explorer import curves
 from amtgan_lib.reporting import figures, results
 from amtgan_lib.reporting.results import Row
 
@@ -396,7 +397,7 @@ def test_colours_of_the_table_are_those_of_the_figures(panel):
 
 def test_a_move_of_the_threshold_draws_no_figure(panel, monkeypatch):
     before = panel.curves.value
-    monkeypatch.setattr(figures, "threshold_curves", lambda *_: pytest.fail("drawn anew"))
+    monkeypatch.setattr(curves, "threshold_curves", lambda *_: pytest.fail("drawn anew"))
     panel.threshold.value = 0.9
     moved = panel.curves.value
     panel.threshold.value = -0.3

@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from amtgan_lib.demos.explorer import curves
 from amtgan_lib.reporting import figures
 
 METHODS = ("clean", "published", "corrected", "residual")
@@ -337,21 +338,21 @@ def test_threshold_curves_mark_the_threshold_and_the_chosen_method(tmp_path):
     shares = pd.DataFrame({"threshold": grid, "impersonation": [1, 0.8, 0.5, 0.1, 0], "dodging": [0, 0.2, 0.5, 0.9, 1]})
     both = pd.concat([shares.assign(method="clean"), shares.assign(method="residual")])
     accepts = pd.DataFrame({"threshold": grid, "far": [1, 0.5, 0.01, 0.001, 0]})
-    figure = figures.threshold_curves(both, accepts, 0.3, "residual", {0.1: 0.2, 0.01: 0.4})
+    figure = curves.threshold_curves(both, accepts, 0.3, "residual", {0.1: 0.2, 0.01: 0.4})
     assert [axis.get_title() for axis in figure.axes[:2]] == ["accepted as the target", "refused as their owner"]
     clean, residual = figure.axes[0].lines[:2]
     assert residual.get_linewidth() > clean.get_linewidth() and to_hex(residual.get_color()) == "#009e73"
     np.testing.assert_allclose(residual.get_ydata(), [100, 80, 50, 10, 0])
     assert figure.axes[2].get_yscale() == "log" and np.isnan(figure.axes[2].lines[0].get_ydata()[-1])
     assert threshold_lines(figure) == [0.3] * 3
-    moving = figures.MovingThreshold(figure)
+    moving = curves.MovingThreshold(figure)
     first, second, again = (moving.png(place) for place in (0.3, 0.7, 0.3))
     assert threshold_lines(figure) == [0.3] * 3 and first == again != second
     assert "FAR 10, 1 %" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def threshold_lines(figure):
-    return [line.get_xdata()[0] for axis in figure.axes for line in axis.lines if line.get_gid() == figures.THRESHOLD]
+    return [line.get_xdata()[0] for axis in figure.axes for line in axis.lines if line.get_gid() == curves.THRESHOLD]
 
 
 def test_curves_have_a_line_a_column(tmp_path):
@@ -365,7 +366,7 @@ def test_curves_have_a_line_a_column(tmp_path):
 def test_the_first_figure_of_a_notebook_does_not_hide_all_others(monkeypatch):
     """A notebook's backend becomes interactive with its first figure, and must stay so to show the next."""
     monkeypatch.setitem(plt.rcParams, "interactive", False)
-    figures._in_style(plt.ion)()
+    figures.in_style(plt.ion)()
     assert plt.isinteractive()
 
 

@@ -89,11 +89,11 @@ def network():
 
 @pytest.fixture
 def protector(network):
-    return Protector(methods.of_generator(network, recipes.RESIDUAL, SIZE, {}))
+    return Protector(methods.of_generator(network, recipes.RESIDUAL, SIZE, {"target": "nobody"}))
 
 
 def generator_file(network, path, **facts):
-    return save_generator(network, path, {"recipe": "residual", "size": SIZE, **facts})
+    return save_generator(network, path, {"recipe": "residual", "size": SIZE, "target": "nobody", **facts})
 
 
 def frame(left, top, scale):
@@ -359,6 +359,18 @@ def test_a_weight_of_zero_takes_a_recogniser_out_of_the_ensemble(found, any_targ
 def test_no_pass_at_all_is_refused():
     with pytest.raises(MethodError, match="passes is 0; expected at least 1"):
         guide_by([eye()], passes=0)
+
+
+def test_a_generator_that_does_not_say_its_target_is_asked_about(network, any_target, tmp_path):
+    """Fail closed: it may make people pass as somebody. A guided one names its target, whatever faces it learnt on."""
+    file = save_generator(network, tmp_path / "g.safetensors", {"recipe": "residual", "size": SIZE})
+    person = Guide([eye()], Target("a friend", {"eye": torch.linspace(-1, 1, 12)}))
+    drawn = replace(methods.load(any_target, person), world="drawn")
+    for method, told in ((methods.load(file), "whom its file does not name"), (drawn, "a friend")):
+        with pytest.raises(ProtectionError, match=told):
+            Protector(method)
+        Protector(method, impersonate=True)
+    Protector(replace(drawn, guide=None))  # trained for a drawn person
 
 
 def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(found, network, photo, makeup, tmp_path):

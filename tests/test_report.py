@@ -135,7 +135,7 @@ def test_the_head_names_preset_commit_date_machine_and_time(run_dir):
         "dba41eb-dirty",
         "25 November 2026, 00:31 UTC",
         "CPU x, 2 cores",
-        "1 min 31 s in 2 note",
+        "1:31 in 2 note",
     ):
         assert words in text
 
@@ -210,7 +210,7 @@ def test_a_figure_that_is_gone_is_said_to_be_gone(run_dir):
 
 def test_notebooks_are_listed_with_status_time_and_what_they_were_given(run_dir):
     page = written(run_dir)
-    assert page.line("04_protect-residual") == ["04_protect-residual", "done", "30 s", "method = residual"]
+    assert page.line("04_protect-residual") == ["04_protect-residual", "done", "0:30", "method = residual"]
     assert page.line("05_black_box_success") == ["05_black_box_success", "done", "1 min 1 s", ""]
 
 
@@ -258,7 +258,7 @@ def test_a_failure_comes_first_with_its_cell_and_its_copy(run_dir):
     assert "In [5] line 3 `x < y`: ValueError: no" in page.text
     assert text.index('class="problem"') < text.index('id="tables"')
     assert {"notebooks/06_image_quality.failed.ipynb", "notebooks/06_image_quality.failed.log"} <= set(page.links)
-    assert page.line("06_image_quality") == ["06_image_quality", "failed", "3 s", ""]
+    assert page.line("06_image_quality") == ["06_image_quality", "failed", "0:03", ""]
     assert page.line("10_paper_figures") == ["10_paper_figures", "not run", "", ""]
 
 

@@ -143,7 +143,7 @@ def guided(kit):
     guide = Guide(networks, targets.nobody(networks), passes=3)
     facts = {"recognizers": ["drawn_mobile"], "size": 64}
     protector = methods.of_guided(network, recipes.recipe("any_target"), 64, facts, guide)
-    return Kit(network, protector, guide, kit.judges, "drawn")
+    return Kit(network, protector, kit.judges, "drawn")
 
 
 def pair_of(crop, style) -> list[torch.Tensor]:

@@ -301,13 +301,13 @@ def test_a_face_too_small_to_change_may_refuse_the_clip(far_behind, tmp_path):
 
 
 def test_the_command_s_status_says_that_a_face_was_too_small_to_change(far_behind, monkeypatch, capsys):
-    monkeypatch.setattr(protection, "prepare", lambda generator: painter())
+    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: painter())
     assert main(["video", str(far_behind)]) == 1
     assert "3 of them with one too small to change" in capsys.readouterr().out
 
 
 def test_the_command_says_what_it_did_and_its_status_that_a_face_was_lost(squares, interrupted, monkeypatch, capsys):
-    monkeypatch.setattr(protection, "prepare", lambda generator: painter())
+    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: painter())
     out = interrupted.with_name("clip_protected.mp4")
     assert main(["video", str(interrupted)]) == 1
     assert "4 frames with a lost face blanked" in capsys.readouterr().out and len(read(out)[0]) == 20
@@ -315,6 +315,16 @@ def test_the_command_says_what_it_did_and_its_status_that_a_face_was_lost(square
     assert "clip_protected.mp4 is there already: --overwrite replaces it" in capsys.readouterr().err
     whole = make(interrupted.with_name("whole.mp4"), walk())
     assert main(["video", str(whole), "-o", str(out), "--overwrite", "--lost", "refuse"]) == 0
+
+
+@pytest.mark.usefixtures("squares")
+def test_the_command_passes_on_that_a_person_has_agreed(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: asked.append(impersonate) or painter())
+    clip = str(make(tmp_path / "clip.mp4", walk()))
+    assert main(["video", clip, "-o", str(tmp_path / "a.mp4"), "--impersonate"]) == 0
+    assert main(["video", clip, "-o", str(tmp_path / "b.mp4")]) == 0
+    assert asked == [True, False]
 
 
 # ---------------------------------------------------------------- calm

@@ -1,5 +1,6 @@
 """The command line of the pipeline."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ import tyro
 
 from amtgan_lib.cli import PROGRAM
 from amtgan_lib.pipeline import presets, runs
+from amtgan_lib.pipeline.estimate import TRAINING
 from amtgan_lib.pipeline.parameters import PresetError, Text
 from amtgan_lib.pipeline.runner import run, shown
 from amtgan_lib.pipeline.sweeps import Sweep, summary
@@ -18,7 +20,7 @@ RunId = Annotated[str | None, tyro.conf.arg(metavar="ID")]
 Recipe = Literal["published", "corrected", "residual", "any_target"]
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 Parameters = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
-TRAINING = "01,02,03"  # the notebooks of `train`
+TO_TRAIN = "01,02,03"  # the notebooks of `train`
 Over = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=V1,V2"), tyro.conf.UseAppendAction]
 
 
@@ -40,7 +42,7 @@ def pipeline(
         parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated.
         resume: keep finished steps of this run whose cells and parameters have not changed.
     """
-    run(preset, only=only, start=start, run_id=run_id, overrides=_overrides(parameter), resume=resume, foretell=True)
+    run(preset, only=only, start=start, run_id=run_id, overrides=overrides(parameter), resume=resume, foretell=True)
 
 
 def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Flag = False) -> None:
@@ -76,28 +78,28 @@ def train(
         run_id: name of the run folder; an existing run, or "latest", is reused.
         resume: keep finished steps of this run whose cells and parameters have not changed.
     """
-    overrides = _overrides(parameter)
+    given = overrides(parameter)
     if recipe:
-        overrides["03_train.recipe"] = Text(",".join(recipe))
+        given[f"{TRAINING}.recipe"] = Text(",".join(recipe))
     if resume_from is not None:
         if len(recipe) != 1:
             raise PresetError("--resume-from takes the checkpoint of one recipe: name the recipe with --recipe.")
         if not resume_from.is_file():
             raise PresetError(f"--resume-from: there is no file {resume_from}.")
-        overrides["03_train.resume_from"] = Text(str(resume_from.resolve()))
+        given[f"{TRAINING}.resume_from"] = Text(str(resume_from.resolve()))
     run_id = run_id or runs.default_id(presets.load(preset).name)
-    print("\n".join(_to_train(preset, overrides, runs.folder(run_id))), flush=True)
-    folder = run(preset, only=TRAINING, run_id=run_id, overrides=overrides, resume=resume, foretell=True)
+    print("\n".join(_to_train(preset, given, runs.folder(run_id))), flush=True)
+    folder = run(preset, only=TO_TRAIN, run_id=run_id, overrides=given, resume=resume, foretell=True)
     for generator in sorted(folder.glob("train/*/generator.safetensors")):
         print(f"to use it: {PROGRAM} protect PHOTO --generator {generator}")
 
 
-def _to_train(preset: str, overrides: dict[str, Text], folder: Path) -> list[str]:
+def _to_train(preset: str, given: dict[str, Text], folder: Path) -> list[str]:
     """What will be trained, in words: a line a recipe, with its steps and its file."""
-    steps = presets.select(presets.plan(presets.load(preset), overrides), TRAINING, "")
+    steps = presets.select(presets.plan(presets.load(preset), given), TO_TRAIN, "")
     faces = {step.values["world"] for step in steps if "world" in step.values}
     lines = []
-    for values in (step.values for step in steps if step.notebook.name == "03_train"):
+    for values in (step.values for step in steps if step.notebook.name == TRAINING):
         name = values["recipe"]
         count, batch = (values[each].get(name, "no") for each in ("steps", "batch"))
         file = shown(folder / "train" / name / "generator.safetensors")
@@ -128,7 +130,7 @@ def sweep(
         scheduler: address of a Dask cluster whose workers see this checkout. The default is this machine.
         sweep_id: name of the folder of the tables, and prefix of the run folders.
     """
-    fixed = {name: value.text for name, value in _overrides(parameter).items()}
+    fixed = {name: value.text for name, value in overrides(parameter).items()}
     folder = run_sweep(Sweep(preset, _values(over), fixed, sweep_id), workers, scheduler)
     if (folder / "tables" / "05_black_box_success.csv").is_file():
         print(summary(folder))
@@ -145,7 +147,8 @@ def _values(over: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _overrides(assignments: tuple[str, ...]) -> dict[str, Text]:
+def overrides(assignments: Sequence[str]) -> dict[str, Text]:
+    """The assignments NAME=VALUE of `-p`; PresetError for anything else."""
     found = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")

@@ -6,6 +6,7 @@ It trains what notebook 03_train of a preset would train, with the same paramete
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,18 +14,17 @@ from typing import Annotated
 import torch
 import tyro
 
+from amtgan_lib.cli import is_ours
+from amtgan_lib.cli.pipeline import Parameters, overrides
 from amtgan_lib.pipeline import PresetError, presets, runs
-from amtgan_lib.pipeline.parameters import Text
+from amtgan_lib.pipeline.estimate import TRAINING
 from amtgan_lib.training import assembled, distributed
-
-NOTEBOOK = "03_train"
-Assignments = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
 
 
 def launch(
     run_id: Annotated[str, tyro.conf.arg(metavar="ID")],
     preset: str = "procedural",
-    parameter: Assignments = (),
+    parameter: Parameters = (),
     resume: tyro.conf.FlagCreatePairsOff[bool] = False,
     minutes: float | None = None,
     half: tyro.conf.FlagCreatePairsOff[bool] = False,
@@ -62,27 +62,35 @@ def launch(
 
 def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
     """The parameters of each 03_train that the preset would run."""
-    overrides = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise PresetError(f"-p {assignment!r} is not NAME=VALUE.")
-        overrides[name.strip()] = Text(value)
-    steps = [step for step in presets.plan(presets.load(preset), overrides) if step.notebook.name == NOTEBOOK]
+    plan = presets.plan(presets.load(preset), overrides(assignments))
+    steps = [step for step in plan if step.notebook.name == TRAINING]
     if not steps:
-        raise PresetError(f"The preset {preset} does not run the notebook {NOTEBOOK}, so there is nothing to train.")
+        raise PresetError(f"The preset {preset} does not run the notebook {TRAINING}, so there is nothing to train.")
     presets.check_recipes(steps)
     return [step.values for step in steps]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0, or 1 after one sentence for an error of this package or the system's; any other is a bug."""
+    """Exit status 0, or 1 after one sentence for an error of this package or the system's; any other is a bug.
+
+    A process of torchrun ends here, without Python's own end: there gloo's threads may abort it, with everything done
+    (pytorch/pytorch#179291; seen once on a busy machine in spite of the barrier in ``distributed.process_group``).
+    """
+    status = _status(arguments)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _status(arguments: Sequence[str] | None) -> int:
     try:
         tyro.cli(launch, prog="python -m amtgan_lib.cli.training", args=arguments)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if not isinstance(error, OSError) and not type(error).__module__.startswith("amtgan_lib."):
+        if not is_ours(error):
             raise
         print(f"python -m amtgan_lib.cli.training: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

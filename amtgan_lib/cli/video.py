@@ -17,6 +17,7 @@ def video(
     output: Annotated[Path | None, tyro.conf.arg(metavar="OUT", aliases=["-o"])] = None,
     reference: Annotated[Path | None, tyro.conf.arg(metavar="PHOTO")] = None,
     generator: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    impersonate: Flag = False,
     strength: float = 1.0,
     lost: Literal["blank", "cover", "refuse", "keep"] = "blank",
     strip_metadata: Flag = False,
@@ -32,6 +33,7 @@ def video(
         output: File to write (default: NAME_protected beside the video, in the same container).
         reference: A photo whose makeup every face gets. Without it, faces keep their own.
         generator: Generator to use instead of the shipped one.
+        impersonate: Confirm that faces are to pass as the person whom the generator was trained for.
         strength: Share of the change to apply, 0 to 1.
         lost: What to do with frames in which a face was lost: blank makes them black, cover hides the place of the
             face, refuse writes no video, keep leaves the face unprotected.
@@ -50,7 +52,7 @@ def video(
     report = protect_video(
         clip,
         out,
-        protection.prepare(generator),
+        protection.prepare(generator, impersonate=impersonate),
         reference,
         strength=strength,
         lost=lost,

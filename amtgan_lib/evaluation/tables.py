@@ -278,7 +278,8 @@ def picture_table(
 
     ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
-    rows = []
+    # The methods protected the same photos: each clean face is looked for once.
+    rows, crop = [], functools.cache(crop or faces.detect_one)
     for method, report in reports.items():
         values = picture_values(report[report["protected"] != ""], progress, crop)
         rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)

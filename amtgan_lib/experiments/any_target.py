@@ -16,8 +16,10 @@ from amtgan_lib.evaluation import Judgement
 from amtgan_lib.experiments.comparison import Comparison
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import Guide, Method, targets
+from amtgan_lib.methods.generator import read
 from amtgan_lib.methods.targets import NOBODY, Target
-from amtgan_lib.models import load_generator
+from amtgan_lib.models import Generator
+from amtgan_lib.recipes import Recipe
 from amtgan_lib.recognizers import Recognizer
 
 OTHERS = 2  # targets beside the person, to show that one generator serves them all
@@ -65,9 +67,14 @@ class AnyTarget:
         return cls(run, file, face_set, person, networks, judges, split, pairs, passes)
 
     @cached_property
+    def generator(self) -> tuple[Generator, dict[str, Any], Recipe]:
+        """Network, facts and recipe of the file, read once for every aim."""
+        return read(self.file)
+
+    @property
     def size(self) -> int:
         """Side of the crops that the generator changes."""
-        return load_generator(self.file)[1]["size"]
+        return self.generator[1]["size"]
 
     @cached_property
     def people(self) -> dict[str, FaceBatch]:
@@ -92,7 +99,9 @@ class AnyTarget:
 
     def dressed(self, aim: str, passes: int = 0, **told: Any) -> Method:
         """The generator towards a target; ``passes`` 0: the run's own, ``told``: see ``methods.Guide``."""
-        return methods.load(self.file, Guide(self.networks, self.aims[aim], passes=passes or self.passes, **told))
+        guide = Guide(self.networks, self.aims[aim], passes=passes or self.passes, **told)
+        network, facts, how = self.generator
+        return methods.of_guided(network, how, self.size, facts, guide)
 
     def bare(self, aim: str, passes: int = 0, **told: Any) -> Method:
         """As ``dressed``, each face in its own makeup: only the recognisers are seen to."""

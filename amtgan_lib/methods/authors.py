@@ -18,7 +18,7 @@ from pathlib import Path
 
 from amtgan_lib import assets, faces, recognizers
 from amtgan_lib.methods import generator
-from amtgan_lib.methods.method import Method, MethodError
+from amtgan_lib.methods.method import SOMEBODY, Method, MethodError
 from amtgan_lib.models import load_published
 from amtgan_lib.recipes import PUBLISHED
 
@@ -26,7 +26,6 @@ NAME = "authors"
 SUFFIXES = (".pth", ".pt")
 SIZE = 256
 TARGET, HELD_OUT = "celeba_hq_target/085807", "mobile_face"  # of the generator in the archive
-SOMEBODY = "one person, whom its file does not name"
 
 
 def load(file: str | Path | None = None, target: str = SOMEBODY, knew: Sequence[str] = recognizers.PUBLISHED) -> Method:

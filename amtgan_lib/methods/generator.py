@@ -12,7 +12,7 @@ from torch import Tensor
 
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.hints import HINT_CHANNELS, gradient_hints
-from amtgan_lib.methods.method import NOBODY, Method, MethodError
+from amtgan_lib.methods.method import SOMEBODY, Method, MethodError
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import Generator, load_generator
 from amtgan_lib.recipes import Recipe, recipe
@@ -96,7 +96,7 @@ def _method(
     facts: dict[str, Any],
     guide: Guide | None = None,
 ) -> Method:
-    known = {"target": facts.get("target", NOBODY), "world": "drawn" if facts.get("world") == "drawn" else ""}
+    known = {"target": facts.get("target", SOMEBODY), "world": "drawn" if facts.get("world") == "drawn" else ""}
     knew = tuple(facts.get("recognizers", ()))
     return Method(how.name, draw, size, how, recognizers=knew, guide=guide, details=facts, **known)
 

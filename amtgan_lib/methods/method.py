@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from amtgan_lib.methods.generator import Guide
 
 NOBODY = "nobody"
+SOMEBODY = "one person, whom its file does not name"
 
 
 class MethodError(PhotoError):

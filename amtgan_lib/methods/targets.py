@@ -14,9 +14,9 @@ from torch import Tensor
 
 from amtgan_lib import faces, images, paths, portraits
 from amtgan_lib.files import written
+from amtgan_lib.methods.method import NOBODY
 from amtgan_lib.recognizers import Recognizer
 
-NOBODY = "nobody"
 # Drawn people who occur nowhere else: their seed is a world of their own (0: experiments, 1 and 2: recognisers).
 CROWD, CROWD_SEED, CROWD_SIZE = 48, 3, 160
 NOBODY_FILE = paths.WEIGHTS / "nobody.npz"

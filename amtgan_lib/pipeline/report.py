@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from amtgan_lib.pipeline import report_tables, runs
+from amtgan_lib.reporting import results
 
 NAME = "report.html"
 WIDE = 2.5
@@ -46,9 +47,7 @@ def write(run_dir: Path | str) -> Path:
     links = "".join(f'<a href="#{name}">{name}</a>' for name, html in parts.items() if html)
     body = "".join(f'<section id="{name}">{html}</section>' for name, html in parts.items() if html)
     page = PAGE.format(title=escape(run_dir.name), style=STYLE, head=head, links=links, body=body, caveat=CAVEAT)
-    fresh = run_dir / f".{NAME}.new"
-    fresh.write_text(page, encoding="utf-8")
-    return fresh.replace(run_dir / NAME)
+    return results.write_text(page, run_dir / NAME)
 
 
 # ---------------------------------------------------------------- the parts
@@ -81,12 +80,7 @@ def _devices(found: dict) -> str:
 def _time(state: dict) -> str:
     records = state.get("notebooks", {}).values()
     words = "1 notebook" if len(records) == 1 else f"{len(records)} notebooks"
-    return f"{_clock(sum(record['seconds'] for record in records))} in {words}" if records else ""
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return f"{runs.clock(sum(record['seconds'] for record in records))} in {words}" if records else ""
 
 
 def _failures(run_dir: Path, state: dict) -> str:
@@ -166,7 +160,7 @@ def _notebooks(run_dir: Path, state: dict) -> str:
         given = {key: value for key, value in record.get("parameters", {}).items() if key != "preset"}
         words = ", ".join(f"{key} = {value}" for key, value in given.items())
         status = record.get("status", "not run")
-        took = _clock(record["seconds"]) if record else ""
+        took = runs.clock(record["seconds"]) if record else ""
         lines.append(
             f"<tr><th>{_link(copy, run_dir, name) if copy else escape(name)}</th>"
             f'<td><span class="chip {escape(status.replace(" ", "-"))}">{escape(status)}</span></td><td>{took}</td>'

@@ -63,17 +63,17 @@ def run(
         print(f"{chosen.name}: {len(steps)} notebooks into {shown(run_dir)}", flush=True)
         if reason:
             print(f"goes on behind {len(kept)} that are kept, since {reason}", flush=True)
-        if foretell and (said := estimate.expected([s for s in steps if s.name not in kept], chosen.name)):
-            print(said, flush=True)
-        _run_all(steps, plan, run_dir, kept)
+        _run_all(steps, plan, run_dir, kept, foretell)
     return run_dir
 
 
-def _run_all(steps: Sequence[Step], plan: Sequence[Step], run_dir: Path, kept: set[str]) -> None:
+def _run_all(steps: Sequence[Step], plan: Sequence[Step], run_dir: Path, kept: set[str], foretell: bool) -> None:
     begin, status = time.monotonic(), "failed"
     try:
+        if foretell:
+            _foretell([step for step in steps if step.name not in kept], run_dir)
         for number, step in enumerate(steps, 1):
-            said = "kept as it is" if step.name in kept else f"done in {clock(_execute(step, plan, run_dir))}"
+            said = "kept as it is" if step.name in kept else f"done in {runs.clock(_execute(step, plan, run_dir))}"
             print(f"[{number}/{len(steps)}] {step.name}: {said}", flush=True)
         status = "done"
     except (Interrupted, KeyboardInterrupt):
@@ -86,6 +86,16 @@ def _run_all(steps: Sequence[Step], plan: Sequence[Step], run_dir: Path, kept: s
         if status == "done":
             print(_summary(run_dir, time.monotonic() - begin))
         print(f"report: {shown(page)}", flush=True)
+
+
+def _foretell(steps: Sequence[Step], run_dir: Path) -> None:
+    state = runs.read(run_dir)
+    try:
+        said = estimate.expected(steps, state["preset"])
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted before the first notebook; to go on: {state['onward']}") from None
+    if said:
+        print(said, flush=True)
 
 
 def to_keep(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> tuple[set[str], str]:
@@ -203,12 +213,6 @@ def _onward(words: Mapping[str, str], overrides: Mapping[str, str], run_id: str)
     return shlex.join([*command, "--run-id", run_id, "--resume"])
 
 
-def clock(seconds: float) -> str:
-    """Minutes and seconds, `12:05`."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"
-
-
 def shown(path: Path) -> str:
     """Short where it can be typed from here."""
     path = Path(os.path.normpath(path))
@@ -220,7 +224,7 @@ def _summary(run_dir: Path, seconds: float) -> str:
     outputs = [(output["kind"], run_dir / output["path"], output["title"]) for output in state["outputs"]]
     done = [name for name, record in state["notebooks"].items() if record["status"] == "done"]
     rows = outputs + [("notebook", runs.copies(run_dir, name)["done"], "as it ran") for name in done]
-    lines = [f"Done in {clock(seconds)}. To open:"]
+    lines = [f"Done in {runs.clock(seconds)}. To open:"]
     lines += [f"  {kind:<10}{shown(path)}  ({title})" for kind, path, title in rows]
     tables = [path for kind, path, _ in outputs if kind == "table"]
     if tables:

@@ -19,7 +19,7 @@ KINDS = ("table", "figure", "file")
 TABLE_SUFFIXES = (".md", ".txt", ".csv")
 STEP_VARIABLE = "AMTGAN_STEP"
 """Set in the kernels that the pipeline starts: the step that outputs and values belong to."""
-CODE_SUFFIXES = (".py", ".csv", ".safetensors")
+CODE_SUFFIXES = (".py", ".csv", ".npz", ".png", ".safetensors", ".webp")
 PACKAGES = ("torch", "torchvision", "numpy", "timm", "lpips", "mediapipe", "papermill", "ipykernel")
 
 
@@ -30,6 +30,12 @@ class RunError(Exception):
 def now() -> str:
     """UTC, such that strings compare as times do."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, `12:05`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
 
 
 def code() -> str:

@@ -152,7 +152,7 @@ class Running:
         first, log = self.members[0], self._log(PREPARE)
         job = replace(self._job(first, where.threads(1)), name=PREPARE, log=log, start="", only=first.first)
         [outcome] = where.run([job])
-        self.say(f"{first.first}: {outcome.state} in {runner.clock(outcome.seconds)}")
+        self.say(f"{first.first}: {outcome.state} in {runs.clock(outcome.seconds)}")
         return outcome
 
     def _all(self, waiting: Sequence[Member], where: Local | Cluster) -> dict[str, Outcome]:
@@ -161,7 +161,7 @@ class Running:
         labels, found = {member.run_id: member.label for member in waiting}, {}
         for outcome in where.run([self._job(member, threads) for member in waiting]):
             found[outcome.name] = outcome
-            ended = f"{outcome.state} in {runner.clock(outcome.seconds)}"
+            ended = f"{outcome.state} in {runs.clock(outcome.seconds)}"
             self.say(f"[{len(found)}/{len(waiting)}] {labels[outcome.name]}: {ended}")
         return found
 
@@ -202,9 +202,9 @@ def _report(members: Sequence[Member], outcomes: dict[str, Outcome], folder: Pat
     """One line a run: how it ended, and for those that failed why and where to read on; stored as runs.csv, too."""
     table = pd.DataFrame([{**member.chosen, **vars(outcomes[member.run_id])} for member in members])
     table = table.drop(columns="name")
-    table.to_csv(folder / "runs.csv", index=False)
+    results.write_text(table.to_csv(index=False), folder / "runs.csv")
     shown = table.assign(
-        seconds=[runner.clock(seconds) for seconds in table["seconds"]],
+        seconds=[runs.clock(seconds) for seconds in table["seconds"]],
         reason=[textwrap.shorten(reason, runner.LONGEST_MESSAGE, placeholder=" ...") for reason in table["reason"]],
         log=[log and runner.shown(Path(log)) for log in table["log"]],
     )

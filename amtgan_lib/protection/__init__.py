@@ -7,6 +7,7 @@ from amtgan_lib.protection.photo import (
     Protected,
     ProtectionWarning,
     Protector,
+    pasted,
     prepare,
     protect,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "ProtectionWarning",
     "Protector",
     "guide_to",
+    "pasted",
     "prepare",
     "protect",
 ]

@@ -24,14 +24,15 @@ class ProtectionError(MethodError):
 
 
 _ON_PURPOSE = (
-    "that person may have to answer for it; say impersonate=True if that is agreed, or leave the target and the "
-    "generator out to be taken for nobody"
+    "that person may have to answer for it; say impersonate=True if that is agreed (--impersonate), or leave the "
+    "target and the generator out to be taken for nobody"
 )
 
 
 def check_method(method: Method, impersonate: bool) -> None:
     """ProtectionError for a method that makes people pass as a real person, unless that is said to be agreed."""
-    if method.target != targets.NOBODY and not method.world and not impersonate:
+    at_real_people = method.guide is not None or not method.world  # a guide names its target, whatever drew the faces
+    if method.target != targets.NOBODY and at_real_people and not impersonate:
         raise ProtectionError(f"this generator makes recognisers take a face for {method.target}: {_ON_PURPOSE}")
 
 

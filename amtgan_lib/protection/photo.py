@@ -6,7 +6,7 @@ import base64
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
@@ -125,16 +125,20 @@ class Protector:
             return self._as_crop(photo, chosen[0], changed[0])
         for face in small if faces == "all" else ():
             warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
-        return replace(self._pasted(photo, chosen, changed), too_small=tuple(small))
-
-    def _pasted(self, photo: Photo, crops: list[FaceCrop], changed: list[Tensor]) -> Protected:
-        change = sum(crop.change_in(photo, image) for crop, image in zip(crops, changed))
-        reports = tuple(_report(crop, image) for crop, image in zip(crops, changed))
-        return Protected(photo.with_change(change), reports, photo)
+        return pasted(photo, chosen, changed, small)
 
     def _as_crop(self, photo: Photo, crop: FaceCrop, changed: Tensor) -> Protected:
         """The quirk: the largest face as a square crop, as the released code saves it."""
         return Protected(images.to_pil(changed), (_report(crop, changed),), photo)
+
+
+def pasted(
+    photo: Photo, crops: Sequence[FaceCrop], changed: Sequence[Tensor], too_small: Sequence[SmallFace] = ()
+) -> Protected:
+    """The photo with the changed crops (3,S,S) in the place of its faces, and what was done to each."""
+    change = sum(crop.change_in(photo, image) for crop, image in zip(crops, changed))
+    reports = tuple(_report(crop, image) for crop, image in zip(crops, changed))
+    return Protected(photo.with_change(change), reports, photo, tuple(too_small))
 
 
 def _report(crop: FaceCrop, changed: Tensor) -> FaceReport:

@@ -1,7 +1,7 @@
 """Face recognisers in one table: the four of the paper, an open zoo, our own, and four of the drawn world."""
 
 from amtgan_lib.recognizers.alignment import align
-from amtgan_lib.recognizers.recognizer import Recognizer, at_hand, build, embed_many, load, load_shipped
+from amtgan_lib.recognizers.recognizer import Recognizer, at_hand, build, embed_many, folded, load, load_shipped
 from amtgan_lib.recognizers.shipped import read_shipped, save_shipped
 from amtgan_lib.recognizers.table import (
     DRAWN,
@@ -31,6 +31,7 @@ __all__ = [
     "build",
     "embed_many",
     "families",
+    "folded",
     "kin",
     "load",
     "load_shipped",

@@ -67,9 +67,9 @@ def _number(metric: str, number: float) -> str:
 def provenance(name: str) -> str:
     """Where the rows of a table are from, and which recognisers have had other weights since."""
     table = stored(name)
-    commits = ", ".join(f"`{commit}`" for commit in dict.fromkeys(table["commit"]))
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(table["seed"]))
-    line = f"[Rows](../results/measured/{name}.csv): commit {commits}; seed {seeds}; {', '.join(set(table['device']))}."
+    commits, seeds, devices = (map(str, dict.fromkeys(table[column])) for column in ("commit", "seed", "device"))
+    line = f"[Rows](../results/measured/{name}.csv): commit {', '.join(f'`{each}`' for each in commits)}; "
+    line += f"seed {', '.join(seeds)}; {', '.join(devices)}."
     old = superseded(table)
     return line + (f" The weights of {', '.join(f'`{each}`' for each in old)} have changed since." if old else "")
 
@@ -249,13 +249,14 @@ def _introduced(source: str | Sequence[str]) -> tuple[str, str]:
 def _minutes(step: str) -> str:
     """Minutes of a notebook in a stored run, that of the default preset first; "" where none is stored."""
     table = stored("speed")
-    table = table[table["dataset"].str.startswith("run, ")]
+    table = table[table["dataset"].str.startswith("run, ") & (table["metric"] == "seconds")]
     table = table[(table["method"] == step) | table["method"].str.startswith(f"{step}-")]
-    for name in sorted(set(table["dataset"]), key=lambda name: name != "run, procedural"):
-        rows = table[table["dataset"] == name]
-        seconds = rows.loc[rows["device"] == rows["device"].iloc[0], "value"].sum()
-        return f"{max(seconds / 60, 0.1):.1f}"
-    return ""
+    if table.empty:
+        return ""
+    first = min(table["dataset"], key=lambda name: (name != "run, procedural", name))
+    rows = table[table["dataset"] == first]
+    seconds = rows.loc[rows["device"] == rows["device"].iloc[0], "value"].sum()
+    return f"{max(seconds / 60, 0.1):.1f}"
 
 
 # ---------------------------------------------------------------- docs/performance.md

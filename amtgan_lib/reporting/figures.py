@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
+
+from amtgan_lib.files import written
 
 # One colour a method, the same in every figure. After Okabe & Ito, Tol and IBM; those that stand side by side were
 # chosen to stay apart for readers without one of the three kinds of cones, too (tests/test_figures.py measures it).
@@ -54,8 +54,6 @@ STYLE = {
     "ytick.color": "#333333",
     "legend.frameon": False,
 }
-THRESHOLD = "threshold"  # what the lines are called that can be moved
-MARGINS = {"left": 0.05, "right": 0.99, "bottom": 0.28, "top": 0.91, "wspace": 0.2}  # laying out takes most of the time
 METRIC_TITLES = {
     "impersonation": "accepted as the target",
     "dodging": "refused as their owner",
@@ -64,7 +62,9 @@ METRIC_TITLES = {
 }
 
 
-def _in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Let a function draw in STYLE, and leave matplotlib's settings as they were."""
+
     @functools.wraps(draw)
     def styled(*positional: object, **named: object) -> Figure:
         before = {name: plt.rcParams[name] for name in STYLE}
@@ -96,7 +96,7 @@ def grid(
     return figure
 
 
-@_in_style
+@in_style
 def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: int = 20) -> Figure:
     """Every named loss against the step, smoothed by a running mean; one small panel each, since units differ."""
     table = pd.DataFrame(history).set_index("step").drop(columns="seconds")
@@ -112,7 +112,7 @@ def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: in
     return figure
 
 
-@_in_style
+@in_style
 def curves(table: pd.DataFrame, label: str, title: str = "", smooth: int = 25) -> Figure:
     """Several runs of one quantity in one panel: a line a column against the index, smoothed by a running mean."""
     figure, axis = plt.subplots(figsize=(5.5, 2.8))
@@ -124,7 +124,7 @@ def curves(table: pd.DataFrame, label: str, title: str = "", smooth: int = 25) -
     return figure
 
 
-@_in_style
+@in_style
 def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> Figure:
     """Same-person and different-people cosines of each recogniser, with its threshold.
 
@@ -149,7 +149,7 @@ def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> F
     return figure
 
 
-@_in_style
+@in_style
 def success_bars(
     table: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodging", "rank-1"), title: str = ""
 ) -> Figure:
@@ -188,7 +188,7 @@ def _bars(axis: Axes, part: pd.DataFrame, places: np.ndarray, width: float, colo
             bar.set_edgecolor("white")
 
 
-@_in_style
+@in_style
 def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> Figure:
     """Impersonation and dodging against SSIM, one point a method: the mean of the given recognisers.
 
@@ -215,7 +215,7 @@ def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> F
     return figure
 
 
-@_in_style
+@in_style
 def beside_paper(published: pd.DataFrame, measured: pd.DataFrame, title: str = "") -> Figure:
     """Two panels on one scale, never one: impersonation as published, and as measured here with 95 % intervals.
 
@@ -243,7 +243,7 @@ def beside_paper(published: pd.DataFrame, measured: pd.DataFrame, title: str = "
     return figure
 
 
-@_in_style
+@in_style
 def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
     """Colour distance to the reference's makeup, before (grey) and after (the method's colour), region by region."""
     regions, methods = ("lip", "skin", "eyes"), list(dict.fromkeys(pictures["method"]))
@@ -260,7 +260,7 @@ def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
     return figure
 
 
-@_in_style
+@in_style
 def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", after: str = "after") -> Figure:
     """Bars of each recogniser's similarity before and after, with its threshold as a black line.
 
@@ -279,59 +279,6 @@ def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", af
     axis.set_title(title)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
-
-
-@_in_style
-def threshold_curves(
-    rates: pd.DataFrame, false_accepts: pd.DataFrame, threshold: float, chosen: str, marks: dict[float, float]
-) -> Figure:
-    """What each threshold would do, on one recogniser: impersonation and dodging of every method, and false accepts.
-
-    rates: columns method, threshold, impersonation, dodging (shares). false_accepts: columns threshold, far.
-    ``threshold`` is drawn black, ``chosen`` is the method drawn boldly; ``marks`` {far: threshold} are dotted.
-    """
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3), sharex=True, layout="none")
-    figure.subplots_adjust(**MARGINS)
-    for axis, metric in zip(axes, ("impersonation", "dodging")):
-        for method, part in rates.groupby("method", sort=False):
-            bold = {"lw": 3, "zorder": 3} if method == chosen else {"lw": 1.2, "alpha": 0.75}
-            colour = COLOURS.get(method, OTHER_COLOUR)
-            axis.plot(part["threshold"], 100 * part[metric], color=colour, label=method, **bold)
-        axis.set(title=METRIC_TITLES[metric], ylim=(-3, 103), ylabel="% of photos")
-    axes[2].plot(false_accepts["threshold"], 100 * false_accepts["far"].where(false_accepts["far"] > 0), color="black")
-    axes[2].set(title="two different people taken for one", ylabel="% of pairs", yscale="log")
-    axes[2].yaxis.set_major_formatter("{x:g}")
-    for axis in axes:
-        axis.axvline(threshold, color="black", lw=1.5, gid=THRESHOLD)
-        axis.set(xlabel="threshold (cosine)", xlim=(rates["threshold"].min(), rates["threshold"].max()))
-        dotted = [axis.axvline(place, color=OTHER_COLOUR, lw=0.9, ls=":") for place in marks.values()]
-    handles, labels = axes[0].get_legend_handles_labels()
-    labels.append(f"FAR {', '.join(f'{100 * far:g}' for far in marks)} %")
-    figure.legend([*handles, dotted[0]], labels, loc="lower center", ncol=len(labels))
-    return figure
-
-
-class MovingThreshold:
-    """The figure of ``threshold_curves`` as PNG at one threshold after the other: all but its black line stays."""
-
-    def __init__(self, figure: Figure, dpi: int = 110):
-        figure.set_dpi(dpi)
-        self._canvas = FigureCanvasAgg(figure)
-        self._lines = figure.findobj(lambda artist: artist.get_gid() == THRESHOLD)
-        for line in self._lines:
-            line.set_animated(True)  # left out of what is painted now
-        self._canvas.draw()
-        self._rest = self._canvas.copy_from_bbox(figure.bbox)
-
-    def png(self, threshold: float) -> bytes:
-        """The picture with the line at a threshold."""
-        self._canvas.restore_region(self._rest)
-        for line in self._lines:
-            line.set_xdata([threshold, threshold])
-            line.axes.draw_artist(line)
-        file = io.BytesIO()
-        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(file, "PNG", compress_level=3)
-        return file.getvalue()
 
 
 def strength_curve(curve: pd.DataFrame, now: pd.DataFrame) -> Figure:
@@ -368,6 +315,6 @@ def strength_curve(curve: pd.DataFrame, now: pd.DataFrame) -> Figure:
 
 def save(figure: Figure, path: Path, **facts: str) -> Path:
     """Write a figure as PNG, with ``facts`` about it as text chunks of the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, bbox_inches="tight", metadata=facts)
+    with written(path) as partial:
+        figure.savefig(partial, dpi=130, bbox_inches="tight", metadata=facts)
     return path

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from amtgan_lib import paths
-from amtgan_lib.reporting import blocks
+from amtgan_lib.reporting import blocks, results
 
 BLOCK = re.compile(r"(?P<start><!-- (?P<name>[\w-]+):start -->\n).*?(?P<end>\n<!-- (?P=name):end -->)", re.S)
 VALUE = re.compile(r"(?P<start><!-- = (?P<names>[^>]+?) -->).*?(?P<end><!-- / -->)", re.S)
@@ -69,7 +69,7 @@ def page(path: Path, makers: Makers = MappingProxyType({})) -> Part:
     return Part(
         path,
         stale=lambda: path.read_text(encoding="utf-8") != wanted(),
-        make=lambda: path.write_text(wanted(), encoding="utf-8"),
+        make=lambda: results.write_text(wanted(), path),
     )
 
 

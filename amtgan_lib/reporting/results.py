@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from amtgan_lib import paths
+from amtgan_lib import compute, paths
 from amtgan_lib.files import written
 
 
@@ -91,7 +91,7 @@ def device_name(device: str = "cpu") -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {os.cpu_count()} cores"
+    return f"CPU {platform.machine()}, {compute.physical_cores() or os.cpu_count()} cores"
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -154,8 +154,8 @@ def read_reports(path: Path) -> pd.DataFrame:
 
 def write_text(text: str, path: Path) -> Path:
     """Write a text file, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    with written(path) as partial:
+        partial.write_text(text, encoding="utf-8")
     return path
 
 

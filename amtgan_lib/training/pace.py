@@ -43,7 +43,7 @@ def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
 def _network(name: str) -> Recognizer:
     if recognizers.at_hand([name]):
         return recognizers.load(name)
-    return Recognizer(recognizers.spec(name), recognizers.build(name), "")
+    return Recognizer(recognizers.spec(name), recognizers.folded(recognizers.build(name)), "")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pandas as pd
 from IPython.display import display
 from PIL import Image
 
+from amtgan_lib.demos.explorer import curves
 from amtgan_lib.demos.explorer.stored import GRID, MEASURED, at_hand, read
 from amtgan_lib.demos.widgets import parts, texts
 from amtgan_lib.demos.widgets.pace import Newest
@@ -88,7 +89,7 @@ class Explorer:
     def __init__(self, run: str = "", photos: int = 4):
         self.stored, self.photos = read(run), photos
         self._quiet, self._of = False, ("", "")  # whose pickers are filled: a run, a recogniser
-        self._figure: tuple[tuple, figures.MovingThreshold] | None = None
+        self._figure: tuple[tuple, curves.MovingThreshold] | None = None
         self.pace = Newest(self._steps)
         self._make_widgets()
         self.view = self.layout()
@@ -197,9 +198,9 @@ class Explorer:
         key = (*self._of, self.method.value)
         if self._figure is None or self._figure[0] != key:
             marks = self.stored.marks(self.recogniser.value)
-            figure = figures.threshold_curves(self._curves, curve, at, self.method.value, marks)
+            figure = curves.threshold_curves(self._curves, curve, at, self.method.value, marks)
             plt.close(figure)  # else a notebook would show it once more
-            self._figure = key, figures.MovingThreshold(figure)
+            self._figure = key, curves.MovingThreshold(figure)
         return self._figure[1].png(at)
 
     def _photos(self, ranked: pd.DataFrame) -> str:

@@ -13,9 +13,10 @@ from torch import Tensor
 from amtgan_lib import assets, methods, paths, protection, recognizers
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import PhotoError
-from amtgan_lib.methods import Guide, Method, targets
-from amtgan_lib.models import Generator, load_generator
-from amtgan_lib.recipes import Recipe, recipe
+from amtgan_lib.methods import Guide, Method, MethodError, targets
+from amtgan_lib.methods.generator import read
+from amtgan_lib.models import Generator
+from amtgan_lib.recipes import Recipe
 from amtgan_lib.recognizers import Recognizer
 
 DRAWN_GENERATOR = "generator_drawn.safetensors"
@@ -35,9 +36,13 @@ class Kit:
 
     network: Generator
     method: Method
-    guide: Guide | None
     judges: tuple[Recognizer, ...]
     world: str
+
+    @property
+    def guide(self) -> Guide | None:
+        """What an any-target generator is told."""
+        return self.method.guide
 
     @property
     def size(self) -> int:
@@ -97,9 +102,8 @@ def kit(generator: str | Path, held_out: Collection[str] = ()) -> Kit:
     pass as a real person, and where no recogniser of its world is at hand.
     """
     try:
-        network, facts = load_generator(generator)
-        how = recipe(facts["recipe"])
-    except (ValueError, KeyError) as error:
+        network, facts, how = read(generator)
+    except MethodError as error:
         raise StudioError(f"{generator} is no generator of this project: {error}") from None
     world = "drawn" if facts.get("world") == "drawn" else "open"
     _check(generator, how, facts, world)
@@ -110,7 +114,7 @@ def kit(generator: str | Path, held_out: Collection[str] = ()) -> Kit:
     except assets.AssetError as error:
         raise StudioError(str(error)) from None
     make = methods.of_generator if guide is None else functools.partial(methods.of_guided, guide=guide)
-    return Kit(network, make(network, how, facts["size"], facts), guide, judges, world)
+    return Kit(network, make(network, how, facts["size"], facts), judges, world)
 
 
 def _names(world: str, held_out: Collection[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from amtgan_lib.demos.session.kits import LAX, USUAL, Kit, StudioError
 from amtgan_lib.evaluation import Probes
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import OWN_MODES, Photo, open_photo
-from amtgan_lib.protection import FaceReport, Protected
+from amtgan_lib.protection import Protected, pasted
 
 SHOWN = 640  # pixels: the longer side of the picture that is shown and judged, at most
 AROUND = 1.8  # of the face's crop: how much of the photo is shown
@@ -110,11 +110,7 @@ class Studio:
         if settings.strength == 0 or settings.protection == 0:
             raise StudioError("strength or protection is 0, so nothing is protected and nothing is saved")
         changed = [face.change(settings, first, second) for face in self.faces]
-        pairs = [(face.crop, image) for face, image in zip(self.faces, changed)]
-        change = sum(crop.change_in(self.photo, image) for crop, image in pairs)
-        means = [float(images.in_levels((image - crop.image).abs().mean())) for crop, image in pairs]
-        reports = [FaceReport(crop.box, mean) for (crop, _), mean in zip(pairs, means)]
-        return Protected(self.photo.with_change(change), tuple(reports), self.photo, tuple(self.too_small))
+        return pasted(self.photo, [face.crop for face in self.faces], changed, self.too_small)
 
     def _similarities(self, probes: Probes) -> list[float]:
         return [float(own @ known) for own, known in zip(_vectors(probes, self.kit), self._known)]

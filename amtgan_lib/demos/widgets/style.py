@@ -75,7 +75,7 @@ SHEET = """
 .amtgan-chip { padding: 0 8px; border-radius: 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
 .amtgan-chip.protected { background: #dcecf7; color: #004c78; } .amtgan-chip.weak { background: #fbeccd;
   color: #6b4300; }
-.amtgan-chip.not { background: #fbe0d3; color: #8a3200; }
+.amtgan-chip:is(.not, .no) { background: #fbe0d3; color: #8a3200; }
 
 .amtgan-slider { width: 100%; margin: 0; }
 .amtgan-slider .widget-label { color: inherit; }
