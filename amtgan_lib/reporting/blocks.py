@@ -71,7 +71,7 @@ def provenance(name: str) -> str:
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(table["seed"]))
     line = f"[Rows](../results/measured/{name}.csv): commit {commits}; seed {seeds}; {', '.join(set(table['device']))}."
     old = superseded(table)
-    return line + (f" The weights of {', '.join(f'`{each}`' for each in old)} have changed since." if old else "")
+    return line + (f" The file of {', '.join(f'`{each}`' for each in old)} has changed since." if old else "")
 
 
 def superseded(table: pd.DataFrame) -> list[str]:
