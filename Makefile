@@ -67,7 +67,7 @@ demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 	@echo "then open /voila/render/00_quickstart.ipynb, demo_makeup_strength.ipynb or demo_results.ipynb there"
 	$(VENV)/python -m voila build/demos $(call UPLOADS,Voila) $(DEMO_ARGS)
 
-bench: setup ## how fast everything is beside the published algorithm, 5 minutes (BENCH_ARGS="generator --repeats 20")
+bench: setup ## how fast everything is beside the published algorithm (BENCH_ARGS="generator --repeats 20")
 	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)
 
 results: setup ## make the tables and figures of README.md and docs/ again from results/measured (RESULTS_ARGS=--check)
@@ -83,7 +83,7 @@ lock: setup ## write requirements.lock anew from pyproject.toml
 	  --universal --python-version 3.11 --all-extras --no-header --no-annotate --no-emit-index-url \
 	  --constraint /dev/stdin --output-file requirements.lock --quiet $(LOCK_ARGS)
 	sed -i.old '/^-/d; /^$$/d' requirements.lock && rm requirements.lock.old
-	@! grep -n '://\| @ ' requirements.lock || { echo "requirements.lock names an address: a package must come from the registry." >&2; exit 1; }
+	@! grep -n '://\| @ ' requirements.lock || { echo "requirements.lock names an address: name a released version instead." >&2; exit 1; }
 
 clean: ## remove caches and what was built (the environment, data and results stay)
 	rm -rf .pytest_cache .ruff_cache build dist *.egg-info

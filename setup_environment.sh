@@ -80,7 +80,7 @@ from=$(wanted)
 if usable && [ "$(cut -d' ' -f1,4- "$STAMP")" = "$(printf '%s\n' "$from" | cut -d' ' -f1,4-)" ]; then
   : >"$STAMP"
 else
-  echo "Making the environment .venv (about 6 GB, shared with uv's cache)."
+  echo "Making the environment .venv (about 7 GB, shared with uv's cache)."
   # Under another name first: half removed, without its stamp, it would look like somebody else's.
   run rm -rf .venv-old
   if [ -e .venv ]; then run mv .venv .venv-old; fi

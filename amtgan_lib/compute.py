@@ -100,7 +100,7 @@ def precision(asked: str = "auto", device: str = "cpu") -> Precision:
 
 
 def native_bfloat16(device: str = "cpu") -> tuple[bool, str]:
-    """Whether the device computes bfloat16 itself, and why one may say so."""
+    """Whether the device computes bfloat16 itself, and the reason."""
     import torch
 
     kind = torch.device(device).type

@@ -1,9 +1,10 @@
 """Everything that a machine with a GPU and without a network needs to train at the paper's size, in one folder.
 
-``make gpu-pack`` fills ``gpu_pack/`` (some 35 MB, never committed): the prepared 256 px crops with their pictures as
-JPEG, the weights of the open recognisers, golden tensors if they lie at hand, and wheels of small packages that such
-machines lack. There, ``python -m benchmarks.gpu_pack unpack`` makes ``data/prepared/open.npz`` of it. The pictures are
-then those of a JPEG of quality 90: what is trained on them is not bit for bit what the photographs would give.
+``make gpu-pack`` fills ``gpu_pack/`` (some 40 MB at most, never committed): the prepared 256 px crops with their
+pictures as JPEG, the weights of the open recognisers, golden tensors if they lie at hand, and wheels of small packages
+that such machines lack. There, ``python -m benchmarks.gpu_pack unpack`` makes ``data/prepared/open.npz`` of it. The
+pictures are then those of a JPEG of quality 90: what is trained on them is not bit for bit what the photographs would
+give.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from amtgan_lib.files import written
 
 PACK = paths.ROOT / "gpu_pack"
 QUALITY = 90
-LARGEST = 40 * 2**20  # bytes: what is carried to such machines is often limited, and the checkout has some 20 MB
+LARGEST = 40 * 2**20  # bytes: keeps the pack small
 WHEELS = ("tyro", "docstring-parser", "typeguard")
 
 

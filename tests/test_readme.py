@@ -20,7 +20,8 @@ PARTS = pages.parts({"commands": command.commands})
 # (stored table, recogniser) whose rows were judged by other weights than today's, each with its reason. The table must
 # be measured again; until then docs/results.md says so below it.
 OTHER_WEIGHTS = {
-    ("any-target", "distilled"),  # distilled anew after the run; it gave hints there and is no judge of any shown rate
+    # Same tensors, other thresholds in its header; it gave hints there and is no judge of any shown rate.
+    ("any-target", "distilled"),
 }
 # Handwritten measurements without stored rows.
 UNSTORED = {"performance.md", "gpu.md"}

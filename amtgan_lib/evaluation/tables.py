@@ -213,7 +213,7 @@ def probes_by_method(
 ) -> dict[str, Probes]:
     """The faces of the clean photos and of every method's files, as crops of the gallery's ``size``.
 
-    reports: of ``protection.protect_pairs``, with the column source (the whole clean photo). A photo that a method
+    reports: of ``experiments.protect_pairs``, with the column source (the whole clean photo). A photo that a method
     failed to protect is scored as it would be published: clean.
     """
     photos = next(iter(reports.values()))["source"].tolist()

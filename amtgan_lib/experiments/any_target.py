@@ -85,7 +85,7 @@ class AnyTarget:
 
     @cached_property
     def known(self) -> dict[str, Any]:
-        """Per recogniser that gives hints the unit vectors (P, D) of the gallery, from whom nobody keeps away."""
+        """Per hinting recogniser the unit vectors (P, D) of the gallery; the target ``nobody`` keeps away from them."""
         gallery = self.face_set.where(set=datasets.world_of(self.face_set.manifest).people, part="other")
         return {network.name: evaluation.vectors(gallery, network) for network in self.networks}
 

@@ -2,7 +2,7 @@
 
 Each of their generators was trained for one person and one recogniser left out. Their archive holds one of the 16:
 it was trained against the other three for MobileFace (AMT-GAN#6), and their `demo.py` scores it against photo 047073,
-which is the person of 085807. Any other file is what whoever names it says.
+which is the person of 085807. For any other file, the caller states target and recognisers.
 
 Faces are cropped as released (``faces.published_frame``) at 256 px; results are stretched and saved as square crops
 (recipe ``published``). What differs: mediapipe finds the face where dlib did, masks are those of its mesh or of a parse

@@ -24,7 +24,7 @@ SOMEBODY = "one person, whom its file does not name"
 
 
 class MethodError(PhotoError):
-    """A method that cannot be had, or not be used like this; one sentence."""
+    """A method that is missing or cannot be used this way; one sentence."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a run will take, said before it starts: two steps of each training are measured, all else is as stored.
+"""What a run takes, before it starts: two steps of each training are measured, everything else comes from stored rows.
 
 ``results/measured/speed.csv`` has how long each notebook of a preset took, and a step of its trainings. This machine is
 taken to be as much slower or faster at the notebooks as it is at the steps.

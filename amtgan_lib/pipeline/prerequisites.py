@@ -32,8 +32,8 @@ def require(
     """Return if all is there that a notebook reads; else show a sentence and ``example``, and stop it by NotReady.
 
     run: its folder. preset: the one to make what is missing with. prepared: the set of faces of notebook 1; tables:
-    file names, which begin with their notebook's number; generators: methods whose generator is drawn with (one that
-    has none needs nothing); methods: those whose protected photos are read. example: pictures of results/figures and
+    file names, which begin with their notebook's number; generators: methods whose generator is used (attacks
+    and controls have none); methods: those whose protected photos are read. example: pictures of results/figures and
     tables of results/measured.
     """
     reads = [(paths.PREPARED / f"{prepared}.npz", "01")] if prepared else []

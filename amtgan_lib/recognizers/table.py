@@ -210,7 +210,7 @@ def spec(name: str) -> RecognizerSpec:
 
 
 def zoo(name: str) -> tuple[str, ...]:
-    """Return the names of the set "open", "drawn" or "published". Raises ValueError for any other word."""
+    """Return the names of the set "open", "open and own", "drawn" or "published"; ValueError for any other word."""
     if name not in _ZOOS:
         raise ValueError(f"zoo must be one of {', '.join(map(repr, _ZOOS))}, got {name!r}")
     return _ZOOS[name]

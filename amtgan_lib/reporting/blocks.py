@@ -71,7 +71,7 @@ def provenance(name: str) -> str:
     line = f"[Rows](../results/measured/{name}.csv): commit {', '.join(f'`{each}`' for each in commits)}; "
     line += f"seed {', '.join(seeds)}; {', '.join(devices)}."
     old = superseded(table)
-    return line + (f" The weights of {', '.join(f'`{each}`' for each in old)} have changed since." if old else "")
+    return line + (f" The file of {', '.join(f'`{each}`' for each in old)} has changed since." if old else "")
 
 
 def superseded(table: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Widgets for notebooks: layout and callbacks only; what they show is computed in ``studio``."""
+"""Widgets for notebooks: layout and callbacks only; what they show is computed in ``demos.session``."""
 
 from amtgan_lib.demos.widgets.quickstart import Quickstart
 from amtgan_lib.demos.widgets.strength import MakeupStrength

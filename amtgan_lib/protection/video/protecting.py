@@ -94,8 +94,8 @@ def protect_video(
 ) -> VideoReport:
     """Protect every face in every frame of the video ``path``; write it to ``out``, whose ending names the container.
 
-    Frames, their times and the sound stay. As :meth:`Protector.protect`, it does not ask at whom the protector aims:
-    take one that :func:`protection.prepare` gave.
+    Frames, their times and the sound stay. Whom the protector aims at is not asked here: a
+    :class:`Protector` checks that when it is made.
 
     Args:
         reference: the makeup's photo; None: each face stays in its own.
