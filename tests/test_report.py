@@ -211,7 +211,7 @@ def test_a_figure_that_is_gone_is_said_to_be_gone(run_dir):
 def test_notebooks_are_listed_with_status_time_and_what_they_were_given(run_dir):
     page = written(run_dir)
     assert page.line("04_protect-residual") == ["04_protect-residual", "done", "0:30", "method = residual"]
-    assert page.line("05_black_box_success") == ["05_black_box_success", "done", "1 min 1 s", ""]
+    assert page.line("05_black_box_success") == ["05_black_box_success", "done", "1:01", ""]
 
 
 def test_the_page_says_what_a_run_was_given_and_ran_with(run_dir):
