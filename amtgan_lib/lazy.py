@@ -6,6 +6,7 @@ mediapipe imports pyplot for drawings of its own, and tables belong to evaluatio
 
 import importlib
 import sys
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +33,9 @@ def later(name: str) -> None:
     if package:
         later(package)
     if name not in sys.modules:
-        sys.modules[name] = _Later(name)
+        sys.modules[name] = stub = _Later(name)
+        # Whoever only asks whether the module is there (torch's compiler does, which timm brings) asks for this.
+        parent = sys.modules[package].__spec__ if package else None
+        stub.__spec__ = PathFinder.find_spec(name, parent and parent.submodule_search_locations)
         if package:
             setattr(sys.modules[package], own, sys.modules[name])

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from amtgan_lib import compute, losses, paths
 from amtgan_lib.demos import session
+from amtgan_lib.methods import generator as generators
 from amtgan_lib.models import Generator, Regularizer, load_generator
-from amtgan_lib.protection import DEFAULT
 from amtgan_lib.reporting import pages, results
 from benchmarks import published
 from benchmarks.bench import Bench, in_a_process, pair, sides
@@ -122,7 +122,7 @@ def generator(bench: Bench) -> None:
 
 def trained(bench: Bench) -> None:
     """What bfloat16 changes in the pictures of the generator that comes along, without hints as with any."""
-    network, facts = load_generator(paths.WEIGHTS / DEFAULT)
+    network, facts = load_generator(generators.SHIPPED)
     network = network.to(bench.device)
     inputs = sides(pair(facts["size"], bench.device))
     hints = torch.randn(1, network.hint_channels, *inputs[0].shape[2:], device=bench.device).tanh()

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from amtgan_lib import assets, datasets, evaluation, images, methods, paths, protection, recipes, recognizers
+from amtgan_lib import assets, datasets, evaluation, images, methods, recipes, recognizers
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Face, Kit, Settings, Studio, StudioError, kits, sitting
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
 from amtgan_lib.images import PhotoError, open_photo
-from amtgan_lib.methods import Guide, targets
+from amtgan_lib.methods import Guide, generator, targets
 from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import Protector
 
@@ -330,21 +330,21 @@ def test_recognisers_at_hand_are_those_that_need_no_download(monkeypatch):
     assert session.at_hand() == ("distilled", "edgeface_xs")
     monkeypatch.setattr(kits, "at_hand", lambda: ())
     with pytest.raises(StudioError, match=r"no recogniser of real faces is at hand: fetch .* assets fetch mobilef"):
-        session.kit(paths.WEIGHTS / protection.DEFAULT)
+        session.kit(generator.SHIPPED)
 
 
 def test_photographs_are_judged_by_recognisers_of_real_faces(mirror, monkeypatch):
     monkeypatch.setattr(kits, "at_hand", lambda: recognizers.OPEN)
-    made = session.kit(paths.WEIGHTS / protection.DEFAULT, held_out=("edgeface_xs", "edgeface_xxs"))
+    made = session.kit(generator.SHIPPED, held_out=("edgeface_xs", "edgeface_xxs"))
     assert [judge.name for judge in made.judges] == list(recognizers.OPEN) and made.world == "open"
     assert [made.role(name) for name in recognizers.OPEN] == ["gave hints"] * 2 + ["held out"] * 2
     assert all(judge.thresholds[kits.USUAL] > judge.thresholds[kits.LAX] > 0 for judge in made.judges)
     assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says and "held out" in made.says
     assert "All of them had a say in this change, so they flatter it" in replace(made, judges=made.judges[:2]).says
     with pytest.raises(StudioError, match="edgeface cannot be held out: at hand are mobilefacenet_foamliu"):
-        session.kit(paths.WEIGHTS / protection.DEFAULT, held_out=("edgeface",))
+        session.kit(generator.SHIPPED, held_out=("edgeface",))
     with pytest.raises(StudioError, match="every recogniser at hand is held out: leave one that gives hints"):
-        session.kit(paths.WEIGHTS / protection.DEFAULT, held_out=recognizers.OPEN)
+        session.kit(generator.SHIPPED, held_out=recognizers.OPEN)
     assert "drawn faces only" in session.drawn_kit().says
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from amtgan_lib import assets, datasets, evaluation, faces, methods, paths, protect, protection, recognizers
+from amtgan_lib.methods import generator
 from amtgan_lib.models import load_generator
 from amtgan_lib.recognizers import training as recognizer_training
 
@@ -52,7 +53,7 @@ def test_the_generator_says_where_it_comes_from():
 
 
 def test_the_default_generator_takes_any_target_and_says_what_it_learned_from():
-    network, facts = load_generator(paths.WEIGHTS / protection.DEFAULT)
+    network, facts = load_generator(generator.SHIPPED)
     assert facts["recipe"] == "any_target" and network.hint_channels == 6 and facts["world"] == "open"
     assert "research use" in facts["licence"] and facts["commit"] in CARD and f"{facts['steps']}\nsteps" in CARD
     assert all(name in CARD for name in facts["recognizers"])

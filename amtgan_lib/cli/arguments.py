@@ -51,13 +51,14 @@ class Protect:
             each photo, jpg is written at quality 95, because stronger compression weakens the protection.
         reference: A photo whose makeup every face gets. Without it, faces keep their own.
         strength: Share of the change to apply. Less is less visible and protects less.
-        passes: Number of passes of the generator over each face. More protect better and are more visible.
+        quick: Find each look in a third of the steps: faster, and a weaker protection.
+        passes: Number of passes of an any-target generator over each face. More protect better and are more visible.
         faces: Which faces to protect. pick lists them with numbers and asks, unless --pick names them.
         pick: Numbers of the faces to protect; 1 is the largest.
         target: A photo of a person who has agreed that faces pass as them; may be repeated. Without it, faces pass as
             nobody. Needs --impersonate.
         impersonate: Confirm that faces are to pass as that person, who may have to answer for it.
-        generator: Generator to use instead of the shipped one: made by `train`, or G.pth of the paper's authors.
+        generator: Generator to use instead of a natural look: made by `train`, or G.pth of the paper's authors.
         ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default those that gave
             hints, or the open ones.
         held_out: Recognisers that judge the result and give no hints, directly or through distillation. The verdict
@@ -78,6 +79,7 @@ class Protect:
     format: Format = None
     reference: PhotoFile = None
     strength: Annotated[float, _arg("0..1", "1")] = 1.0
+    quick: Flag = False
     passes: Annotated[int | None, _arg("N", "4")] = None
     faces: Literal["all", "largest", "pick"] = "all"
     pick: Annotated[str, _arg("1,3")] = ""

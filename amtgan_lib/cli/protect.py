@@ -112,6 +112,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
             impersonate=options.impersonate,
             passes=options.passes,
             held_out=held_out,
+            quick=options.quick,
         )
     reference = None if options.reference is None else protector.method.reference(options.reference)
     hinting = {each.name: each for each in protector.method.guide.recognizers} if protector.method.guide else {}
@@ -249,7 +250,9 @@ class ProtectRun:
         """What may help with faces that were to be protected and are not."""
         lines = []
         if any(outcome.chosen and not outcome.output for outcome in self.done):
-            ways = ["more --passes"] if self.loaded.protector.method.guide else []
+            method = self.loaded.protector.method
+            ways = ["leaving out --quick"] if self.options.quick else []
+            ways += ["more --passes"] if method.guide and method.wear is None else []
             ways += ["more --strength"] if self.options.strength < 1 else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
             lines.append(f"For faces still recognised: {advice}; --keep-recognised writes such photos, too.")

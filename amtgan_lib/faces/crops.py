@@ -12,6 +12,7 @@ from torch import Tensor
 
 from amtgan_lib.faces import regions, warps
 from amtgan_lib.images import Change, Photo, PhotoError, in_levels, open_photo, to_tensor, to_uint8
+from amtgan_lib.models.rendering import Fields, applied
 
 # Five points (x, y) in a crop of side 1: the usual 112 px recognition template, scaled by 1.8 / 256 and
 # placed so that the eyes lie where they do in CelebA-HQ crops (measured on 40 of them: 46.7 % from the top).
@@ -34,7 +35,8 @@ class FaceCrop:
 
     image (3, S, S) in [-1, 1], its last pixels repeated beyond the photo's border; landmarks (68, 2) and points
     (5, 2) as (y, x) crop pixels; masks (3, S, S) in {0, 1}: lip, skin, eyes, all 0 beyond the border; matrix (2, 3)
-    maps crop (x, y) to photo (x, y); box (x0, y0, x1, y1) in the photo of ``photo_size`` (width, height) pixels.
+    maps crop (x, y) to photo (x, y); box (x0, y0, x1, y1) in the photo of ``photo_size`` (width, height) pixels; mesh
+    (478, 2) as (y, x) crop pixels, where the face was found by it.
     """
 
     image: Tensor
@@ -45,6 +47,7 @@ class FaceCrop:
     box: tuple[float, float, float, float]
     name: str = "photo"
     photo_size: tuple[int, int] | None = None
+    mesh: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -83,6 +86,21 @@ class FaceCrop:
         difference = in_levels(image.detach().float().cpu() - self.image) * _feather(self.size)
         values, x, y = warps.spread(difference.permute(1, 2, 0).numpy(), self.matrix, photo.size)
         return Change(values, x, y, photo.size)
+
+    def painted_in(self, photo: Photo, paint: Fields) -> Change:
+        """What a look changes in the photo, in 8-bit units, at the photo's own size: pixels move and keep their detail.
+
+        paint: flow (1, 2, S, S) and gain (1, 3, S, S) of this crop; where they change nothing the photo stays as it is.
+        """
+        photo = self._right_size(photo)
+        fields = torch.cat([paint.flow, paint.gain - 1], dim=1)[0].permute(1, 2, 0).numpy()
+        values, x, y = warps.spread(fields, self.matrix, photo.size)
+        height, width = values.shape[:2]
+        image = to_tensor(photo.rgb[y : y + height, x : x + width])[None]
+        flow = torch.from_numpy(values[..., :2] @ self.matrix[:, :2].T.astype(np.float32)).permute(2, 0, 1)[None]
+        gain = torch.from_numpy(values[..., 2:]).permute(2, 0, 1)[None] + 1
+        changed = in_levels(applied(image, Fields(flow, gain), "bicubic") - image)[0]
+        return Change(changed.permute(1, 2, 0).numpy(), x, y, photo.size)
 
     def within(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> FaceCrop:
         """The same face in a cut-out ``box`` (x0, y0, x1, y1) of its photo, resized to ``size`` (width, height)."""
@@ -135,6 +153,7 @@ def crop_face(photo: Photo, mesh: np.ndarray, size: int = 256) -> FaceCrop:
         box=regions.bounding_box(mesh),
         name=photo.name,
         photo_size=photo.size,
+        mesh=torch.from_numpy(local[:, ::-1].copy()).float(),
     )
 
 

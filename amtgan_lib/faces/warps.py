@@ -72,7 +72,7 @@ def sample_nearest(classes: np.ndarray, matrix: np.ndarray, size: int) -> np.nda
 
 
 def spread(difference: np.ndarray, matrix: np.ndarray, photo_size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-    """Carry a crop's (S, S, 3) difference to the photo: values (h, w, 3) of a rectangle, and its first pixel x, y.
+    """Carry a crop's (S, S, C) difference to the photo: values (h, w, C) of a rectangle, and its first pixel x, y.
 
     Zero outside the crop; averaged over each photo pixel where the crop shrinks on its way.
     """
@@ -99,12 +99,12 @@ def _places(matrix: np.ndarray, size: int) -> np.ndarray:
 def _transformed(
     pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], resample: Image.Resampling, reduce: int = 1
 ) -> np.ndarray:
-    """Look pixels (H, W, 3) up through a matrix for each of (width, height) pixels, then average ``reduce`` squared."""
+    """Look pixels (H, W, C) up through a matrix for each of (width, height) pixels, then average ``reduce`` squared."""
     # PIL's pixel centres lie at +0.5. Its 8-bit transform would cut fractions off; floats keep them.
     shift = matrix[:, :2] @ (-0.5, -0.5) + matrix[:, 2] + 0.5
     data = (*matrix[0, :2], shift[0], *matrix[1, :2], shift[1])
-    found = np.empty((size[1] // reduce, size[0] // reduce, 3), np.float32)
-    for channel in range(3):
+    found = np.empty((size[1] // reduce, size[0] // reduce, pixels.shape[-1]), np.float32)
+    for channel in range(pixels.shape[-1]):
         picture = Image.fromarray(np.ascontiguousarray(pixels[..., channel], np.float32))
         found[..., channel] = picture.transform(size, Image.Transform.AFFINE, data, resample).reduce(reduce)
     return found

@@ -19,7 +19,7 @@ from torch import Tensor
 from amtgan_lib import losses, recognizers
 from amtgan_lib.datasets import FaceBatch
 from amtgan_lib.faces import FaceCrop
-from amtgan_lib.methods import attacks, authors, generator, targets
+from amtgan_lib.methods import attacks, authors, generator, natural, targets
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method
 from amtgan_lib.methods.targets import Target
@@ -32,8 +32,9 @@ TRANSFER = "makeup_only"
 TOWARDS_NOBODY = f"any_target_{targets.NOBODY}"
 BARE = "_bare"
 GUIDED = tuple(name + end for name in ("any_target", TOWARDS_NOBODY) for end in ("", BARE))
+NATURAL = tuple(natural.NAME + towards + end for towards in ("", f"_{targets.NOBODY}") for end in ("", BARE))
 GRADIENT = tuple(name + end for name in attacks.ATTACKS for end in ("", SINGLE))
-NAMES = (*(name for name in RECIPES if name not in GUIDED), *GUIDED, authors.NAME, TRANSFER, *GRADIENT)
+NAMES = (*NATURAL, *(name for name in RECIPES if name not in GUIDED), *GUIDED, authors.NAME, TRANSFER, *GRADIENT)
 
 
 def check(name: str) -> str:
@@ -69,12 +70,15 @@ def build(
         return Method(name, _transfer, size, target=target)
     if name == authors.NAME:
         return authors.load(file, target, trained_against) if file else authors.load()
-    if name in GUIDED:
+    if name in (*GUIDED, *NATURAL):
         networks = [recognizers.load(each) for each in trained_against]
-        towards_nobody = name.removesuffix(BARE) == TOWARDS_NOBODY
+        towards_nobody = name.removesuffix(BARE).endswith(targets.NOBODY)
         point = targets.of_faces(target_face.image, target_face.points, networks, target)
         guide = Guide(networks, nobody_but(known, networks) if towards_nobody else point, passes=passes)
-        dressed = generator.load(run / "train" / "any_target" / "generator.safetensors", guide)
+        if name in NATURAL:
+            dressed = natural.method(guide, replace(natural.Search(), seed=seed))
+        else:
+            dressed = generator.load(run / "train" / "any_target" / "generator.safetensors", guide)
         return bare(dressed) if name.endswith(BARE) else dressed
     if name in RECIPES:
         return generator.load(run / "train" / name / "generator.safetensors")
@@ -128,7 +132,8 @@ def gradient_attack(
 
 def bare(dressed: Method) -> Method:
     """The same method, but every face keeps its own makeup, whatever the reference."""
-    return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop))
+    wear = dressed.wear and (lambda crop, reference, begin=None: dressed.wear(crop, crop, begin))
+    return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop), wear=wear)
 
 
 # How plainly pictures (N,3,H,W) differ from the clean ones, per picture; 0: not at all.
@@ -166,7 +171,7 @@ def weakened(strong: Method, crops: Sequence[FaceCrop], limit: float, measure: s
     def scaled(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         return crop.image + low * (strong.draw(crop, reference) - crop.image)
 
-    return replace(strong, draw=scaled, details={**strong.details, "strength": round(low, 3)})
+    return replace(strong, draw=scaled, wear=None, details={**strong.details, "strength": round(low, 3)})
 
 
 def remembered(method: Method) -> Method:
@@ -182,7 +187,7 @@ def remembered(method: Method) -> Method:
             known[key] = method.draw(crop, crop)
         return known[key]
 
-    return replace(method, draw=change)
+    return replace(method, draw=change, wear=None)
 
 
 def seconds_a_face(method: Method, crops: Sequence[FaceCrop]) -> float:

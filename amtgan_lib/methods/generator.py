@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amtgan_lib import paths
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.hints import HINT_CHANNELS, gradient_hints
 from amtgan_lib.methods.method import SOMEBODY, Method, MethodError
@@ -18,6 +19,7 @@ from amtgan_lib.models import Generator, load_generator
 from amtgan_lib.recipes import Recipe, recipe
 from amtgan_lib.recognizers import Recognizer
 
+SHIPPED = paths.WEIGHTS / "generator_any_target.safetensors"  # an any-target generator for photographs
 _GUIDED = {True: "needs a guide, which names the target and the recognisers", False: "takes no other target"}
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, images
 from amtgan_lib.faces import FaceCrop, SmallFace
-from amtgan_lib.images import Photo, PhotoError, open_photo
+from amtgan_lib.images import Change, Photo, PhotoError, open_photo
+from amtgan_lib.models.rendering import Fields, Look, Worn, applied
 from amtgan_lib.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ class Method:
     name: as tables name it. draw: the changed crop (3,S,S) in [-1,1] of a face and a makeup reference, both crops of
     ``size`` px. recipe: of a trained generator, and with it how its results are written. target: whom it moves faces
     to. recognizers: all that it knew, by name. world: "drawn", or "" for real faces. guide: what an any-target
-    generator is told. frame: the matrix of the crop that it wants of a face, where that is not ours (None). details:
-    what else its file says (seed, steps, ...).
+    generator is told. frame: the matrix of the crop that it wants of a face, where that is not ours (None). wear: the
+    look of a face and a reference, begun from another where one is given, of a method that changes a photo by looks.
+    details: what else its file says (seed, steps, ...).
     """
 
     name: str
@@ -47,6 +50,7 @@ class Method:
     world: str = ""
     guide: Guide | None = None
     frame: Callable[[FaceCrop], np.ndarray] | None = None
+    wear: Callable[[FaceCrop, FaceCrop, Look | None], Worn] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,9 +76,63 @@ class Method:
 
     def change(self, crop: FaceCrop, reference: FaceCrop, strength: float = 1.0) -> Tensor:
         """The changed crop (3,S,S) in [-1,1]; ``strength`` scales the whole change, 0 gives the crop back."""
+        return self.altered(crop, reference, strength).on(crop)
+
+    def altered(
+        self, crop: FaceCrop, reference: FaceCrop, strength: float = 1.0, begin: Look | None = None
+    ) -> Alteration:
+        """What the method does to a face, ready for its crop, its photo or a frame nearby.
+
+        begin: the look of a frame nearby, for a method that wears looks.
+        """
         if crop.size != self.size or reference.size != self.size:
             raise ValueError(f"expected crops of {self.size} px, got {crop.size} and {reference.size}")
+        if self.wear is not None:
+            look = self.wear(crop, reference, begin)
+            return Painting(look.fields(strength), look.look)
         drawn = self.draw(crop, reference)
         if self.recipe is not None and self.recipe.stretch_output:
             drawn = images.stretch(drawn[None])[0]
-        return (crop.image + strength * (drawn - crop.image)).clamp(-1, 1)
+        return Difference(strength * (drawn.detach().float().cpu() - crop.image))
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """What is added to a face's crop: (3,S,S) in [-1,1] units."""
+
+    added: Tensor
+
+    def on(self, crop: FaceCrop) -> Tensor:
+        """The changed crop (3,S,S)."""
+        return (crop.image + self.added).clamp(-1, 1)
+
+    def within(self, crop: FaceCrop, photo: Photo) -> Change:
+        """What changes in the crop's photo."""
+        return crop.change_in(photo, self.on(crop))
+
+    def mixed(self, other: Difference, share: float) -> Difference:
+        """From this one (share 0) to another (1)."""
+        return Difference(torch.lerp(self.added, other.added, share))
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """What a look moves and multiplies in a face's crop, and, in its photo, at the photo's own size."""
+
+    fields: Fields
+    look: Look
+
+    def on(self, crop: FaceCrop) -> Tensor:
+        """The changed crop (3,S,S)."""
+        return applied(crop.image[None], self.fields, "bicubic")[0]
+
+    def within(self, crop: FaceCrop, photo: Photo) -> Change:
+        """What changes in the crop's photo."""
+        return crop.painted_in(photo, self.fields)
+
+    def mixed(self, other: Painting, share: float) -> Painting:
+        """From this one (share 0) to another (1)."""
+        return Painting(self.fields.mixed(other.fields, share), self.look)
+
+
+Alteration = Difference | Painting

@@ -1,8 +1,7 @@
 """Whole photos and videos: every face changed, everything else left as it was, and nobody passed off unprotected."""
 
-from amtgan_lib.protection.consent import PASSES, ProtectionError, guide_to
+from amtgan_lib.protection.consent import PASSES, Aim, ProtectionError, guide_to
 from amtgan_lib.protection.photo import (
-    DEFAULT,
     FaceReport,
     Protected,
     ProtectionWarning,
@@ -13,8 +12,8 @@ from amtgan_lib.protection.photo import (
 )
 
 __all__ = [
-    "DEFAULT",
     "PASSES",
+    "Aim",
     "FaceReport",
     "Protected",
     "ProtectionError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from PIL import Image
 
 from amtgan_lib import recognizers
 from amtgan_lib.images import open_photo
-from amtgan_lib.methods import authors, generator, targets
+from amtgan_lib.methods import authors, generator, natural, targets
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method, MethodError
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.recipes import Recipe
 
-PASSES = 4  # of the default generator: success and visible change against passes are in notebook 12
+PASSES = 4  # of an any-target generator: success and visible change against passes are in notebook 12
 
 
 class ProtectionError(MethodError):
@@ -49,7 +50,7 @@ def guide_to(
     passes: int = PASSES,
     names: Sequence[str] | None = None,
 ) -> Guide:
-    """What the any-target generator is told: by default to move to nobody, by the hints of all recognisers at hand.
+    """Whom a face moves to, by whose hints: by default to nobody, by those of all recognisers at hand.
 
     names: whose hints to take. None: our own recogniser, which comes with the package, and those open ones that lie on
     this machine (``python -m amtgan_lib assets fetch --group weights`` brings them); nothing is fetched.
@@ -72,34 +73,54 @@ def guide_to(
     return Guide(networks, target, passes=passes)
 
 
-def aimed(file: Path, target: Any, impersonate: bool, passes: int | None, held_out: Sequence[str]) -> Method:
-    """The method of a generator file, guided where its recipe takes any target."""
-    check_target(target, impersonate)
+@dataclass(frozen=True)
+class Aim:
+    """Whom a face is to be taken for (None: nobody), whether that is agreed, and whose hints are left out.
+
+    passes: of an any-target generator; quick: a look by fewer steps.
+    """
+
+    target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None
+    impersonate: bool = False
+    passes: int | None = None
+    held_out: Sequence[str] = ()
+    quick: bool = False
+
+    def guide(self) -> Guide:
+        """The guide of this aim."""
+        options: dict[str, Any] = {} if self.passes is None else {"passes": self.passes}
+        if self.held_out:
+            options["names"] = _hinting(self.held_out)
+        return guide_to(self.target, impersonate=self.impersonate, **options)
+
+
+def aimed(file: Path | None, aim: Aim) -> Method:
+    """A natural look towards the aim, or the method of a generator file, guided where it takes a target."""
+    check_target(aim.target, aim.impersonate)
+    if file is None:
+        if aim.passes is not None:
+            raise ProtectionError("passes are of an any-target generator: name its file, or leave them out")
+        return natural.method(aim.guide(), natural.QUICK if aim.quick else natural.Search())
+    if aim.quick:
+        raise ProtectionError("a generator draws at once: leave out the generator, or quick")
     if file.suffix in authors.SUFFIXES:
         method = authors.load(file)
-        _check_options(file, method.recipe, method.recognizers, target, passes, held_out)
+        _check_options(file, method.recipe, method.recognizers, aim)
         return method
     network, facts, how = generator.read(file)
-    _check_options(file, how, facts.get("recognizers", ()), target, passes, held_out)
+    _check_options(file, how, facts.get("recognizers", ()), aim)
     if how.any_target:
-        options = {} if passes is None else {"passes": passes}
-        if held_out:
-            options["names"] = _hinting(held_out)
-        return generator.of_guided(
-            network, how, facts["size"], facts, guide_to(target, impersonate=impersonate, **options)
-        )
+        return generator.of_guided(network, how, facts["size"], facts, aim.guide())
     return generator.of_generator(network, how, facts["size"], facts)
 
 
-def _check_options(
-    file: Path, how: Recipe, knew: Sequence[str], target: Any, passes: int | None, held_out: Sequence[str]
-) -> None:
+def _check_options(file: Path, how: Recipe, knew: Sequence[str], aim: Aim) -> None:
     """ProtectionError for what a generator of this recipe, trained against these recognisers, cannot take."""
-    if took_part := [name for name in knew if name in held_out]:
+    if took_part := [name for name in knew if name in aim.held_out]:
         raise ProtectionError(f"{', '.join(took_part)} cannot be held out: {file} was trained against it")
-    if target is not None and not how.any_target:
+    if aim.target is not None and not how.any_target:
         raise ProtectionError(f"{file} was trained for one target: name no other")
-    if passes is not None and not how.any_target:
+    if aim.passes is not None and not how.any_target:
         raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
 
 

@@ -15,14 +15,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from amtgan_lib import images, paths
+from amtgan_lib import images
 from amtgan_lib.faces import FaceCrop, SmallFace
 from amtgan_lib.images import Photo, in_levels, open_photo
-from amtgan_lib.methods.method import Method
+from amtgan_lib.methods.method import Alteration, Method
 from amtgan_lib.methods.targets import Target
-from amtgan_lib.protection.consent import ProtectionError, aimed, check_method
+from amtgan_lib.protection.consent import Aim, ProtectionError, aimed, check_method
 
-DEFAULT = "generator_any_target.safetensors"
 SHOWN = 640  # pixels: the longer side of the picture that a notebook shows, at most
 
 
@@ -120,12 +119,12 @@ class Protector:
         if not crops:
             raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
         chosen = crops if faces == "all" else crops[:1]
-        changed = [self.method.change(crop, makeup or crop, strength) for crop in chosen]
+        altered = [self.method.altered(crop, makeup or crop, strength) for crop in chosen]
         if self.method.writes_crops:
-            return self._as_crop(photo, chosen[0], changed[0])
+            return self._as_crop(photo, chosen[0], altered[0].on(chosen[0]))
         for face in small if faces == "all" else ():
             warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
-        return pasted(photo, chosen, changed, small)
+        return pasted(photo, chosen, altered, small)
 
     def _as_crop(self, photo: Photo, crop: FaceCrop, changed: Tensor) -> Protected:
         """The quirk: the largest face as a square crop, as the released code saves it."""
@@ -133,11 +132,11 @@ class Protector:
 
 
 def pasted(
-    photo: Photo, crops: Sequence[FaceCrop], changed: Sequence[Tensor], too_small: Sequence[SmallFace] = ()
+    photo: Photo, crops: Sequence[FaceCrop], altered: Sequence[Alteration], too_small: Sequence[SmallFace] = ()
 ) -> Protected:
-    """The photo with the changed crops (3,S,S) in the place of its faces, and what was done to each."""
-    change = sum(crop.change_in(photo, image) for crop, image in zip(crops, changed))
-    reports = tuple(_report(crop, image) for crop, image in zip(crops, changed))
+    """The photo with its faces altered, and what was done to each."""
+    change = sum(each.within(crop, photo) for crop, each in zip(crops, altered))
+    reports = tuple(_report(crop, each.on(crop)) for crop, each in zip(crops, altered))
     return Protected(photo.with_change(change), reports, photo, tuple(too_small))
 
 
@@ -152,22 +151,23 @@ def prepare(
     impersonate: bool = False,
     passes: int | None = None,
     held_out: Sequence[str] = (),
+    quick: bool = False,
 ) -> Protector:
     """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
 
     ``passes`` (None: 4) is how often an any-target generator looks at each face, ``held_out`` names recognisers that
-    give it no hints, to judge the result. Raises ProtectionError where a person would be impersonated without
-    ``impersonate=True``, for a target or passes that the generator cannot take, and where a recogniser that is to be
-    held out took part in its training, or none is left to give hints.
+    give no hints, to judge the result; ``quick`` finds a look in a third of the steps. Raises ProtectionError where a
+    person would be impersonated without ``impersonate=True``, for a target or passes that the generator cannot take,
+    and where a recogniser that is to be held out took part in its training, or none is left to give hints.
     """
     if isinstance(generator, Protector):
-        if target is not None or passes is not None or held_out:
+        if target is not None or passes is not None or held_out or quick:
             raise ProtectionError("a loaded protector has its target and passes already, and its hints: name no others")
         check_method(generator.method, impersonate)
         protector = generator
     else:
-        file = Path(generator or paths.WEIGHTS / DEFAULT)
-        protector = Protector(aimed(file, target, impersonate, passes, held_out), impersonate)
+        aim = Aim(target, impersonate, passes, held_out, quick)
+        protector = Protector(aimed(None if generator is None else Path(generator), aim), impersonate)
     if protector.method.world:
         warnings.warn(
             "this generator was trained on drawn faces: it protects nobody from recognisers of real people",
@@ -189,12 +189,12 @@ def protect(
 ) -> Protected:
     """Protect the faces of ``photo``, in the makeup of ``reference`` or (None) in their own.
 
-    By default the any-target generator that comes with the package moves each face to nobody (see :func:`guide_to`,
-    also for ``target``). ``generator`` names another: a file that notebook 03 wrote
-    (``results/runs/<id>/train/<recipe>/generator.safetensors``), the published ``G.pth``, which gives square crops,
-    or a loaded :class:`Protector`. One that was trained for one person needs ``impersonate=True``; one that was trained
-    on drawn faces warns: it is no protection from recognisers of real people. For many photos :func:`prepare` a
-    protector once: each call loads what it needs anew.
+    By default each face gets the look, among those that a face can wear, that moves it to nobody (see
+    :mod:`amtgan_lib.methods.natural`, and :func:`guide_to` for ``target``). ``generator`` names another way: a file
+    that notebook 03 wrote (``results/runs/<id>/train/<recipe>/generator.safetensors``), the published ``G.pth``, which
+    gives square crops, or a loaded :class:`Protector`. One that was trained for one person needs ``impersonate=True``;
+    one that was trained on drawn faces warns: it is no protection from recognisers of real people. For many photos
+    :func:`prepare` a protector once: each call loads what it needs anew.
     A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning.
 
     Args:

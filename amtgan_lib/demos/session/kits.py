@@ -14,7 +14,7 @@ from amtgan_lib import assets, methods, paths, protection, recognizers
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import PhotoError
 from amtgan_lib.methods import Guide, Method, MethodError, targets
-from amtgan_lib.methods.generator import read
+from amtgan_lib.methods.generator import SHIPPED, read
 from amtgan_lib.models import Generator
 from amtgan_lib.recipes import Recipe
 from amtgan_lib.recognizers import Recognizer
@@ -92,7 +92,7 @@ def drawn_kit() -> Kit:
 @functools.cache
 def photo_kit(held_out: frozenset[str] = frozenset()) -> Kit:
     """For photographs: the generator of ``protection.protect``, with hints from all at hand but the ``held_out``."""
-    return kit(paths.WEIGHTS / protection.DEFAULT, held_out)
+    return kit(SHIPPED, held_out)
 
 
 def kit(generator: str | Path, held_out: Collection[str] = ()) -> Kit:

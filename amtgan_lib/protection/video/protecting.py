@@ -18,6 +18,7 @@ from torch import Tensor
 from amtgan_lib import faces as face_finder
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo, in_levels, open_photo
+from amtgan_lib.methods.method import Alteration
 from amtgan_lib.protection import Protector
 from amtgan_lib.protection.video import tracks
 from amtgan_lib.protection.video.clips import Clip, Frame, VideoError, Writer
@@ -226,7 +227,7 @@ class _Painter:
     flicker: list[float] = field(default_factory=list)
 
     def __post_init__(self):
-        self._changes: dict[Track, dict[int, Tensor]] = {each: {} for each in self.plan.tracks}
+        self._altered: dict[Track, dict[int, Alteration]] = {each: {} for each in self.plan.tracks}
         self._shown: dict[Track, tuple[int, Tensor]] = {}
 
     def frames(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray, bool]]:
@@ -255,8 +256,9 @@ class _Painter:
         photo = open_photo(frame.rgb) if keyed else None
         for each in keyed:
             crop = self._crop(photo, each, frame.number)
-            changed = self.protector.method.change(crop, self.makeup or crop, self.strength)
-            self._changes[each][frame.number] = changed.detach().float().cpu() - crop.image
+            known = self._altered[each]
+            begin = getattr(known[max(known)], "look", None) if known else None
+            known[frame.number] = self.protector.method.altered(crop, self.makeup or crop, self.strength, begin)
 
     def _next_key(self, number: int) -> int:
         return max((_around(each.keys, number)[1] for each in self.plan.faces(number)), default=number)
@@ -270,24 +272,24 @@ class _Painter:
             return frame, np.zeros_like(frame.rgb), True
         photo, changes = open_photo(frame.rgb), []
         for each in self.plan.faces(number):
-            crop, difference = self._crop(photo, each, number), self._mixed(each, number)
-            self._note_flicker(each, number, difference)
-            changes.append(crop.change_in(photo, crop.image + difference))
+            crop, altered = self._crop(photo, each, number), self._mixed(each, number)
+            self._note_flicker(each, number, altered.on(crop) - crop.image)
+            changes.append(altered.within(crop, photo))
         rgb = np.array(photo.with_change(sum(changes))) if changes else frame.rgb.copy()
         if self.lost == "cover":
             _black(rgb, missed, number, self.plan.glances)
         return frame, rgb, False
 
-    def _mixed(self, each: Track, number: int) -> Tensor:
-        """The change of a face in a frame (3, S, S): that of the key frames around it, by their distance in time."""
+    def _mixed(self, each: Track, number: int) -> Alteration:
+        """What is done to a face in a frame: that of the key frames around it, by their distance in time."""
         before, after = _around(each.keys, number)
-        changes, times = self._changes[each], self.plan.times
-        for passed in [key for key in changes if key < before]:
-            del changes[passed]
+        altered, times = self._altered[each], self.plan.times
+        for passed in [key for key in altered if key < before]:
+            del altered[passed]
         if before == after:
-            return changes[before]
+            return altered[before]
         share = (times[number] - times[before]) / (times[after] - times[before])
-        return (1 - share) * changes[before] + share * changes[after]
+        return altered[before].mixed(altered[after], share)
 
     def _note_flicker(self, each: Track, number: int, difference: Tensor) -> None:
         previous, shown = self._shown.get(each, (None, difference))

@@ -1,0 +1,220 @@
+"""Where a face can wear something: soft regions from its 478-point mesh, without what covers it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from scipy import ndimage
+from torch import Tensor
+
+from amtgan_lib.faces.regions import BROWS, EYES, LIPS, MOUTH, OVAL
+from amtgan_lib.images import GREY_WEIGHTS
+from amtgan_lib.models.rendering import Regions
+
+# Polylines of the mesh, each with its mirror image, and their softness in eye distances.
+ZONES = {
+    "forehead": (((151, 9), (151, 9)), 0.22),
+    "temples": (((21, 71), (251, 301)), 0.14),
+    "bridge of the nose": (((168, 6, 197, 195), (168, 6, 197, 195)), 0.05),
+    "sides of the nose": (((122, 196, 236, 198), (351, 419, 456, 420)), 0.05),
+    "tip of the nose": (((4,), (4,)), 0.06),
+    "wings of the nose": (((129, 98), (358, 327)), 0.06),
+    "under the eyes": (((231, 230, 229), (451, 450, 449)), 0.06),
+    "cheekbones": (((117, 50, 116), (346, 280, 345)), 0.12),
+    "hollows of the cheeks": (((207, 187, 147), (427, 411, 376)), 0.12),
+    "jaw": (((172, 136, 150), (397, 365, 379)), 0.12),
+    "chin": (((175,), (175,)), 0.14),
+    "above the lips": (((164,), (164,)), 0.08),
+    "folds": (((203, 206, 216), (423, 426, 436)), 0.06),
+}
+BLUSH = {"apples": (((205,), (425,)), 0.24), "bones": (((50, 117, 123), (280, 346, 352)), 0.16)}
+UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362))
+LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
+UPPER_BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
+LOWER_BROWS = ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285))
+LID_HEIGHT = 0.45  # of the way from the lash line to the brow
+FADE = 0.30  # eye distances from the outline inwards over which moves grow to their full size
+EDGE = 0.10  # the same for gains
+FINE = 4  # polygons are drawn so many times as large
+GREYISH = 3  # levels between the channels of a pixel that has no colour
+WARM = 0.03  # skin of any colour is redder than grey: the logarithm of red to green, in linear light
+
+
+def face_regions(image: Tensor, mesh: Tensor) -> Regions:
+    """Regions of one crop (3,S,S) in [-1,1] with its mesh (478,2) as (y, x) crop pixels."""
+    picture, points = image.numpy(), mesh.numpy()[:, ::-1].astype(np.float32)
+    side, eye = picture.shape[-1], float(np.linalg.norm(points[468] - points[473]))
+    oval, features = _drawn(points, (OVAL,), side), _drawn(points, (LIPS, *EYES, *BROWS), side)
+    # One pixel in from the outline, whose own pixels are half background.
+    inward = (ndimage.distance_transform_edt(oval > 0.999) - 1) / eye
+    outline = _ramp(inward / EDGE)
+    cover = Cover.of(picture, points, oval * (1 - features), eye)
+    skin = outline * (1 - _ramp(2 * _softened(features, 0.03 * eye))) * cover.bare
+    near = _ramp(1.6 * _softened(cover.bare, 0.12 * eye) - 0.3)
+    lips = _softened(_drawn(points, (LIPS,), side) * (1 - _drawn(points, (MOUTH,), side)), 0.018 * eye)
+    return Regions(
+        moving=_tensor(_ramp(inward / FADE) * cover.movable),
+        skin=_tensor(skin),
+        zones=_tensor(_lines(points, ZONES, side, eye)),
+        blush=_tensor(_lines(points, BLUSH, side, eye) * skin),
+        brows=_tensor(_brows(points, side, eye) * outline * near),
+        lips=_tensor(lips * outline * near),
+        lids=_tensor(_lids(points, side, eye) * outline * cover.bare),
+        liner=_tensor(_liner(points, side, eye) * outline * near),
+        colourless=torch.tensor([bool((np.ptp(picture, axis=0) < GREYISH / 127.5).mean() > 0.995)]),
+    )
+
+
+def _tensor(mask: np.ndarray) -> Tensor:
+    """(S,S) or (Z,S,S) as (1,Z,S,S)."""
+    return torch.from_numpy(np.ascontiguousarray(mask.reshape(1, -1, *mask.shape[-2:]), np.float32))
+
+
+def _ramp(values: np.ndarray) -> np.ndarray:
+    clipped = np.clip(values, 0, 1)
+    return clipped * clipped * (3 - 2 * clipped)
+
+
+def _softened(mask: np.ndarray, sigma: float) -> np.ndarray:
+    return ndimage.gaussian_filter(mask, sigma)
+
+
+def _drawn(points: np.ndarray, polygons: tuple[tuple[int, ...], ...], side: int) -> np.ndarray:
+    """(S,S) in [0,1]: the share of each pixel inside any of the polygons."""
+    return _filled([points[list(polygon)] for polygon in polygons], side)
+
+
+def _filled(outlines: list[np.ndarray], side: int) -> np.ndarray:
+    picture = Image.new("L", (side * FINE, side * FINE))
+    draw = ImageDraw.Draw(picture)
+    for outline in outlines:
+        draw.polygon([tuple(point) for point in (outline + 0.5) * FINE - 0.5], fill=255)
+    return np.asarray(picture.reduce(FINE), np.float32) / 255
+
+
+def _pixels(side: int, step: int = 1) -> np.ndarray:
+    """(S,S,2): the (x, y) of every pixel, or of every other."""
+    places = np.arange(0, side, step, dtype=np.float32) + (step - 1) / 2
+    return np.stack(np.meshgrid(places, places), axis=-1)
+
+
+def _lines(points: np.ndarray, zones: dict, side: int, eye: float) -> np.ndarray:
+    """(Z,S,S): soft lines along the mesh, both sides of a face as one."""
+    pixels, found = _pixels(side, 2), []  # they are smooth: half the resolution does
+    for sides, softness in zones.values():
+        away = np.min([_distance(pixels, points[list(line)]) for line in set(sides)], axis=0)
+        found.append(np.exp(-((away / (softness * eye)) ** 2) / 2))
+    half = torch.from_numpy(np.stack(found))[None]
+    return F.interpolate(half, (side, side), mode="bilinear", align_corners=False)[0].numpy()
+
+
+def _distance(pixels: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Distance of pixels (S,S,2) from a polyline (K,2)."""
+    if len(line) == 1:
+        return np.linalg.norm(pixels - line[0], axis=-1)
+    nearest = np.full(pixels.shape[:2], np.inf, np.float32)
+    for start, end in itertools.pairwise(line):
+        share, away = _along(pixels, start, end), pixels - start
+        (x, y), along = np.moveaxis(away, -1, 0), end - start
+        np.minimum(nearest, (x - share * along[0]) ** 2 + (y - share * along[1]) ** 2, out=nearest)
+    return np.sqrt(nearest)
+
+
+def _along(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """How far pixels (S,S,2) lie on the way from start (0) to end (1): (S,S)."""
+    way = end - start
+    return np.clip((pixels - start) @ way / max(way @ way, 1e-6), 0, 1)
+
+
+def _brows(points: np.ndarray, side: int, eye: float) -> np.ndarray:
+    """(4,S,S): the inner and the outer half of both brows, and soft bands along their upper and lower edge."""
+    found = np.zeros((4, side, side))
+    pixels = _pixels(side)
+    for upper, lower in zip(UPPER_BROWS, LOWER_BROWS):
+        top, bottom = points[list(upper)], points[list(lower)]
+        whole = _softened(_filled([np.concatenate([top, bottom[::-1]])], side), 0.02 * eye)
+        outer, inner = (top[0] + bottom[0]) / 2, (top[-1] + bottom[-1]) / 2
+        inwards = _along(pixels, outer, inner)
+        found[0] += whole * inwards
+        found[1] += whole * (1 - inwards)
+        for place, edge in ((2, top), (3, bottom)):
+            # From the outer end on, and never into the space between the brows.
+            band = np.exp(-((_distance(pixels, edge[:-1]) / (0.03 * eye)) ** 2) / 2)
+            found[place] += band * (1 - whole) * 0.6
+    return found
+
+
+def _lids(points: np.ndarray, side: int, eye: float) -> np.ndarray:
+    """(2,S,S): both upper lids up to LID_HEIGHT of the way to the brow, and their outer halves."""
+    found = np.zeros((2, side, side))
+    pixels = _pixels(side)
+    for lash, brow in zip(UPPER_LIDS, LOWER_BROWS):
+        line, above = points[list(lash)], points[list(brow)]
+        places = np.linspace(0, 1, len(line))
+        stretched = np.stack([np.interp(places, np.linspace(0, 1, 5), above[:, axis]) for axis in (0, 1)], -1)
+        reach = LID_HEIGHT * np.sin(np.pi * np.linspace(0.08, 0.95, len(line)))[:, None]
+        lid = _filled([np.concatenate([line, (line + reach * (stretched - line))[::-1]])], side)
+        lid = _softened(lid, 0.035 * eye) * (1 - _drawn(points, EYES, side))
+        outwards = _along(pixels, line[-1], line[0])
+        found[0] += lid
+        found[1] += lid * _ramp(outwards * 1.6 - 0.6)
+    return found
+
+
+def _liner(points: np.ndarray, side: int, eye: float) -> np.ndarray:
+    """(2,S,S): thin lines along the upper and the lower lashes, thinner towards the nose."""
+    pixels = _pixels(side)
+    found = []
+    for lids, width in ((UPPER_LIDS, 0.022), (LOWER_LIDS, 0.014)):
+        lines = []
+        for lid in lids:
+            line = points[list(lid)]
+            outwards = _along(pixels, line[-1], line[0])
+            thick = width * eye * (0.5 + 0.5 * outwards)
+            lines.append(np.exp(-((_distance(pixels, line) / thick) ** 2) / 2) * _ramp(outwards * 3))
+        found.append(np.max(lines, axis=0))
+    return np.stack(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Cover:
+    """What hides skin: bare (S,S) in [0,1] is 1 where skin is seen, movable (S,S) 0 on masks and frames of glasses."""
+
+    bare: np.ndarray
+    movable: np.ndarray
+
+    @classmethod
+    def of(cls, picture: np.ndarray, points: np.ndarray, within: np.ndarray, eye: float) -> Self:
+        """Of a picture (3,S,S) in [-1,1]: skin has the colour of most of what is ``within`` the face (S,S) and warm."""
+        light = ((picture + 1) / 2).clip(0.02) ** 2.2
+        brightness = np.log(np.tensordot(np.array(GREY_WEIGHTS, np.float32), light, 1))
+        chroma = np.stack([np.log(light[0] / light[1]), np.log(light[2] / light[1])])
+        chroma = np.stack([_softened(each, 0.012 * eye) for each in chroma])
+        sure = within > 0.5
+        warm = sure & (chroma[0] > WARM) & (chroma[1] < 0)
+        sure = warm if warm.sum() > sure.sum() / 6 else sure  # in black and white nothing is warm
+        middle = np.median(chroma[:, sure], axis=1)[:, None, None]
+        spread = np.maximum(1.48 * np.median(np.abs(chroma - middle)[:, sure], axis=1), 0.06)[:, None, None]
+        strange = (((chroma - middle) / (3.5 * spread)) ** 2).sum(0)
+        # Shadows on skin are broad; hair, frames and lashes are narrow and much darker than what is around them.
+        dark = np.clip((np.median(brightness[sure]) - 1.1 - brightness) / 0.5, 0, None) ** 2
+        closed = ndimage.grey_closing(brightness, size=max(round(0.14 * eye), 3))
+        line = (np.clip(closed - brightness - 0.30, 0, None) / 0.15) ** 2
+        bare = _ramp(1.6 * _softened(np.exp(-(strange + dark + line)), 0.02 * eye) - 0.3)
+        foreign = np.where(dark < 1, 1 - np.exp(-strange / 2), 0) * within
+        foreign = np.maximum(foreign, (1 - np.exp(-line)) * within * _around_eyes(points, within.shape[0], eye))
+        # Lips, eyes and brows have other colours than skin, and say nothing: what is around them decides.
+        share = _softened(foreign, 0.06 * eye) / _softened(within, 0.06 * eye).clip(0.05)
+        return cls(bare, 1 - _ramp(3 * share - 0.3))
+
+
+def _around_eyes(points: np.ndarray, side: int, eye: float) -> np.ndarray:
+    """(S,S): where frames of glasses are; brows and lashes left out."""
+    wide = _softened(_drawn(points, (*EYES, *BROWS), side), 0.3 * eye) > 0.05
+    return wide & (_softened(_drawn(points, (*EYES, *BROWS), side), 0.05 * eye) < 0.02)

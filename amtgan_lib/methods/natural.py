@@ -1,0 +1,202 @@
+"""The recipe ``natural``: for each photo, the look that recognisers know least, among those that a face can wear.
+
+No network draws. The few hundred numbers of a :class:`~amtgan_lib.models.rendering.Look` are found by Adam, from the
+gradients of the recognisers at hand, each step through another random view of the face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from amtgan_lib.faces import FaceCrop, FaceError
+from amtgan_lib.faces.parts import face_regions
+from amtgan_lib.losses import InputDiversity, colour_difference, mirrored
+from amtgan_lib.methods.generator import Guide
+from amtgan_lib.methods.method import Method
+from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
+from amtgan_lib.recognizers import Recognizer
+
+NAME = "natural"
+SIZE = 256
+# Points moved by 1.2 of 256 pixels, half of the faces shrunk to as little as 112: what another camera, detector or
+# site makes of a face.
+VIEWS = InputDiversity(
+    noise_probability=0.0, resize_probability=0.5, low=0.44, flip_probability=0.5, exposure=0.2, jitter=1.2 / SIZE
+)
+SMALLER = 4  # colours are compared at a size where a step has the time for it
+INNER_BROWS, MOUTH_CORNERS = ((107, 55, 66), (336, 285, 296)), ((61,), (291,))  # of the mesh, left and right
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a look is found: Adam's steps and rate, and what its loss weighs.
+
+    asked: how many recognisers, drawn by lot, a step asks; away: the cosine to the owner, mirrored or not; towards: 1 -
+    the cosine to the target; visible: the mean square of S-CIELAB at a quarter of the size; rough: of differences
+    between neighbours of the lattice; frown: of brows that come down or together and corners of the mouth that drop, in
+    eye distances; makeup: of the way from the reference's colours.
+    """
+
+    steps: int = 50
+    rate: float = 0.14
+    asked: int = 2
+    away: float = 1.0
+    towards: float = 0.5
+    visible: float = 0.005
+    rough: float = 0.3
+    frown: float = 30.0
+    makeup: float = 0.02
+    seed: int = 0
+
+
+QUICK = Search(steps=16, rate=0.25)
+AGAIN = 10  # steps that are left to do where a search begins with the look of the frame before
+
+
+def method(guide: Guide, search: Search = Search()) -> Method:
+    """The method that searches for a look towards a guide's target; without a makeup reference a face stays bare."""
+
+    def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
+        shorter = search if begin is None else replace(search, steps=min(AGAIN, search.steps))
+        return worn(crop, guide, None if reference is crop else reference, shorter, begin)
+
+    def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        return applied(crop.image[None], wear(crop, reference).fields(), "bicubic")[0]
+
+    names = tuple(each.name for each in guide.recognizers)
+    return Method(NAME, draw, SIZE, target=guide.target.name, recognizers=names, guide=guide, wear=wear)
+
+
+def worn(
+    crop: FaceCrop,
+    guide: Guide,
+    reference: FaceCrop | None = None,
+    search: Search = Search(),
+    begin: Look | None = None,
+) -> Worn:
+    """The look that moves a face from its owner to the guide's target, bare or in the makeup of a ``reference``.
+
+    begin: a look to start from, such as that of the frame before. FaceError for a crop without its mesh.
+    """
+    if crop.mesh is None or (reference is not None and reference.mesh is None):
+        raise FaceError(f"{crop.name}: this face was not found by its mesh, so no look fits it")
+    regions = face_regions(crop.image, crop.mesh)
+    plain = Look.plain(regions, BARE if reference is None else PARTS)
+    colours = {} if reference is None else reference_colours(crop, regions, reference)
+    start = Look(**{**plain.worn(), **colours, **(begin.worn() if begin else {})})
+    numbers = {part: value.clone().requires_grad_(True) for part, value in start.worn().items()}
+    loss = Loss(crop, regions, guide, search, colours)
+    draw = torch.Generator().manual_seed(search.seed)
+    adam = Adam(search.rate, list(numbers.values()))
+    for _ in range(search.steps):
+        with torch.enable_grad():
+            cost = loss(Look(**numbers), draw)
+        adam.step(torch.autograd.grad(cost, adam.numbers))
+    return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
+
+
+class Adam:
+    """Kingma and Ba's Adam (ICLR 2015). That of ``torch.optim`` takes longer to import than a first photo may take."""
+
+    def __init__(self, rate: float, numbers: Sequence[Tensor], betas: tuple[float, float] = (0.9, 0.99)):
+        self.rate, self.numbers, self.betas, self.steps = rate, numbers, betas, 0
+        self.moments = [(torch.zeros_like(each), torch.zeros_like(each)) for each in numbers]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Move the numbers against their gradients."""
+        self.steps += 1
+        fades = [1 - beta**self.steps for beta in self.betas]
+        for number, gradient, (mean, square) in zip(self.numbers, gradients, self.moments, strict=True):
+            mean.lerp_(gradient, 1 - self.betas[0])
+            square.lerp_(gradient.square(), 1 - self.betas[1])
+            number.sub_(self.rate * mean / fades[0] / ((square / fades[1]).sqrt() + 1e-8))
+
+
+class Loss:
+    """What a look of one face costs: how well it is recognised, and how plainly and unkindly it is seen."""
+
+    def __init__(
+        self,
+        crop: FaceCrop,
+        regions: Regions,
+        guide: Guide,
+        search: Search,
+        colours: Mapping[str, Tensor] | None = None,
+    ):
+        self.regions, self.search, self.colours = regions, search, colours or {}
+        self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
+        self.recognizers: Sequence[Recognizer] = guide.recognizers
+        self.targets = guide.target.of(guide.recognizers)
+        other, moved = mirrored(self.image, self.points)
+        with torch.no_grad():
+            both = torch.cat([self.image, other]), torch.cat([self.points, moved])
+            self.owners = [each.embed(*both) for each in self.recognizers]
+        self.small = F.avg_pool2d(self.image, SMALLER)
+
+    def __call__(self, look: Look, draw: torch.Generator) -> Tensor:
+        """The cost, a scalar, in a view that the generator draws."""
+        fields = paint(self.regions, look)
+        drawn = applied(self.image, fields)
+        weigh = self.search
+        asked = torch.randperm(len(self.recognizers), generator=draw)[: weigh.asked].tolist()
+        cost = self.known(*VIEWS(drawn, self.points, draw), asked)
+        cost = cost + weigh.visible * colour_difference(F.avg_pool2d(drawn, SMALLER), self.small).square().mean()
+        if look.shape is not None:
+            bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()
+            cost = cost + weigh.rough * bends + weigh.frown * self.frown(fields)
+        for part, colour in self.colours.items():
+            cost = cost + weigh.makeup * (look.worn()[part] - colour).square().mean()
+        return cost
+
+    def known(self, view: Tensor, points: Tensor, asked: Sequence[int]) -> Tensor:
+        """Mean over the recognisers ``asked`` of how well each knows the owner and misses the target."""
+        costs = []
+        for number in asked:
+            (found,) = self.recognizers[number].embed(view.clamp(-1, 1), points)
+            away, missed = (self.owners[number] @ found).amax(), 1 - found @ self.targets[number]
+            costs.append(self.search.away * away + self.search.towards * missed)
+        return torch.stack(costs).mean()
+
+    def frown(self, fields: Fields) -> Tensor:
+        """Squares of eye distances by which the inner brows come down or together and the mouth's corners drop."""
+        eye = (self.mesh[468] - self.mesh[473]).norm()
+        # What a pixel fetches from its right moves to the left.
+        (left, right), mouth = (
+            [-fields.flow[0][:, y, x].mean(1) / eye for y, x in map(self._places, sides)]
+            for sides in (INNER_BROWS, MOUTH_CORNERS)
+        )
+        sunk = torch.stack([left[1], right[1], *(corner[1] for corner in mouth), left[0] - right[0]])
+        return F.relu(sunk).square().sum()
+
+    def _places(self, vertices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Rows and columns of mesh vertices, within the crop."""
+        y, x = self.mesh[list(vertices)].round().long().clamp(0, self.image.shape[-1] - 1).T
+        return y, x
+
+
+def reference_colours(crop: FaceCrop, regions: Regions, reference: FaceCrop) -> dict[str, Tensor]:
+    """The numbers of lips and lids that bring their colours, beside a face's own skin, to those of the reference."""
+    others = face_regions(reference.image, reference.mesh)
+    found = {}
+    for part, bounds in (("lips", LIPS), ("lids", LIDS)):
+        wanted = _beside_skin(reference.image, getattr(others, part)[0, 0], others.skin[0, 0])
+        own = _beside_skin(crop.image, getattr(regions, part)[0, 0], regions.skin[0, 0])
+        numbers = mixture(wanted - own, bounds)
+        # The outer corner of a lid begins as the rest of it.
+        found[part] = numbers[None] if part == "lips" else torch.stack([numbers, torch.zeros(3)])[None]
+    return found
+
+
+def _beside_skin(image: Tensor, where: Tensor, skin: Tensor) -> Tensor:
+    """(3,) logarithms of a region's mean colour over that of the skin; 0 where one of them is not seen."""
+    if where.sum() < 1 or skin.sum() < 1:
+        return torch.zeros(3)
+    light = (image + 1) / 2 + 0.02
+    part, rest = ((light * mask).sum((1, 2)) / mask.sum() for mask in (where, skin))
+    return (part / rest).log()

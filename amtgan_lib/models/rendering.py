@@ -1,0 +1,226 @@
+"""What a face can wear, and nothing else: a renderer for a slightly other shape, shade, brows and makeup.
+
+A free change of pixels that deceives recognisers looks like a skin disease. Here every part is smooth, bounded, and
+lies where a hand with a brush could have put it. All of it is one flow, which moves pixels, and one gain, which
+multiplies them, so that a photo can be changed at its own size from fields of the crop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from amtgan_lib.images import GREY_WEIGHTS
+
+PARTS = ("shape", "light", "contour", "blush", "brows", "lips", "lids", "liner")
+BARE = ("shape", "light", "contour", "brows")
+"""The parts that nobody would call makeup: a face without a reference has these alone."""
+
+# The largest change of each part. Moves are shares of the crop's side, where the eyes are 0.25 apart: no pixel moves
+# farther than REACH, 8 % of their distance; MOVE is what a point of the lattice asks for.
+MOVE, REACH = 0.024, 0.019
+LATTICE = 14  # points of the lattice that moves a face, along each side
+ASYMMETRY = 0.1  # share of a move that may differ from left to right
+# The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
+LIGHT = 0.02
+CONTOUR = 0.10
+# Each number of a colour goes from its first bound to its second: depth (all channels), red (against green and blue),
+# warmth (red and green against blue).
+BROWS = (-0.30, 0.10)
+BLUSH = ((-0.04, 0.02), (0.00, 0.10), (-0.02, 0.03))
+LIPS = ((-0.25, 0.05), (-0.04, 0.30), (-0.08, 0.08))
+LIDS = ((-0.30, 0.06), (-0.02, 0.10), (-0.05, 0.08))
+LINER = (-0.60, 0.0)
+_TINTS = torch.tensor([[1.0, 1.0, 1.0], [0.15, -0.85, -0.6], [0.2, 0.2, -1.0]])
+_NEARLY = 0.9  # of a bound: beyond it nothing more is to be won, and no gradient leads back
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Where the parts of N faces lie, in [0,1] and soft; all 0 from the outline of the face on.
+
+    moving (N,1,S,S): how freely pixels may move; skin (N,1,S,S): bare skin; zones (N,Z,S,S): where contour is worn, the
+    same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S): upper and lower; brows (N,4,S,S): inner and outer half,
+    above and below; lips (N,1,S,S). colourless (N,): the photo is black and white.
+    """
+
+    moving: Tensor
+    skin: Tensor
+    zones: Tensor
+    blush: Tensor
+    brows: Tensor
+    lips: Tensor
+    lids: Tensor
+    liner: Tensor
+    colourless: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """The numbers of each part of N faces, before their bounds: all real numbers are allowed, and 0 is no change.
+
+    shape (N,2,14,14): moves along x and y; light (N,1,S/2,S/2); contour (N,Z); blush (N,B,3); brows (N,4); lips (N,3);
+    lids (N,2,3): lid and its outer corner; liner (N,2). A part that is None is not worn.
+    """
+
+    shape: Tensor | None = None
+    light: Tensor | None = None
+    contour: Tensor | None = None
+    blush: Tensor | None = None
+    brows: Tensor | None = None
+    lips: Tensor | None = None
+    lids: Tensor | None = None
+    liner: Tensor | None = None
+
+    @classmethod
+    def plain(cls, regions: Regions, parts: Sequence[str] = PARTS) -> Self:
+        """The look that changes nothing, with zeros for each of ``parts``; ValueError for a name that is none."""
+        if strange := set(parts) - set(PARTS):
+            raise ValueError(f"there are no parts {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
+        count, _, side, _ = regions.skin.shape
+        shapes = {
+            "shape": (2, LATTICE, LATTICE),
+            "light": (1, side // 2, side // 2),
+            "contour": regions.zones.shape[1:2],
+            "blush": (regions.blush.shape[1], 3),
+            "brows": regions.brows.shape[1:2],
+            "lips": (3,),
+            "lids": (regions.lids.shape[1], 3),
+            "liner": regions.liner.shape[1:2],
+        }
+        return cls(**{part: regions.skin.new_zeros(count, *shapes[part]) for part in parts})
+
+    def worn(self) -> dict[str, Tensor]:
+        """The numbers of the parts that are worn."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
+
+    def mixed(self, other: Self, share: float) -> Self:
+        """From this look (share 0) to another (1); a part that only one of them wears comes or goes."""
+        mine, others = self.worn(), other.worn()
+        both = {part: torch.lerp(value, others[part], share) for part, value in mine.items() if part in others}
+        going = {part: value * (1 - share) for part, value in mine.items() if part not in others}
+        coming = {part: value * share for part, value in others.items() if part not in mine}
+        return Look(**both, **going, **coming)
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """What a look does to N faces: flow (N,2,S,S), from where each pixel comes, in (x, y) pixels; gain (N,3,S,S)."""
+
+    flow: Tensor
+    gain: Tensor
+
+    def mixed(self, other: Self, share: float) -> Self:
+        """From these fields (share 0) to others (1), for what lies between two frames."""
+        return Fields(*(torch.lerp(*both, share) for both in ((self.flow, other.flow), (self.gain, other.gain))))
+
+
+@dataclass(frozen=True, eq=False)
+class Worn:
+    """A look on the faces whose regions these are."""
+
+    regions: Regions
+    look: Look
+
+    def fields(self, strength: float | Mapping[str, float] = 1.0) -> Fields:
+        """What it does at a ``strength``, as in ``paint``."""
+        return paint(self.regions, self.look, strength)
+
+
+def paint(regions: Regions, look: Look, strength: float | Mapping[str, float] = 1.0) -> Fields:
+    """Flow and gain of a look. ``strength``: a factor on all parts, or by part (those that are not named: 1)."""
+    worn, shares = look.worn(), _strengths(strength)
+    side = regions.skin.shape[-1]
+    flow = torch.zeros_like(regions.skin).expand(-1, 2, -1, -1)
+    if "shape" in worn:
+        moves = _moves(worn["shape"], side) * regions.moving
+        flow = shares["shape"] * side * moves
+    exponents = [share * each for part, share in shares.items() if (each := _exponent(part, regions, worn)) is not None]
+    exponent = sum(exponents, torch.zeros_like(regions.skin).expand(-1, 3, -1, -1))
+    grey = torch.einsum("c,nchw->nhw", exponent.new_tensor(GREY_WEIGHTS), exponent)[:, None].expand_as(exponent)
+    return Fields(flow, torch.where(regions.colourless[:, None, None, None], grey, exponent).exp())
+
+
+def render(image: Tensor, regions: Regions, look: Look, strength: float | Mapping[str, float] = 1.0) -> Tensor:
+    """Images (N,3,S,S) in [-1,1] in a look: differentiable in it, and bit for bit the same at strength 0.
+
+    ``strength`` as in ``paint``.
+    """
+    return applied(image, paint(regions, look, strength))
+
+
+def applied(image: Tensor, change: Fields, mode: str = "bilinear") -> Tensor:
+    """Images (N,3,H,W) in [-1,1] with each pixel fetched from where the flow says and multiplied by the gain.
+
+    mode: how values between pixels are found; "bicubic" keeps more of the detail.
+    """
+    # Fetched from its own place a pixel is the same but for rounding: the difference is 0 to the bit.
+    moved = image + (sampled(image, change.flow, mode) - sampled(image, torch.zeros_like(change.flow), mode))
+    return (moved + (moved + 1) * (change.gain - 1)).clamp(-1, 1)
+
+
+def sampled(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """Images (N,C,H,W) fetched from each pixel's place plus the flow (N,2,H,W), in (x, y) pixels."""
+    height, width = image.shape[-2:]
+    rows = torch.arange(height, device=image.device, dtype=image.dtype)
+    columns = torch.arange(width, device=image.device, dtype=image.dtype)
+    x = (2 * (columns + flow[:, 0]) + 1) / width - 1
+    y = (2 * (rows[:, None] + flow[:, 1]) + 1) / height - 1
+    grid = torch.stack((x, y), dim=-1)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _strengths(strength: float | Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(strength, Mapping):
+        return dict.fromkeys(PARTS, float(strength))
+    if strange := set(strength) - set(PARTS):
+        raise ValueError(f"there are no parts {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
+    return {part: float(strength.get(part, 1.0)) for part in PARTS}
+
+
+def _moves(lattice: Tensor, side: int) -> Tensor:
+    """(N,2,S,S), at most REACH: the lattice's smooth moves, mostly the same on both sides of a face."""
+    bounded = lattice.tanh()
+    mirrored = bounded.flip(-1) * bounded.new_tensor([-1.0, 1.0])[:, None, None]
+    same, other = (bounded + mirrored) / 2, (bounded - mirrored) / 2
+    moves = F.interpolate(MOVE * (same + ASYMMETRY * other), (side, side), mode="bicubic", align_corners=True)
+    return moves / (1 + (moves.square().sum(1, keepdim=True) / REACH**2).square()) ** 0.25
+
+
+def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor | None:
+    """(N,3 or 1,S,S): the logarithm of a part's gain, or None where it is not worn or has none."""
+    if part not in worn or part == "shape":
+        return None
+    value, side = worn[part], regions.skin.shape[-1]
+    if part == "light":
+        field = F.interpolate(value.tanh(), (side, side), mode="bilinear", align_corners=False)
+        return LIGHT * field * regions.skin
+    if part == "contour":
+        return CONTOUR * torch.einsum("nz,nzhw->nhw", value.tanh(), regions.zones)[:, None] * regions.skin
+    if part in ("brows", "liner"):
+        bounds, where = (BROWS, regions.brows) if part == "brows" else (LINER, regions.liner)
+        return torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), where)[:, None]
+    bounds = {"blush": BLUSH, "lips": LIPS, "lids": LIDS}[part]
+    where = getattr(regions, part)
+    numbers = value if value.ndim == 3 else value[:, None]
+    colour = torch.stack([_bounded(numbers[..., i], each) for i, each in enumerate(bounds)], dim=-1)
+    return torch.einsum("nzc,nzhw->nchw", colour @ _TINTS.to(colour), where)
+
+
+def _bounded(value: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Real numbers to between the bounds, with 0 at 0; a bound of 0 is open to no change on its side."""
+    low, high = bounds
+    return torch.where(value > 0, high, -low) * value.tanh()
+
+
+def mixture(exponent: Tensor, bounds: Sequence[tuple[float, float]]) -> Tensor:
+    """The numbers (3,) of a colour within its bounds whose gain is nearest to exp(exponent (3,))."""
+    shares = torch.linalg.solve(_TINTS.T, exponent.double().to(_TINTS))
+    limits = torch.tensor(bounds)
+    share = torch.where(shares > 0, shares / limits[:, 1].clamp_min(1e-6), shares / -limits[:, 0].clamp_max(-1e-6))
+    return share.clamp(-_NEARLY, _NEARLY).atanh()

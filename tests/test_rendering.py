@@ -1,0 +1,185 @@
+"""What a face can wear: every part stays where it belongs and within its bounds, and goes away with its strength."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from amtgan_lib import faces, portraits
+from amtgan_lib.faces.parts import face_regions
+from amtgan_lib.faces.regions import OVAL
+from amtgan_lib.images import open_photo, to_uint8
+from amtgan_lib.models import rendering
+from amtgan_lib.models.rendering import BARE, PARTS, Fields, Look, applied, paint, render
+
+SIZE = 256
+
+
+def picture(number: int, side: int) -> np.ndarray:
+    """A drawn person's portrait (side, side, 3) uint8."""
+    moment = portraits.scenes([number], variety=0.2)
+    return to_uint8(portraits.draw(portraits.people([number]), portraits.no_makeup(1), moment, side).image)[0]
+
+
+def drawn_crop(number: int = 3) -> faces.FaceCrop:
+    return faces.detect_one(picture(number, 320), SIZE)
+
+
+def outside(mesh: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which pixels of a picture (width, height) lie outside the outline of a face."""
+    inside = Image.new("1", size)
+    ImageDraw.Draw(inside).polygon([tuple(mesh[index]) for index in OVAL], fill=1)
+    return ~np.asarray(inside)
+
+
+@pytest.fixture(scope="module")
+def crop() -> faces.FaceCrop:
+    return drawn_crop()
+
+
+@pytest.fixture(scope="module")
+def regions(crop):
+    return face_regions(crop.image, crop.mesh)
+
+
+def strong(regions, parts=PARTS, seed=0) -> Look:
+    """A look at its bounds: large random numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    plain = Look.plain(regions, parts)
+    return Look(**{part: 9 * torch.randn(value.shape, generator=generator) for part, value in plain.worn().items()})
+
+
+def test_a_plain_look_and_strength_0_give_the_image_back_bit_for_bit(crop, regions):
+    image = crop.image[None]
+    assert torch.equal(render(image, regions, Look.plain(regions)), image)
+    assert torch.equal(render(image, regions, strong(regions), 0.0), image)
+    assert torch.equal(render(image, regions, strong(regions), dict.fromkeys(PARTS, 0.0)), image)
+    assert not torch.equal(render(image, regions, strong(regions)), image)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_changes_something_alone_and_goes_away_with_its_own_strength(crop, regions, part):
+    image, look = crop.image[None], strong(regions)
+    alone = render(image, regions, Look(**{part: look.worn()[part]}))
+    assert not torch.equal(alone, image)
+    assert torch.equal(render(image, regions, look, dict.fromkeys(PARTS, 0.0) | {part: 1.0}), alone)
+    assert torch.equal(render(image, regions, Look(**{part: look.worn()[part]}), {part: 0.0}), image)
+
+
+def test_outside_the_outline_of_the_face_not_one_bit_changes(crop, regions):
+    beyond = torch.from_numpy(outside(crop.mesh.numpy()[:, ::-1], (SIZE, SIZE)))
+    changed = render(crop.image[None], regions, strong(regions))[0]
+    assert 0.3 < beyond.float().mean() < 0.8
+    assert torch.equal(changed[:, beyond], crop.image[:, beyond])
+
+
+def test_pixels_move_no_farther_than_the_bound(regions):
+    for seed in range(3):
+        moved = paint(regions, strong(regions, ["shape"], seed)).flow.norm(dim=1).max()
+        assert 0.5 * rendering.REACH * SIZE < moved <= rendering.REACH * SIZE
+
+
+def test_moves_are_mostly_the_same_on_both_sides(regions):
+    everywhere = torch.ones_like(regions.moving)
+    one_sided = torch.zeros(1, 2, rendering.LATTICE, rendering.LATTICE)
+    one_sided[:, 1, :, :7] = 9.0
+    flow = paint(replace(regions, moving=everywhere), Look(shape=one_sided)).flow[0, 1]
+    left, right = flow[:, 20:100].mean(), flow[:, -100:-20].mean()
+    assert right / left == pytest.approx((1 - rendering.ASYMMETRY) / (1 + rendering.ASYMMETRY), abs=0.1)
+
+
+def test_shade_has_no_colour_and_blush_only_reddens(crop, regions):
+    shade = paint(regions, strong(regions, ["light", "contour", "brows", "liner"])).gain
+    assert torch.equal(shade[:, 0], shade[:, 1]) and torch.equal(shade[:, 0], shade[:, 2])
+    gain = paint(regions, Look(blush=strong(regions, ["blush"]).blush.abs())).gain
+    cheeks = regions.blush[0].amax(0) > 0.5
+    assert (gain[0, 0] >= gain[0, 1] - 1e-6)[cheeks].all() and (gain[0, 0] > gain[0, 1] + 0.02)[cheeks].any()
+
+
+def test_gains_stay_within_the_bounds(regions):
+    light = paint(regions, strong(regions, ["light"])).gain.log().abs().max()
+    assert light == pytest.approx(rendering.LIGHT, rel=0.05)
+    for part, (low, high) in {"brows": rendering.BROWS, "liner": rendering.LINER}.items():
+        exponent = paint(regions, strong(regions, [part])).gain.log()
+        # Where two of a part's regions meet, both count.
+        assert 2 * low <= exponent.min() < 0 and exponent.max() <= 2 * high + 1e-6
+
+
+def test_a_black_and_white_photo_stays_without_colour(crop, regions):
+    grey = crop.image.mean(0, keepdim=True).expand(3, -1, -1)
+    found = face_regions(grey, crop.mesh)
+    assert bool(found.colourless) and not bool(regions.colourless)
+    changed = render(grey[None], found, strong(found))[0]
+    assert not torch.equal(changed, grey)
+    assert torch.allclose(changed[0], changed[1], atol=1e-6) and torch.allclose(changed[0], changed[2], atol=1e-6)
+
+
+def test_a_mask_over_the_mouth_stays_as_it_is(crop):
+    covered = crop.image.clone()
+    mouth = crop.mesh[list(faces.MESH_TO_68)][:, 0].max()
+    top = int((crop.mesh[1, 0] + crop.mesh[0, 0]) / 2)  # from below the tip of the nose on
+    covered[:, top:] = torch.tensor([-0.1, 0.3, 0.6])[:, None, None]
+    found = face_regions(covered, crop.mesh)
+    changed = render(covered[None], found, strong(found))[0]
+    below = slice(top + 6, int(mouth))
+    assert (changed[:, below] - covered[:, below]).abs().max() < 1 / 127.5
+    assert (changed[:, : top - 30] - covered[:, : top - 30]).abs().max() > 8 / 127.5
+
+
+def test_every_part_has_a_gradient_from_the_plain_look_on(crop, regions):
+    look = Look(**{part: value.requires_grad_() for part, value in Look.plain(regions).worn().items()})
+    weights = torch.randn(crop.image.shape, generator=torch.Generator().manual_seed(1))
+    (render(crop.image[None], regions, look) * weights).sum().backward()
+    for part, value in look.worn().items():
+        assert value.grad.abs().max() > 0, part
+
+
+def test_a_batch_is_rendered_as_each_of_its_faces(crop, regions):
+    other = drawn_crop(8)
+    both = [regions, face_regions(other.image, other.mesh)]
+    looks = [strong(each, seed=number) for number, each in enumerate(both)]
+    joined = rendering.Regions(**{name: torch.cat([vars(each)[name] for each in both]) for name in vars(regions)})
+    look = Look(**{part: torch.cat([each.worn()[part] for each in looks]) for part in PARTS})
+    together = render(torch.stack([crop.image, other.image]), joined, look)
+    for image, where, own, result in zip((crop.image, other.image), both, looks, together):
+        torch.testing.assert_close(render(image[None], where, own)[0], result)
+
+
+def test_bare_looks_wear_no_makeup(regions):
+    assert set(Look.plain(regions, BARE).worn()) == {"shape", "light", "contour", "brows"}
+    with pytest.raises(ValueError, match="no parts beard; there are shape"):
+        Look.plain(regions, ["beard"])
+    with pytest.raises(ValueError, match="no parts lip"):
+        paint(regions, Look.plain(regions), {"lip": 1.0})
+
+
+def test_a_gain_multiplies_light_and_a_flow_fetches():
+    image = torch.linspace(-1, 1, 16).view(1, 1, 1, 16).expand(1, 3, 4, 16).contiguous()
+    still, ones = torch.zeros(1, 2, 4, 16), torch.ones(1, 3, 4, 16)
+    assert torch.allclose(applied(image, Fields(still, ones * 0.5)), (image + 1) / 2 - 1)
+    moved = still.clone()
+    moved[:, 0] = 2.0
+    assert torch.allclose(applied(image, Fields(moved, ones))[..., :13], image[..., 2:15], atol=1e-5)
+
+
+def test_a_photo_is_painted_at_its_own_size_and_stays_as_it_was_outside():
+    photo = open_photo(picture(3, 512))
+    crop = faces.detect_one(photo, SIZE)
+    found = face_regions(crop.image, crop.mesh)
+    plain = photo.with_change(crop.painted_in(photo, paint(found, Look.plain(found))))
+    changed = photo.with_change(crop.painted_in(photo, paint(found, strong(found))))
+    beyond = outside(faces.meshes(photo)[0], photo.size)
+    assert (np.asarray(plain) == photo.rgb).all()
+    assert (np.asarray(changed)[beyond] == photo.rgb[beyond]).all() and (np.asarray(changed) != photo.rgb).any()
+
+
+def test_what_is_painted_in_a_photo_is_what_was_rendered_in_its_crop():
+    photo = open_photo(picture(5, 300))
+    crop = faces.detect_one(photo, SIZE)
+    found = face_regions(crop.image, crop.mesh)
+    fields = paint(found, strong(found))
+    again = crop.resample(photo.with_change(crop.painted_in(photo, fields)))
+    wanted = applied(crop.image[None], fields)[0]
+    assert (again - wanted).abs().mean() < 0.25 * (crop.image - wanted).abs().mean()
