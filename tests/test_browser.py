@@ -259,6 +259,12 @@ def check_it_is_for_visitors(page):
         ]
 
 
+def check_the_widget_is_in_view(page):
+    """JupyterLab goes to a notebook's last cell before the first one runs."""
+    top = "return document.querySelector('.amtgan').getBoundingClientRect().top"
+    assert 0 < page.driver.execute_script(top) < 500 or isinstance(page, browser.Voila)
+
+
 def offer_a_letter(page, folder):
     """Upload a text file of 13 MB that is named like a photo; the widget says so, on the ground that problems have."""
     (folder / "letter.jpg").write_text("Dear reader, this is no photo. " * 430_000)
@@ -279,6 +285,7 @@ def portrait(tmp_path_factory):
 def test_quickstart_protects_a_drawn_portrait_and_an_uploaded_photo(page, portrait, tmp_path):
     """Before and after differ in the face alone; a photo is taken; a letter is refused, and the widget lives on."""
     page.open("00_quickstart.ipynb")
+    check_the_widget_is_in_view(page)
     page.picture("amtgan-picture")
     check_it_is_for_visitors(page)
     page.find(".amtgan")

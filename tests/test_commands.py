@@ -120,9 +120,9 @@ def test_one_photo_is_written_beside_itself_and_named(put, capsys):
     assert np.array_equal(pixels("me_protected.png"), np.asarray(expected, int))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "1 photo -> me_protected.png"
-    assert said[1].startswith("mind: this generator was trained on drawn faces: it protects nobody")
+    assert said[1].startswith("note: this generator was trained on drawn faces: it protects nobody")
     assert said[2] == "[1/1] me.jpg: 1 face protected -> me_protected.png"
-    assert said[3].startswith("1 of 1 photo protected in the eyes of the 4 recognisers asked (drawn_ir, drawn_irse,")
+    assert said[3].startswith("1 of 1 photo protected according to the 4 recognisers asked (drawn_ir, drawn_irse,")
     assert not any("safe" in line for line in said)
 
 
@@ -133,7 +133,7 @@ def test_a_face_that_is_still_recognised_is_not_written_and_fails(put, capsys):
     said = capsys.readouterr().out
     assert "[1/1] me.png: 1 face not protected; nothing was written" in said
     assert "0 of 1 photo protected" in said
-    assert "For faces still recognised: another --generator may help; --keep-recognised writes such photos" in said
+    assert "For faces still recognised, another --generator may help; --keep-recognised writes such photos" in said
 
 
 def test_it_is_written_on_request_and_fails_all_the_same(put, capsys):
@@ -188,7 +188,7 @@ def test_the_report_names_recognisers_similarities_thresholds_and_who_took_part(
     assert "drawn_ir (took part): similarity 1.00 before, " in about["drawn_ir"]
     assert "drawn_inception: similarity" in about["drawn_inception"]
     threshold = recognizers.load("drawn_inception").thresholds[0.01]
-    assert about["drawn_inception"].endswith(f"; the same person above {threshold:.2f}: not protected")
+    assert about["drawn_inception"].endswith(f"; same person above {threshold:.2f}: not protected")
 
 
 def test_recognisers_are_asked_by_name(put, capsys):
@@ -196,7 +196,7 @@ def test_recognisers_are_asked_by_name(put, capsys):
     assert protect("me.png", "--ask", "drawn_ir,drawn_irse") == 0
     said = capsys.readouterr().out
     assert "the 2 recognisers asked (drawn_ir, drawn_irse)" in said
-    assert "All of them took part in making it" in said
+    assert "All of them took part in making the change" in said
 
 
 # ---------------------------------------------------------------- kinds of files, metadata
@@ -216,7 +216,7 @@ def test_exif_is_kept_unless_it_is_to_be_left_out(put, out, capsys):
     put("me.jpg", exif=exif_of(place=True))
     assert protect("me.jpg", "-o", out) == 0
     assert Image.open(out).getexif()[0x013B] == "Ann"
-    assert "where the photo was taken (GPS); --strip-metadata leaves it out" in capsys.readouterr().out
+    assert "where the photo was taken (GPS); --strip-metadata removes that" in capsys.readouterr().out
     assert protect("me.jpg", "-o", out, "--strip-metadata", "--overwrite") == 0
     assert not Image.open(out).getexif() and b"Ann" not in Path(out).read_bytes()
     assert "GPS" not in capsys.readouterr().out
@@ -351,7 +351,7 @@ def test_what_a_photo_does_to_torch_or_numpy_fails_this_photo_only(put, monkeypa
     monkeypatch.setattr(protection.Protector, "protect", spoilt)
     assert protect("in", "-o", "out") == 1
     assert tree("out") == ["b.png"]
-    assert f"[1/2] in/a.png: {str(error) or 'there is not enough memory'}; nothing" in capsys.readouterr().out
+    assert f"[1/2] in/a.png: {str(error) or 'not enough memory'}; nothing" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_read_fails_loudly(put, monkeypatch, capsys):
@@ -375,7 +375,7 @@ def test_the_output_folder_inside_the_photos_is_no_photo(put):
     assert tree("in") == ["a.png", "out/a.png"]
 
 
-# ---------------------------------------------------------------- what is there already
+# ---------------------------------------------------------------- existing files
 
 
 def test_nothing_is_overwritten_unless_it_is_asked_for(put, capsys):
@@ -386,7 +386,7 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(put, capsys):
     assert protect("in", "-o", "out") == 1
     assert Path("out/a.png").read_bytes() == there and tree("out") == ["a.png", "b.png"]
     said = capsys.readouterr().out
-    assert "out/a.png is there already: --overwrite replaces it, --skip-existing passes over it" in said
+    assert "out/a.png exists: --overwrite replaces it, --skip-existing skips the photo" in said
     assert protect("in", "-o", "out", "--overwrite") == 0
     assert Path("out/a.png").read_bytes() != there
 
@@ -399,10 +399,10 @@ def test_a_second_run_goes_on_where_the_first_stopped(put, capsys, monkeypatch):
     assert protect("in", "-o", "out", "--skip-existing") == 0
     assert Path("out/a.png").stat() == there and tree("out") == ["a.png", "b.png"]
     said = capsys.readouterr().out
-    assert "[1/2] in/a.png: passed over, out/a.png is there already" in said and "1 of 1 photo protected" in said
+    assert "[1/2] in/a.png: skipped, out/a.png exists" in said and "1 of 1 photo protected" in said
     monkeypatch.setattr(protection, "prepare", lambda *args, **named: pytest.fail("a generator was loaded"))
     assert protect("in", "-o", "out", "--skip-existing") == 0
-    assert "2 photos passed over: an output is there already, and was not looked at" in capsys.readouterr().out
+    assert "2 photos skipped: the outputs exist and were not checked" in capsys.readouterr().out
 
 
 def test_a_file_that_appeared_meanwhile_is_not_overwritten(put, monkeypatch, capsys):
@@ -416,7 +416,7 @@ def test_a_file_that_appeared_meanwhile_is_not_overwritten(put, monkeypatch, cap
     monkeypatch.setattr(protection.Protector, "protect", slow)
     assert protect("me.png") == 1
     assert Path("me_protected.png").read_text() == "somebody else's"
-    assert "me_protected.png is there by now" in capsys.readouterr().out
+    assert "me_protected.png was made by something else meanwhile" in capsys.readouterr().out
     assert tree() == ["me.png", "me_protected.png"]
 
 
@@ -430,7 +430,7 @@ def test_the_photos_themselves_are_never_written_over(put, here, capsys):
     assert protect("in", "-o", "./in/../in", "--overwrite") == 2
     said = capsys.readouterr()
     assert said.out.count("is one of the input photos, which are never overwritten") == 4
-    assert "in holds the photos themselves: name another folder" in said.err
+    assert "in is the folder of the photos themselves: choose another one" in said.err
     assert photo.read_bytes() == before and tree() == ["in/me.png", "link.png"]
 
 
@@ -462,8 +462,8 @@ def test_all_faces_or_the_largest(group, capsys):
     assert "group.png: 1 face protected, 1 face weak -> group_protected.png" in capsys.readouterr().out
     assert protect("group.png", "--faces", "largest", "-o", "one.png") == 0
     said = capsys.readouterr().out
-    assert "group.png: 1 face protected, 1 face left as it was -> one.png" in said
-    assert "1 face in them stayed unprotected, by your choice." in said
+    assert "group.png: 1 face protected, 1 face left unchanged -> one.png" in said
+    assert "1 face left unprotected, as you chose." in said
     changed = (pixels("group.png") != pixels("one.png")).any(-1)
     assert changed[:, :200].any() and not changed[:, 200:].any()
 
@@ -475,7 +475,7 @@ def test_faces_are_picked_by_number(group, capsys):
     assert protect("group.png", "--faces", "pick", "--pick", "2,1", "-o", "both.png") == 0
     assert "1 face protected, 1 face weak -> both.png" in capsys.readouterr().out
     assert protect("group.png", "--pick", "1,3", "-o", "none.png") == 1
-    assert "group.png: 2 faces found, and --pick names 3; nothing was written" in capsys.readouterr().out
+    assert "group.png: found 2 faces, but --pick names face 3; nothing was written" in capsys.readouterr().out
     assert not Path("none.png").exists()
 
 
@@ -484,7 +484,7 @@ def test_faces_are_listed_where_nobody_can_be_asked(group, capsys, monkeypatch):
     assert protect("group.png", "--faces", "pick") == 1
     said = capsys.readouterr().out
     assert "  face 1, " in said and "  face 2, " in said and " px at (" in said
-    assert "no face was chosen: name numbers, such as --pick 1,3; nothing was written" in said
+    assert "no face was chosen: give numbers, such as --pick 1,3; nothing was written" in said
     assert tree() == ["group.png"]
 
 
@@ -504,9 +504,9 @@ class Terminal:
 @pytest.mark.parametrize(
     ("typed", "status", "said"),
     [
-        (["2\n"], 0, "1 face weak, 1 face left as it was"),
+        (["2\n"], 0, "1 face weak, 1 face left unchanged"),
         (["\n"], 0, "1 face protected, 1 face weak"),
-        (["both\n", "3\n", "1\n"], 0, "1 face protected, 1 face left as it was"),
+        (["both\n", "3\n", "1\n"], 0, "1 face protected, 1 face left unchanged"),
         ([], 1, "no face was chosen; nothing was written"),
     ],
 )
@@ -516,22 +516,22 @@ def test_on_a_terminal_faces_are_asked_for(group, capsys, monkeypatch, typed, st
     out = capsys.readouterr().out
     assert said in out and "Which faces?" in out
     if len(typed) == 3:
-        assert "'both\\n' names no faces" in out or "'both' names no faces" in out
-        assert "There are 2 faces." in out
+        assert "'both\\n' is no list of face numbers" in out
+        assert "Only 2 faces found." in out
 
 
 # ---------------------------------------------------------------- a face too small to change
 
 SMALL = "the face of 14 x 16 px at (157, 38) is too small to change: 6 px between the eyes, at least 8 are needed"
-ADVICE = "Faces too small to change are in the written photos as they were: cover or cut them off."
+ADVICE = "Faces too small to change are unprotected in written photos: cover them or crop them out."
 
 
 def test_a_face_too_small_to_change_is_named_and_fails_a_photo_that_is_written_all_the_same(far_behind, capsys):
     assert protect("two.png") == 1
     said = capsys.readouterr().out.splitlines()
     assert "[1/1] two.png: 1 face protected, 1 face too small to change -> two_protected.png" in said
-    assert f"  mind: {SMALL}" in said and said[-1] == ADVICE
-    assert any(line.startswith("0 of 1 photo protected in the eyes of") for line in said)
+    assert f"  note: {SMALL}" in said and said[-1] == ADVICE
+    assert any(line.startswith("0 of 1 photo protected according to") for line in said)
     changed = (pixels("two.png") != pixels("two_protected.png")).any(-1)
     assert changed[:, :130].any() and not changed[:, 150:].any()
 
@@ -541,8 +541,8 @@ def test_a_face_too_small_to_change_that_was_not_chosen_is_named_only(far_behind
     assert protect("two.png", *words) == 0
     said = capsys.readouterr().out.splitlines()
     assert "[1/1] two.png: 1 face protected, 1 face too small to change -> two_protected.png" in said
-    assert f"  mind: {SMALL}" in said and ADVICE not in said
-    assert any(line.startswith("1 of 1 photo protected in the eyes of") for line in said)
+    assert f"  note: {SMALL}" in said and ADVICE not in said
+    assert any(line.startswith("1 of 1 photo protected according to") for line in said)
 
 
 @pytest.mark.parametrize(("words", "status", "chosen"), [((), 1, True), (("--faces", "largest"), 0, False)])
@@ -576,7 +576,7 @@ def test_json_alone_stands_on_stdout(holiday, capsys):
     told = json.loads(captured.out)
     assert "[1/5] in/a.jpg: 1 face protected" in captured.err
     assert (told["exit_status"], told["interrupted"]) == (1, False)
-    assert told["counts"] == {"photos": 5, "protected": 1, "weak": 1, "not protected": 3, "there already": 0}
+    assert told["counts"] == {"photos": 5, "protected": 1, "weak": 1, "not protected": 3, "skipped": 0}
     assert told["asked"]["recognisers"] == list(recognizers.DRAWN) and told["asked"]["far"] == 0.01
     assert "drawn_inception" not in told["asked"]["took_part"]
     assert told["skipped_files"] == ["in/notes.txt"] and "drawn faces" in told["notes"][0]
@@ -625,7 +625,7 @@ def test_ctrl_c_leaves_whole_files_only_and_says_how_many(put, monkeypatch, caps
     assert tree("out") == ["a.png"]
     told = json.loads(captured.out)
     assert (told["interrupted"], told["exit_status"], len(told["photos"])) == (True, 130, 1)
-    said = "interrupted: 1 of 3 photos done; the same command with --skip-existing goes on from there."
+    said = "interrupted: 1 of 3 photos done; the same command with --skip-existing resumes from there."
     assert captured.err.splitlines()[-1] == f"python -m amtgan_lib: {said}"
     assert protect("in", "-o", "out", "--skip-existing") == 0
     assert tree("out") == ["a.png", "b.png", "c.png"]
@@ -673,22 +673,22 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
     [
         ("none.png", 2, "there is no file or folder none.png: check the path."),
         ("me.png --reference none.png", 2, "there is no file or folder none.png: check the path."),
-        ("me.png --strength 1.1", 2, "--strength is 1.1: take a number from 0 to 1."),
-        ("me.png --strength nan", 2, "--strength is nan: take a number from 0 to 1."),
-        ("me.png --passes 0", 2, "--passes is 0: take 1 or more."),
+        ("me.png --strength 1.1", 2, "--strength is 1.1: it must be between 0 and 1."),
+        ("me.png --strength nan", 2, "--strength is nan: it must be between 0 and 1."),
+        ("me.png --passes 0", 2, "--passes is 0: it must be at least 1."),
         ("me.png --passes 2", 1, "is of the recipe residual, which looks at a face once: name no passes"),
-        ("me.png --pick 0", 2, "'0' names no faces: take their numbers with commas between, such as 1,3."),
-        ("me.png --pick 1,,2", 2, "'1,,2' names no faces"),
-        ("me.png --pick 1 --faces largest", 2, "--pick and --faces largest contradict each other: take one."),
-        ("me.png --overwrite --skip-existing", 2, "--overwrite and --skip-existing contradict each other: take one."),
+        ("me.png --pick 0", 2, "'0' is no list of face numbers: separate them by commas, as in 1,3."),
+        ("me.png --pick 1,,2", 2, "'1,,2' is no list of face numbers"),
+        ("me.png --pick 1 --faces largest", 2, "--pick and --faces largest contradict each other: choose one."),
+        ("me.png --overwrite --skip-existing", 2, "--overwrite and --skip-existing contradict each other: choose one."),
         ("me.png --target me.png", 2, "who may have to answer for it: add --impersonate"),
         ("me.png --target me.png --impersonate", 1, "was trained for one target: name no other"),
         ("me.png --ask edgeface", 2, "no recogniser 'edgeface'; did you mean edgeface_xs"),
         ("me.png --faces some", 2, "invalid choice 'some' for argument '--faces'"),
         ("me.png -o out.gif", 2, "out.gif has a suffix that cannot be written: use .bmp"),
-        ("me.png -o out.png --format jpg", 2, "OUT out.png already names a format: leave --format out."),
-        ("in -o out.png", 2, "in is a folder, so OUT must be a folder, and out.png is a file."),
-        ("in -o me.png", 2, "in is a folder, so OUT must be a folder, and me.png is a file."),
+        ("me.png -o out.png --format jpg", 2, "OUT out.png already has a format: omit --format."),
+        ("in -o out.png", 2, "in is a folder, so OUT must be a folder, but out.png is a file."),
+        ("in -o me.png", 2, "in is a folder, so OUT must be a folder, but me.png is a file."),
         ("empty", 1, "there is no photo in empty (.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp)."),
         ("me.png --reference wall.png", 1, "wall.png: no face was found"),
     ],
@@ -795,9 +795,9 @@ def test_a_verdict_is_about_the_thresholds(after, verdict):
 def test_who_did_not_know_the_owner_before_shows_nothing():
     assert Answer("r", 0.51, 0.0, 0.5, 0.2).knew
     assert not Answer("r", 0.5, 0.0, 0.5, 0.2).knew and not Answer("r", math.nan, 0.0, 0.5, 0.2).knew
-    assert "not recognised before either" in outcomes.sentence(Answer("r", 0.4, 0.0, 0.5, 0.2))
+    assert "not recognised before protection either" in outcomes.sentence(Answer("r", 0.4, 0.0, 0.5, 0.2))
     assert outcomes.sentence(Answer("r", math.nan, 0.0, 0.5, 0.2)) == "r: no face was found in the clean photo"
-    assert "no face was found after" in outcomes.sentence(Answer("r", 1.0, math.nan, 0.5, 0.2))
+    assert "no face found after" in outcomes.sentence(Answer("r", 1.0, math.nan, 0.5, 0.2))
     assert "; 0.70 to the target: protected" in outcomes.sentence(Answer("r", 1.0, 0.0, 0.5, 0.2, 0.7))
 
 
@@ -831,7 +831,7 @@ def test_thresholds_are_the_recognisers_own_but_those_that_a_table_lists(here):
     (here / "odd.csv").write_bytes(b"\xff\xd8")
     with pytest.raises(ValueError, match=r"odd.csv is no table in CSV: 'utf-8' codec"):
         evaluation.with_thresholds([bare], 0.01, here / "odd.csv")
-    with pytest.raises(WrongArguments, match="or --thresholds CSV as notebook 02_recognizers writes it"):
+    with pytest.raises(WrongArguments, match="or give --thresholds CSV as notebook 02_recognizers writes it"):
         asking.panel(["drawn_irse"], 0.001, table, {"drawn_irse": bare})
 
 
@@ -904,7 +904,7 @@ def test_two_photos_are_compared_with_the_clean_one(pair, capsys):
     assert said[0] == "me.png -> me_protected.png: protected"
     assert [line.split(":")[0].strip() for line in said[1:5]] == list(recognizers.DRAWN)
     assert "similarity 1.00 before, " in said[1]
-    assert said[-2].startswith("1 of 1 photo protected in the eyes of the 4 recognisers asked (drawn_ir, drawn_irse,")
+    assert said[-2].startswith("1 of 1 photo protected according to the 4 recognisers asked (drawn_ir, drawn_irse,")
     assert said[-1] == "Thresholds: the recognisers' own."
     assert evaluate(pair[0], pair[0]) == 1
     assert "me.png -> me.png: not protected" in capsys.readouterr().out
@@ -919,7 +919,7 @@ def test_without_names_those_at_hand_are_asked_and_nothing_is_fetched(monkeypatc
 def test_evaluate_works_without_any_open_recogniser(pair, monkeypatch, capsys):
     monkeypatch.setattr(recognizers, "at_hand", lambda names: ())
     assert command_line.main(["evaluate", *map(str, pair)]) in (0, 1)
-    assert "in the eyes of the 1 recogniser asked (distilled)" in capsys.readouterr().out
+    assert "according to the 1 recogniser asked (distilled)" in capsys.readouterr().out
 
 
 def test_protect_and_evaluate_agree(pair, capsys):
@@ -940,13 +940,13 @@ def test_a_known_photo_of_the_same_person_and_one_of_another(pair, put, capsys):
     (photo,) = json.loads(capsys.readouterr().out)["photos"]
     assert photo["known"] == "other.png" and all(0.4 < answer["before"] < 1 for answer in photo["answers"])
     assert evaluate(*pair, "--known", "stranger.png") == 1
-    assert "me.png -> me_protected.png: not recognised before either" in capsys.readouterr().out
+    assert "me.png -> me_protected.png: not recognised before protection either" in capsys.readouterr().out
 
 
 def test_a_photo_without_a_face_is_no_success(pair, capsys):
     Image.new("RGB", Image.open(pair[0]).size, (90, 120, 90)).save("wall.png")
     assert evaluate(pair[0], "wall.png") == 1
-    assert "no face was found after" in capsys.readouterr().out
+    assert "no face found after" in capsys.readouterr().out
     assert evaluate("wall.png", pair[1]) == 1
     assert "no face was found, so there is nothing to compare with" in capsys.readouterr().out
 
@@ -966,7 +966,7 @@ def test_folders_are_compared_by_name(put, capsys):
     Path("in/c.png").unlink()
     assert evaluate("in", "out") == 0
     said = capsys.readouterr().out
-    assert "drawn_ir knew the owner on 2 of 2 clean photos, and still knows 0." in said
+    assert "drawn_ir recognised the owner in 2 of 2 clean photos, and still does in 0." in said
 
 
 def unreadable(monkeypatch, *folders_of):
@@ -1030,16 +1030,16 @@ def test_known_photos_of_a_folder_are_found_by_name(put, capsys):
     assert (one["known"], one["verdict"]) == ("known/a.png", "protected")
     assert other["problem"] == "there is no known photo of this name"
     assert evaluate("in", "out", "--known", "in/a.png") == 1  # nobody but a.png is known
-    assert "in/b.png -> out/b.png: not recognised before either" in capsys.readouterr().out
+    assert "in/b.png -> out/b.png: not recognised before protection either" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ("none.png me.png", "there is no file or folder none.png: check the path."),
-        ("in me.png", "in and me.png: take two photos, or two folders."),
-        ("me.png me.png --known in", "--known in is a folder: name a photo of the person on me.png."),
-        ("in twice", "have the same name: one of them is too many."),
+        ("in me.png", "in and me.png: give two photos or two folders."),
+        ("me.png me.png --known in", "--known in is a folder: give a photo of the person in me.png."),
+        ("in twice", "have the same name: rename or remove one."),
         ("me.png me.png --far 0.5", "has no threshold at a false accept rate of 0.5"),
     ],
 )

@@ -415,9 +415,9 @@ def test_a_run_a_failure_and_its_repair(capfd):
         "ValueError: two lines"
     )
     command = "python -m amtgan_lib pipeline --preset small -p '01_a.word=a\"\\' --run-id r --resume"
-    assert line.endswith(f" ...; see {failed}; to go on: {command}")
-    assert f"To go on: {command}" in html.unescape(re.sub("<[^>]*>", "", page))
-    assert "goes on behind 1 that are kept, since 02_b-b has other cells than it ran with\n" in said.out
+    assert line.endswith(f" ...; see {failed}; to resume: {command}")
+    assert f"To resume: {command}" in html.unescape(re.sub("<[^>]*>", "", page))
+    assert "1 of 3 steps kept; the others run, since 02_b-b has other cells than it ran with\n" in said.out
     assert sorted(path.name for path in failed.parent.iterdir()) == [
         "01_a.ipynb",
         "02_b-b.failed.ipynb",
@@ -498,7 +498,7 @@ def test_faces_that_were_prepared_anew_are_worked_on_anew(project, monkeypatch):
     run_dir, steps = pipeline.run("small", run_id="r"), presets.plan(presets.load("small"))
     assert pipeline.runner.to_keep(run_dir, steps, steps) == ({"01_data", "02_work", "03_table"}, "")
     (project / "x.npz").write_text("60 people")
-    why = "ran on faces that were prepared otherwise than those that are there now"
+    why = "ran on faces that have been prepared differently since"
     assert pipeline.runner.to_keep(run_dir, steps, steps) == (set(), f"01_data {why}")
     assert pipeline.runner.to_keep(run_dir, steps, steps[1:]) == (set(), f"02_work {why}")
     assert pipeline.runner.to_keep(run_dir, steps, steps[2:]) == ({"03_table"}, "")
@@ -596,7 +596,7 @@ def test_a_run_belongs_to_one_preset(two_notebooks):
     with runs.edit(paths.RUNS / "r") as state:
         state["preset"] = "other"
     write_preset({"notebooks": BOTH})
-    said = "The run r was made with the preset other: add --preset other to go on with it, or take another --run-id."
+    said = "The run r was made with the preset other: add --preset other to resume it, or choose another --run-id."
     with pytest.raises(pipeline.RunError, match=f"^{said}$"):
         pipeline.run("small", run_id="r")
 
@@ -678,7 +678,7 @@ time.sleep(100)"""
     *progress, line = err.splitlines()
     assert process.returncode == 130
     onward = "python -m amtgan_lib pipeline --preset small --run-id r --resume"
-    assert line == f"python -m amtgan_lib: interrupted in 01_a; to go on: {onward}"
+    assert line == f"python -m amtgan_lib: interrupted in 01_a; to resume: {onward}"
     assert progress
     assert all(told.startswith("01_a 00:") for told in progress), err
     assert progress[-1].endswith(" cell 3/3 step 2")

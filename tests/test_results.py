@@ -216,7 +216,7 @@ def test_pivot_does_not_touch_its_table():
 def test_summary_has_every_method_and_every_judge_and_nobody_who_trained():
     text = results.summary(whole_table(), iter(JUDGES))  # judges may be any iterable
     head, *table = lines(text)
-    assert text.startswith("open-small, celeba_hq: held-out recognisers, 40 test photos, FAR 0.01")
+    assert text.startswith("Preset `open-small`, celeba_hq: held-out recognisers, 40 test photos, FAR 0.01")
     assert head == ["recogniser", "method", "impersonation", "dodging", "rank-1"]
     assert [line[:2] for line in table[:6]] == [[judge, method] for judge in JUDGES for method in RATES]
     assert table[2][2:] == ["40.0 [20.0, 70.0]", "60.0 [30.0, 80.0]", "20.0 [10.0, 60.0]"]

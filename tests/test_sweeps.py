@@ -176,7 +176,7 @@ def test_a_failed_run_stops_no_other_and_what_is_finished_is_not_run_again(check
     first = checkout.sweep("some", *arguments)
     assert first.returncode == 1, first.stderr
     assert last(first.stderr) == (
-        "python -m amtgan_lib: 1 of 2 runs failed: choice=bad, target=x/1; run it again to go on"
+        "python -m amtgan_lib: 1 of 2 runs failed: choice=bad, target=x/1; run it again to resume"
     )
     assert checkout.table("some")["note"].tolist() == ["choice=a, target=x/1; held out"]
     [line] = [line for line in first.stdout.splitlines() if line.split()[:2] == ["bad", "x/1"]]
@@ -187,7 +187,7 @@ def test_a_failed_run_stops_no_other_and_what_is_finished_is_not_run_again(check
     (checkout.root / "README.md").write_text("no part of any result")
     again = checkout.sweep("some", *arguments)
     assert again.returncode == 1
-    assert "choice=bad, target=x/1: goes on, since 05_work has not finished" in again.stdout
+    assert "choice=bad, target=x/1: resumes, since 05_work has not finished" in again.stdout
     assert checkout.states("some") == {"bad": "failed", "a": "skipped"}
     assert checkout.executions("some-bad-x_1", "some-a-x_1") == [(1, 1, 2), (0, 1, 1)]
     assert len(checkout.table("some")) == 1
@@ -201,7 +201,7 @@ def test_a_sweep_of_other_parameters_runs_anew_and_says_so(checkout):
     assert (again.returncode, checkout.states("other")) == (0, {"a": "skipped"})
     assert checkout.executions("other-a") == [(1, 1, 1)]
     other = checkout.sweep("other", "--over", "choice=a", "-p", "target=z")
-    assert "choice=a: goes on, since 02_train ran with other parameters (target 'x', now 'z')" in other.stdout
+    assert "choice=a: resumes, since 02_train ran with other parameters (target 'x', now 'z')" in other.stdout
     assert checkout.executions("other-a") == [(1, 2, 2)]
     assert checkout.table("other")["target"].tolist() == ["z"]
 
@@ -264,7 +264,7 @@ def test_an_interrupted_sweep_ends_its_runs_and_goes_on_when_it_is_repeated(chec
         process.send_signal(signal.SIGINT)
         done = ended(process)
     assert done.returncode == 130
-    assert last(done.stderr) == "python -m amtgan_lib: interrupted, 1 of 3 runs are finished; run it again to go on"
+    assert last(done.stderr) == "python -m amtgan_lib: interrupted, 1 of 3 runs finished; run it again to resume"
     assert not any(alive(pid) for pid in pids[:2])
     assert checkout.states("cut") == {"a": "finished", "b": "interrupted", "c": "interrupted"}
     assert runs.read(checkout.runs / "cut-b")["status"] == "interrupted"
@@ -414,7 +414,7 @@ def test_a_wrong_sweep_is_refused_in_one_sentence(project, monkeypatch, capsys, 
 
 def test_a_sweep_needs_more_than_the_notebook_that_all_share(project):
     (project / "presets" / "small.yaml").write_text("notebooks: [02_train]")
-    with pytest.raises(sweeps.PresetError, match="has one notebook only"):
+    with pytest.raises(sweeps.PresetError, match="has only one notebook"):
         sweeps.run(sweeps.Sweep("small", {"choice": ("a",)}))
 
 

@@ -312,7 +312,7 @@ def test_the_command_says_what_it_did_and_its_status_that_a_face_was_lost(square
     assert main(["video", str(interrupted)]) == 1
     assert "4 frames with a lost face blanked" in capsys.readouterr().out and len(read(out)[0]) == 20
     assert main(["video", str(interrupted)]) == 1
-    assert "clip_protected.mp4 is there already: --overwrite replaces it" in capsys.readouterr().err
+    assert "clip_protected.mp4 exists: --overwrite replaces it" in capsys.readouterr().err
     whole = make(interrupted.with_name("whole.mp4"), walk())
     assert main(["video", str(whole), "-o", str(out), "--overwrite", "--lost", "refuse"]) == 0
 

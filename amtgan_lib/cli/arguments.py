@@ -1,4 +1,4 @@
-"""What `protect` and `evaluate` take, checked before anything slow is imported or loaded."""
+"""The arguments of `protect` and `evaluate`, checked before anything slow is imported or loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tyro
 
 
 def _arg(metavar: str | None = None, default: str = "", **more: Any) -> Any:
-    """An argument whose help names the default in words, or not at all, where tyro would say None."""
+    """An argument whose help gives the default in words or not at all, where tyro would print None."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "", **more)
 
 
@@ -23,24 +23,24 @@ Table = Annotated[Path | None, _arg("CSV", "the recognisers' own")]
 
 
 class WrongArguments(Exception):
-    """Arguments that contradict each other or name what cannot be; one sentence."""
+    """Arguments that contradict each other or cannot be right; one sentence."""
 
     exit_status = 2
 
 
 class NotDone(Exception):
-    """A command that cannot do anything; one sentence."""
+    """A command that cannot do its work; one sentence."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C: what is done stays, nothing is half written; one sentence."""
+    """Ctrl-C: finished files stay, none is half written; one sentence."""
 
     exit_status = 130
 
 
 @dataclass(frozen=True)
 class Protect:
-    """What `protect` takes.
+    """The arguments of `protect`.
 
     Args:
         photo: The photo, or a folder whose photos are all protected, including those in subfolders. Linked folders
@@ -99,22 +99,22 @@ class Protect:
 
     def __post_init__(self):
         must_exist(self.photo, self.reference, self.generator, self.thresholds, *self.target)
-        two = "contradict each other: take one."
-        _refuse(not 0 <= self.strength <= 1, f"--strength is {self.strength:g}: take a number from 0 to 1.")
-        _refuse(self.passes is not None and self.passes < 1, f"--passes is {self.passes}: take 1 or more.")
+        two = "contradict each other: choose one."
+        _refuse(not 0 <= self.strength <= 1, f"--strength is {self.strength:g}: it must be between 0 and 1.")
+        _refuse(self.passes is not None and self.passes < 1, f"--passes is {self.passes}: it must be at least 1.")
         _refuse(self.overwrite and self.skip_existing, f"--overwrite and --skip-existing {two}")
         _refuse(bool(self.pick) and self.faces == "largest", f"--pick and --faces largest {two}")
         _refuse(bool(self.ask and self.held_out), f"--ask and --held-out {two}")
         _refuse(
             bool(self.target) and not self.impersonate,
-            "--target makes recognisers take faces for that person, who may have to answer for it: add --impersonate "
-            "if that is agreed, or leave --target out to be taken for nobody.",
+            "with --target, recognisers take the faces for that person, who may have to answer for it: add "
+            "--impersonate if the person has agreed, or omit --target to pass as nobody.",
         )
         _ = self.numbers
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The faces that --pick names, from 1; () where it is not given."""
+        """The faces that --pick names, from 1; () without it."""
         return face_numbers(self.pick) if self.pick else ()
 
     @property
@@ -130,7 +130,7 @@ class Protect:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """What `evaluate` takes.
+    """The arguments of `evaluate`.
 
     Args:
         clean: The original photo, or a folder of original photos.
@@ -160,12 +160,12 @@ def face_numbers(text: str) -> tuple[int, ...]:
     """`1,3` as numbers; WrongArguments for anything else."""
     parts = [part.strip() for part in text.split(",")]
     good = all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts)
-    _refuse(not good, f"{text!r} names no faces: take their numbers with commas between, such as 1,3.")
+    _refuse(not good, f"{text!r} is no list of face numbers: separate them by commas, as in 1,3.")
     return tuple(sorted({int(part) for part in parts}))
 
 
 def must_exist(*paths: Path | None) -> None:
-    """WrongArguments for the first path at which nothing is."""
+    """Raise WrongArguments for the first path that does not exist."""
     for path in paths:
         _refuse(path is not None and not path.exists(), f"there is no file or folder {path}: check the path.")
 

@@ -1,4 +1,4 @@
-"""The work of `evaluate`: clean and protected photos side by side, in the eyes of recognisers."""
+"""Run `evaluate`: ask recognisers about clean photos and protected ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from amtgan_lib import evaluation
 from amtgan_lib.cli import asking, folders, outcomes
 from amtgan_lib.cli.arguments import Evaluate, Interrupted, WrongArguments
 from amtgan_lib.cli.asking import Panel
-from amtgan_lib.cli.folders import Found
-from amtgan_lib.cli.outcomes import eyes_of, plural
+from amtgan_lib.cli.folders import Contents
+from amtgan_lib.cli.outcomes import NOT_KNOWN, according_to, plural
 from amtgan_lib.evaluation import NOT_PROTECTED, Answer
-
-NOT_KNOWN = "not recognised before either"
 
 
 def run(options: Evaluate) -> int:
@@ -38,11 +36,11 @@ def run(options: Evaluate) -> int:
         interrupted = True
     people = sys.stderr if options.json else sys.stdout
     print("\n".join(_text(done, panel)), file=people, flush=True)
-    status = 0 if done and all(each.good for each in done) else 1
+    status = 0 if done and all(outcome.good for outcome in done) else 1
     if options.json:
         facts = {"exit_status": Interrupted.exit_status if interrupted else status, "interrupted": interrupted}
-        facts |= {"asked": panel.as_json(), "photos": [each.as_json() for each in done]}
-        # In ASCII: what stdout escapes for want of a character is not always an escape of JSON.
+        facts |= {"asked": panel.as_json(), "photos": [outcome.as_json() for outcome in done]}
+        # ASCII only: what stdout puts in place of a character it lacks is not always valid JSON.
         print(json.dumps(facts, indent=2), flush=True)
     if interrupted:
         raise Interrupted(f"interrupted: {len(done)} of {plural(total, 'photo')} compared.")
@@ -51,7 +49,7 @@ def run(options: Evaluate) -> int:
 
 @dataclass(frozen=True)
 class Pair:
-    """A clean photo, the protected one, and the known one, or their folders; None where there is no such file."""
+    """A clean photo, the protected one, and the known one, or their folders; None for a missing file."""
 
     clean: Path
     protected: Path | None
@@ -68,7 +66,7 @@ class PairOutcome:
 
     @property
     def verdict(self) -> str:
-        """The worst of those that knew the owner before; where none did, nothing was shown."""
+        """The worst verdict of the recognisers that knew the owner before; NOT_KNOWN if none did."""
         if self.problem:
             return NOT_PROTECTED
         knew = [answer.verdict for answer in self.answers if answer.knew]
@@ -86,37 +84,37 @@ class PairOutcome:
         return {**files, "verdict": self.verdict, "problem": self.problem or None, "answers": answers}
 
 
-# ---------------------------------------------------------------- which with which
+# ---------------------------------------------------------------- pairs
 
 
 def _pairs(options: Evaluate) -> tuple[list[Pair], list[str]]:
-    """What is to be compared, and which folders could not be read: photos in them would be passed over unseen."""
+    """The pairs to compare, and the folders that could not be read: their photos would be missed silently."""
     clean, protected, known = options.clean, options.protected, options.known
-    found = folders.look(clean, protected)
+    contents = folders.look(clean, protected)
     if clean.is_dir() != protected.is_dir():
-        raise WrongArguments(f"{clean} and {protected}: take two photos, or two folders.")
+        raise WrongArguments(f"{clean} and {protected}: give two photos or two folders.")
     if not clean.is_dir():
         if known and known.is_dir():
-            raise WrongArguments(f"--known {known} is a folder: name a photo of the person on {clean}.")
+            raise WrongArguments(f"--known {known} is a folder: give a photo of the person in {clean}.")
         return [Pair(clean, protected, known or clean)], []
-    looked = {folder: folders.look(folder) for folder in (protected, known) if folder and folder.is_dir()}
-    named = {folder: _by_name(folder, there) for folder, there in looked.items()}
+    others = {folder: folders.look(folder) for folder in (protected, known) if folder and folder.is_dir()}
+    named = {folder: _by_name(folder, inside) for folder, inside in others.items()}
     pairs = []
-    for photo in found.photos:
+    for photo in contents.photos:
         name = photo.relative_to(clean).with_suffix("")
         another = named[known].get(name) if known in named else known or photo
         pairs.append(Pair(photo, named[protected].get(name), another))
-    problems = [problem for there in (found, *looked.values()) for problem in there.problems]
-    return pairs, list(dict.fromkeys(problems))  # a folder may have been looked into twice
+    problems = [problem for inside in (contents, *others.values()) for problem in inside.problems]
+    return pairs, list(dict.fromkeys(problems))  # a folder may be listed twice
 
 
-def _by_name(folder: Path, found: Found) -> dict[Path, Path]:
-    """The photos of a folder by their relative path without suffix; WrongArguments where two have the same."""
+def _by_name(folder: Path, contents: Contents) -> dict[Path, Path]:
+    """The photos of a folder by their relative path without suffix; WrongArguments if two share one."""
     named: dict[Path, Path] = {}
-    for photo in found.photos:
+    for photo in contents.photos:
         name = photo.relative_to(folder).with_suffix("")
         if name in named:
-            raise WrongArguments(f"{named[name]} and {photo} have the same name: one of them is too many.")
+            raise WrongArguments(f"{named[name]} and {photo} have the same name: rename or remove one.")
         named[name] = photo
     return named
 
@@ -129,13 +127,13 @@ def _compared(pair: Pair, panel: Panel) -> PairOutcome:
     try:
         table = evaluation.similarities(photos, _known(pair.known), panel.judges, panel.far)
     except (ValueError, OSError, MemoryError) as error:
-        return PairOutcome(pair, problem=str(error) or "there is not enough memory")
+        return PairOutcome(pair, problem=str(error) or "not enough memory")
     return PairOutcome(pair, tuple(evaluation.compared(table, panel.judges, panel.far)))
 
 
 @functools.lru_cache(maxsize=1)
 def _known(photo: Path) -> evaluation.Probes:
-    """The known face, read once where all photos are compared with one."""
+    """The known face, read once if all photos are compared with the same one."""
     return evaluation.read_probes([photo])
 
 
@@ -144,15 +142,15 @@ def _known(photo: Path) -> evaluation.Probes:
 
 def _text(done: Sequence[PairOutcome], panel: Panel) -> list[str]:
     lines = []
-    for each in done:
-        lines.append(f"{each.pair.clean} -> {each.pair.protected}: {each.problem or each.verdict}")
-        lines += [f"  {outcomes.sentence(answer)}" for answer in each.answers]
-    asked = [each for each in done if each.answers]
+    for outcome in done:
+        lines.append(f"{outcome.pair.clean} -> {outcome.pair.protected}: {outcome.problem or outcome.verdict}")
+        lines += [f"  {outcomes.sentence(answer)}" for answer in outcome.answers]
+    asked = [outcome for outcome in done if outcome.answers]
     for at, judge in enumerate(panel.names) if len(done) > 1 else ():
-        answers = [each.answers[at] for each in asked]
+        answers = [outcome.answers[at] for outcome in asked]
         knew, knows = sum(a.knew for a in answers), sum(a.knew and a.verdict == NOT_PROTECTED for a in answers)
         clean = plural(len(asked), "clean photo")
-        lines.append(f"{judge} knew the owner on {knew} of {clean}, and still knows {knows}.")
-    good = sum(each.good for each in done)
-    lines.append(f"{good} of {plural(len(done), 'photo')} protected {eyes_of(panel)}.")
+        lines.append(f"{judge} recognised the owner in {knew} of {clean}, and still does in {knows}.")
+    good = sum(outcome.good for outcome in done)
+    lines.append(f"{good} of {plural(len(done), 'photo')} protected {according_to(panel)}.")
     return [*lines, f"Thresholds: {panel.source}."]

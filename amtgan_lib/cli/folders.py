@@ -1,4 +1,4 @@
-"""Which photo becomes which file: the photos of a folder, the names of their outputs, and what must not be written."""
+"""Which photo becomes which file: the photos of a folder, the names of outputs, and what must not be overwritten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMATS = ", ".join(sorted(PHOTO_SUFFIXES))
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """A photo, the file that it becomes, and in one sentence why it cannot; ``done`` where it is there already."""
+    """A photo, its output, and in one sentence why it cannot be written; ``done`` if it exists and is kept."""
 
     photo: Path
     output: Path
@@ -26,30 +26,30 @@ class PhotoJob:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What lies in a folder: photos, other files, and what could not be looked into, each in order."""
+class Contents:
+    """What a folder holds: photos, other files, and why some folders could not be read, each in order."""
 
     photos: tuple[Path, ...]
     others: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
 
 
-def look(where: Path, leave_out: Path | None = None) -> Found:
-    """The photos of a folder and its folders; hidden and linked ones and the folder ``leave_out`` are passed over.
+def look(where: Path, leave_out: Path | None = None) -> Contents:
+    """The photos of a folder and its subfolders; hidden and linked ones and the folder ``leave_out`` are skipped.
 
-    Raises NotDone where there is no photo.
+    Raises NotDone if there is no photo.
     """
     if where.is_file():
-        return Found((where,))
+        return Contents((where,))
     photos, others, problems = [], [], []
     for folder, folders, files in os.walk(where, onerror=lambda error: problems.append(f"cannot be read: {error}")):
         here = Path(folder)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and not _same(here / f, leave_out))
-        for file in sorted(f for f in files if not f.startswith(".")):
+        folders[:] = sorted(name for name in folders if name[0] != "." and not _same(here / name, leave_out))
+        for file in sorted(name for name in files if name[0] != "."):
             (photos if Path(file).suffix.lower() in PHOTO_SUFFIXES else others).append(here / file)
     if not photos and not problems:
         raise NotDone(f"there is no photo in {where} ({FORMATS}).")
-    return Found(tuple(photos), tuple(others), tuple(problems))
+    return Contents(tuple(photos), tuple(others), tuple(problems))
 
 
 def _same(one: Path, other: Path | None) -> bool:
@@ -57,15 +57,15 @@ def _same(one: Path, other: Path | None) -> bool:
 
 
 def destination(options: Protect) -> Path:
-    """The file or folder to write, from -o or by default; WrongArguments where it cannot be one."""
+    """The file or folder to write, from -o or the default; WrongArguments if it cannot be written."""
     photo, output, form = options.photo, options.output, options.format
     if photo.is_dir():
         named = photo if photo.name not in ("", "..") else photo.resolve()
         output = output or Path(f"{named}_protected")
         if output.is_file() or (not output.exists() and output.suffix.lower() in PHOTO_SUFFIXES):
-            raise WrongArguments(f"{photo} is a folder, so OUT must be a folder, and {output} is a file.")
+            raise WrongArguments(f"{photo} is a folder, so OUT must be a folder, but {output} is a file.")
         if _same(photo, output):
-            raise WrongArguments(f"{output} holds the photos themselves: name another folder.")
+            raise WrongArguments(f"{output} is the folder of the photos themselves: choose another one.")
         return output
     if output is None:
         return photo.with_name(f"{photo.stem}_protected{_suffix(photo, form)}")
@@ -74,34 +74,34 @@ def destination(options: Protect) -> Path:
     if output.suffix.lower() not in PHOTO_SUFFIXES:
         raise WrongArguments(f"{output} has a suffix that cannot be written: use {FORMATS}, or an existing folder.")
     if form:
-        raise WrongArguments(f"OUT {output} already names a format: leave --format out.")
+        raise WrongArguments(f"OUT {output} already has a format: omit --format.")
     return output
 
 
 def _suffix(photo: Path, form: str | None) -> str:
-    """`.png`, or that of the format; `same` is the photo's own where such a file can be written."""
+    """The suffix for a format, by default `.png`; `same` is the photo's own if such a file can be written."""
     if form == "same":
         return photo.suffix if photo.suffix.lower() in PHOTO_SUFFIXES else ".png"
     return f".{form or 'png'}"
 
 
-def plan(options: Protect, output: Path, found: Found) -> list[PhotoJob]:
-    """A job for each photo; those that cannot be done have their problem."""
-    photo = options.photo
-    if photo.is_dir():
+def plan(options: Protect, output: Path, contents: Contents) -> list[PhotoJob]:
+    """A job for each photo; one that cannot be done says why in ``problem``."""
+    source, form = options.photo, options.format
+    if source.is_dir():
         jobs = [
-            PhotoJob(each, output / each.relative_to(photo).with_suffix(_suffix(each, options.format)))
-            for each in found.photos
+            PhotoJob(photo, output / photo.relative_to(source).with_suffix(_suffix(photo, form)))
+            for photo in contents.photos
         ]
     else:
-        jobs = [PhotoJob(photo, output)]
-    inputs = {_identity(each) for each in found.photos}
+        jobs = [PhotoJob(source, output)]
+    inputs = {_identity(photo) for photo in contents.photos}
     times = Counter(job.output for job in jobs)
     return [_checked(job, options, inputs, times[job.output] > 1) for job in jobs]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What a file is whatever it is called; None where there is none."""
+    """What identifies a file under any name; None if there is none."""
     try:
         facts = path.stat()
     except OSError:  # also a link to nothing
@@ -113,7 +113,7 @@ def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> Photo
     if twice:
         reason = f"another photo would also become {job.output}: use --format same, or rename one"
     elif (there := _identity(job.output)) and there in inputs:
-        reason = f"{job.output} is one of the input photos, which are never overwritten: name another OUT"
+        reason = f"{job.output} is one of the input photos, which are never overwritten: choose another OUT"
     elif job.output.is_dir():
         reason = f"{job.output} is a folder"
     elif between := [folder for folder in job.output.parents if folder.is_file()]:
@@ -121,7 +121,7 @@ def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> Photo
     elif os.path.lexists(job.output) and options.skip_existing:
         return replace(job, done=True)
     elif os.path.lexists(job.output) and not options.overwrite:
-        reason = f"{job.output} is there already: --overwrite replaces it, --skip-existing passes over it"
+        reason = f"{job.output} exists: --overwrite replaces it, --skip-existing skips the photo"
     else:
         return job
     return replace(job, problem=reason)
@@ -129,9 +129,9 @@ def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> Photo
 
 @contextlib.contextmanager
 def draft(output: Path) -> Iterator[Path]:
-    """A hidden path beside ``output`` to write to and look at before it is moved there.
+    """A hidden path beside ``output`` to write and check before it is moved there.
 
-    At the end what is left of it goes away, and so do folders that were made for it and stayed empty.
+    At the end it is removed if it is still there, and so are new folders that stayed empty.
     """
     made = [folder for folder in (output.parent, *output.parent.parents) if not folder.exists()]
     path = output.with_name(f".{output.stem}.{os.getpid()}.draft{output.suffix}")

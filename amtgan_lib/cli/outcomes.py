@@ -1,4 +1,4 @@
-"""What became of each photo and face: as sentences for people and as JSON."""
+"""The outcome of each photo and face: as sentences for people and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from amtgan_lib.cli.asking import Panel
 from amtgan_lib.evaluation import NOT_PROTECTED, PROTECTED, WEAK, Answer
 from amtgan_lib.faces import SmallFace
 
-KEPT = "there already"
+KEPT = "skipped"
+NOT_KNOWN = "not recognised before protection either"
 STATUSES = (PROTECTED, WEAK, NOT_PROTECTED, KEPT)
 
 
@@ -21,7 +22,7 @@ STATUSES = (PROTECTED, WEAK, NOT_PROTECTED, KEPT)
 class Face:
     """A face of a photo: its number (1 is the largest), its box in pixels, and the answers about it.
 
-    No answers: it was not chosen, and stayed as it was. ``mean_change`` is in 8-bit levels over its crop.
+    Without answers: it was not chosen and is unchanged. ``mean_change`` is in 8-bit levels over its crop.
     """
 
     number: int
@@ -31,26 +32,26 @@ class Face:
 
     @property
     def chosen(self) -> bool:
-        """Whether it was to be protected."""
+        """Whether it should be protected."""
         return bool(self.answers)
 
     @property
     def verdict(self) -> str:
-        """The worst that a recogniser says."""
+        """The worst verdict of a recogniser."""
         return evaluation.worst(answer.verdict for answer in self.answers)
 
     @property
     def place(self) -> str:
-        """Its size and place in words."""
+        """Its size and position in words."""
         x0, y0, x1, y1 = map(round, self.box)
         return f"face {self.number}, {x1 - x0} x {y1 - y0} px at ({x0}, {y0})"
 
 
 @dataclass(frozen=True)
 class PhotoOutcome:
-    """What became of one photo; ``output`` is None where nothing was written, ``problem`` says why in one sentence.
+    """The outcome of one photo; ``output`` is None if nothing was written, ``problem`` says why in one sentence.
 
-    too_small: faces that could not be changed, and are none of ``faces``; all_chosen: whether they were to be.
+    too_small: faces that could not be changed, not among ``faces``; all_chosen: whether every face was chosen.
     """
 
     photo: Path
@@ -64,22 +65,22 @@ class PhotoOutcome:
 
     @property
     def chosen(self) -> list[Face]:
-        """The faces that were to be protected."""
+        """The faces that should be protected."""
         return [face for face in self.faces if face.chosen]
 
     @property
     def verdict(self) -> str:
-        """The worst verdict about a face that was changed."""
+        """The worst verdict on a changed face."""
         return evaluation.worst(face.verdict for face in self.chosen)
 
     @property
     def missed(self) -> tuple[SmallFace, ...]:
-        """The faces that were to be protected, and are too small."""
+        """The faces that should be protected but are too small."""
         return self.too_small if self.all_chosen else ()
 
     @property
     def status(self) -> str:
-        """The worst of its faces' verdicts, or that it was passed over."""
+        """The worst of its faces' verdicts, or that it was skipped."""
         if self.kept:
             return KEPT
         return NOT_PROTECTED if self.problem or self.missed else self.verdict
@@ -98,22 +99,22 @@ def plural(number: int, thing: str) -> str:
 def line(outcome: PhotoOutcome) -> str:
     """One photo in one line."""
     if outcome.kept:
-        return f"{outcome.photo}: passed over, {outcome.output} is there already"
+        return f"{outcome.photo}: skipped, {outcome.output} exists"
     left = len(outcome.faces) - len(outcome.chosen)
     counts = {word: sum(face.verdict == word for face in outcome.chosen) for word in evaluation.VERDICTS}
-    said = [f"{plural(n, 'face')} {word}" for word, n in counts.items() if n]
-    said += [f"{plural(left, 'face')} left as {'it was' if left == 1 else 'they were'}"] * bool(left)
-    said += [f"{plural(len(outcome.too_small), 'face')} too small to change"] * bool(outcome.too_small)
-    said += [outcome.problem] * bool(outcome.problem)
+    parts = [f"{plural(n, 'face')} {word}" for word, n in counts.items() if n]
+    parts += [f"{plural(left, 'face')} left unchanged"] * bool(left)
+    parts += [f"{plural(len(outcome.too_small), 'face')} too small to change"] * bool(outcome.too_small)
+    parts += [outcome.problem] * bool(outcome.problem)
     where = f" -> {outcome.output}" if outcome.output else "; nothing was written"
-    return f"{outcome.photo}: {', '.join(said)}{where}"
+    return f"{outcome.photo}: {', '.join(parts)}{where}"
 
 
 def report(outcome: PhotoOutcome, took_part: Sequence[str]) -> list[str]:
-    """What each recogniser says about each face, a line each."""
+    """What each recogniser says about each face, one per line."""
     lines = []
     for face in outcome.faces:
-        lines.append(f"  {face.place}: {face.verdict if face.chosen else 'left as it was'}")
+        lines.append(f"  {face.place}: {face.verdict if face.chosen else 'left unchanged'}")
         lines += [f"    {sentence(answer, answer.recogniser in took_part)}" for answer in face.answers]
     return lines
 
@@ -123,33 +124,33 @@ def sentence(answer: Answer, took_part: bool = False) -> str:
     who = f"{answer.recogniser}{' (took part)' if took_part else ''}"
     if math.isnan(answer.before):
         return f"{who}: no face was found in the clean photo"
-    after = "no face was found" if math.isnan(answer.after) else f"{answer.after:.2f}"
-    scores = f"similarity {answer.before:.2f} before, {after} after; the same person above {answer.threshold:.2f}"
+    after = "no face found" if math.isnan(answer.after) else f"{answer.after:.2f}"
+    scores = f"similarity {answer.before:.2f} before, {after} after; same person above {answer.threshold:.2f}"
     near = "" if answer.target is None else f"; {answer.target:.2f} to the target"
-    return f"{who}: {scores}{near}: {answer.verdict if answer.knew else 'not recognised before either'}"
+    return f"{who}: {scores}{near}: {answer.verdict if answer.knew else NOT_KNOWN}"
 
 
-def eyes_of(panel: Panel) -> str:
-    """Who was asked, for the end of a sentence."""
+def according_to(panel: Panel) -> str:
+    """The recognisers asked, for the end of a sentence."""
     asked = f"the {plural(len(panel.judges), 'recogniser')} asked ({', '.join(panel.names)})"
-    return f"in the eyes of {asked}, at a false accept rate of {panel.far:g}"
+    return f"according to {asked}, at a false accept rate of {panel.far:g}"
 
 
 def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Sequence[str]) -> list[str]:
-    """What to know at the end, a line each; ``panel`` is None where nothing was to be done."""
+    """The summary, one sentence per line; ``panel`` is None if there was nothing to do."""
     tried = [outcome for outcome in outcomes if not outcome.kept]
     good = [outcome for outcome in tried if outcome.good]
     lines = []
     if panel:
-        lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected {eyes_of(panel)}.")
+        lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected {according_to(panel)}.")
         if good and set(panel.names) <= set(took_part):
-            lines.append("All of them took part in making it: a recogniser that did not may still know a face.")
+            lines.append("All of them took part in making the change: a recogniser that did not may still know a face.")
     if weak := sum(face.verdict == WEAK for outcome in good for face in outcome.chosen):
-        lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold one of them says the same person.")
+        lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold, one of them recognises the person.")
     if left := sum(len(outcome.faces) - len(outcome.chosen) for outcome in good):
-        lines.append(f"{plural(left, 'face')} in them stayed unprotected, by your choice.")
+        lines.append(f"{plural(left, 'face')} left unprotected, as you chose.")
     if kept := sum(outcome.kept for outcome in outcomes):
-        lines.append(f"{plural(kept, 'photo')} passed over: an output is there already, and was not looked at.")
+        lines.append(f"{plural(kept, 'photo')} skipped: the outputs exist and were not checked.")
     bad = [outcome for outcome in tried if not outcome.good]
     if bad and len(outcomes) > 1:
         lines += [f"{plural(len(bad), 'photo')} failed:", *(f"  {line(outcome)}" for outcome in bad)]

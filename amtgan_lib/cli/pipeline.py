@@ -16,67 +16,63 @@ from amtgan_lib.pipeline.sweeps import run as run_sweep
 
 Words = Annotated[str, tyro.conf.arg(metavar="01,03")]
 Start = Annotated[str, tyro.conf.arg(name="from", metavar="03")]
-RunId = Annotated[str | None, tyro.conf.arg(metavar="ID")]
+RunId = Annotated[
+    str | None, tyro.conf.arg(metavar="ID", help='name of the run folder; an existing run, or "latest", is reused.')
+]
 Recipe = Literal["published", "corrected", "residual", "any_target"]
-Flag = tyro.conf.FlagCreatePairsOff[bool]
-Parameters = Annotated[tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE"), tyro.conf.UseAppendAction]
+Preset = Annotated[str, tyro.conf.arg(help="a name in presets/, or the path of a YAML file.")]
+Resume = Annotated[
+    tyro.conf.FlagCreatePairsOff[bool],
+    tyro.conf.arg(help="keep finished steps of this run whose cells and parameters have not changed."),
+]
+EACH = "a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated."
+Parameters = Annotated[
+    tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE", help=EACH), tyro.conf.UseAppendAction
+]
 TO_TRAIN = "01,02,03"  # the notebooks of `train`
 Over = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=V1,V2"), tyro.conf.UseAppendAction]
 
 
 def pipeline(
-    preset: str = "procedural",
+    preset: Preset = "procedural",
     only: Words = "",
     start: Start = "",
     run_id: RunId = None,
     parameter: Parameters = (),
-    resume: Flag = False,
+    resume: Resume = False,
 ) -> None:
     """Run the numbered notebooks in order; tables, figures and executed copies go to results/runs/ID.
 
     Args:
-        preset: a name in presets/, or the path of a YAML file.
         only: numbers or names of notebooks, separated by commas; the others are skipped.
         start: number or name of the first notebook to run.
-        run_id: name of the run folder; an existing run, or "latest", is reused.
-        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated.
-        resume: keep finished steps of this run whose cells and parameters have not changed.
     """
     run(preset, only=only, start=start, run_id=run_id, overrides=overrides(parameter), resume=resume, foretell=True)
 
 
-def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Flag = False) -> None:
+def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Resume = False) -> None:
     """Run the default preset, which needs no download: drawn faces, three trainings, six methods, tables and figures.
 
     The same as `make reproduce`, and as `pipeline` without arguments.
-
-    Args:
-        run_id: name of the run folder; an existing run, or "latest", is reused.
-        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated.
-        resume: keep finished steps of this run whose cells and parameters have not changed.
     """
     pipeline(run_id=run_id, parameter=parameter, resume=resume)
 
 
 def train(
-    preset: str = "procedural",
+    preset: Preset = "procedural",
     recipe: Annotated[tuple[Recipe, ...], tyro.conf.arg(help_behavior_hint="")] = (),
     parameter: Parameters = (),
     resume_from: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="")] = None,
     run_id: RunId = None,
-    resume: Flag = False,
+    resume: Resume = False,
 ) -> None:
     """Train generators: notebooks 01 to 03 of a preset, into results/runs/ID/train/RECIPE.
 
     It first prints what it will train and where it will write. Ctrl-C stops it and prints how to resume.
 
     Args:
-        preset: a name in presets/, or the path of a YAML file.
         recipe: one or more of them (default: those of the preset).
-        parameter: a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated.
         resume_from: the checkpoint.pt of an interrupted training of one recipe, to resume from.
-        run_id: name of the run folder; an existing run, or "latest", is reused.
-        resume: keep finished steps of this run whose cells and parameters have not changed.
     """
     given = overrides(parameter)
     if recipe:
@@ -101,7 +97,7 @@ def _to_train(preset: str, given: dict[str, Text], folder: Path) -> list[str]:
     lines = []
     for values in (step.values for step in steps if step.notebook.name == TRAINING):
         name = values["recipe"]
-        count, batch = (values[each].get(name, "no") for each in ("steps", "batch"))
+        count, batch = (values[key].get(name, "no") for key in ("steps", "batch"))
         file = shown(folder / "train" / name / "generator.safetensors")
         lines.append(f"  {name}: {count} steps of {batch} faces at {values['size']} px -> {file}")
     kind = {"drawn": "drawn faces", "open": "photographs"}.get(" ".join(faces), "faces")
@@ -111,7 +107,7 @@ def _to_train(preset: str, given: dict[str, Text], folder: Path) -> list[str]:
 
 def sweep(
     over: Over = (),
-    preset: str = "procedural",
+    preset: Preset = "procedural",
     parameter: Parameters = (),
     workers: int = 0,
     scheduler: Annotated[str, tyro.conf.arg(metavar="tcp://HOST:8786")] = "",
@@ -124,8 +120,6 @@ def sweep(
 
     Args:
         over: a parameter and its values, such as held_out=drawn_ir,drawn_irse; may be repeated.
-        preset: a name in presets/, or the path of a YAML file.
-        parameter: a parameter of every run, NAME=VALUE; may be repeated.
         workers: number of parallel runs; 0 is one per core, or as many as the cluster takes.
         scheduler: address of a Dask cluster whose workers see this checkout. The default is this machine.
         sweep_id: name of the folder of the tables, and prefix of the run folders.
@@ -138,21 +132,21 @@ def sweep(
 
 
 def _values(over: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    found = {}
+    swept = {}
     for words in over:
         name, equals, values = words.partition("=")
-        if not equals or name.strip() in found:
+        if not equals or name.strip() in swept:
             raise PresetError(f"--over {words!r} is not NAME=VALUE,VALUE with a NAME of its own.")
-        found[name.strip()] = tuple(value.strip() for value in values.split(","))
-    return found
+        swept[name.strip()] = tuple(value.strip() for value in values.split(","))
+    return swept
 
 
 def overrides(assignments: Sequence[str]) -> dict[str, Text]:
     """The assignments NAME=VALUE of `-p`; PresetError for anything else."""
-    found = {}
+    given = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name:
             raise PresetError(f"-p {assignment!r} is not NAME=VALUE.")
-        found[name.strip()] = Text(value)
-    return found
+        given[name.strip()] = Text(value)
+    return given

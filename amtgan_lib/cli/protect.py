@@ -1,4 +1,4 @@
-"""The work of `protect`: photos in, files out, exit status 0 only when every chosen face is protected."""
+"""Run `protect`: photos in, files out; the exit status is 0 only if every chosen face is protected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from amtgan_lib.methods import targets
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.protection import Protector
 
-PLACE_NOTE = "the file says where the photo was taken (GPS); --strip-metadata leaves it out"
+PLACE_NOTE = "the file records where the photo was taken (GPS); --strip-metadata removes that"
 
 
 def run(options: Protect) -> int:
@@ -34,15 +34,15 @@ def run(options: Protect) -> int:
     held_out = asking.names(options.held_out, "--held-out") if options.held_out else []
     asked = asking.names(options.ask) if options.ask else held_out
     output = folders.destination(options)
-    found = folders.look(options.photo, output)
-    jobs = folders.plan(options, output, found)
+    contents = folders.look(options.photo, output)
+    jobs = folders.plan(options, output, contents)
     people = sys.stderr if options.json else sys.stdout
     print(f"{plural(len(jobs), 'photo')} -> {output}", file=people, flush=True)
     loaded = _load(options, asked, held_out) if any(not job.problem and not job.done for job in jobs) else None
     for note in loaded.notes if loaded else ():
-        print(f"mind: {note}", file=people, flush=True)
-    whole = ProtectRun(options, loaded, found.others, people, len(jobs) + len(found.problems))
-    for problem in found.problems:
+        print(f"note: {note}", file=people, flush=True)
+    whole = ProtectRun(options, loaded, contents.others, people, len(jobs) + len(contents.problems))
+    for problem in contents.problems:
         whole.add(PhotoOutcome(options.photo, problem=problem))
     whole.work(jobs)
     return whole.conclude()
@@ -53,7 +53,7 @@ def run(options: Protect) -> int:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What every photo needs, loaded once: the protector, the makeup, and who judges."""
+    """What every photo needs, loaded once: the protector, the makeup and the judges."""
 
     options: Protect
     protector: Protector
@@ -68,29 +68,29 @@ class Loaded:
         return self.protector.method.recognizers
 
     def outcome(self, job: PhotoJob, people: TextIO) -> PhotoOutcome:
-        """Protect one photo and judge the very file that is to be written; it is moved to its place only when good."""
+        """Protect one photo and judge the file as it will be written; it is moved into place only if it passes."""
         photo = open_photo(job.photo)
         method = self.protector.method
-        found, small = method.detect_all(photo)
-        if not found:
+        crops, small = method.detect_all(photo)
+        if not crops:
             raise PhotoError("no face was found")
-        numbers = _chosen(found, self.options, people)
-        crops = [found[number - 1] for number in numbers]
-        if method.writes_crops and len(crops) > 1:
-            raise PhotoError("this generator writes one face, as a square crop: take --faces largest, or --pick")
-        result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=crops)
+        numbers = _chosen(crops, self.options, people)
+        chosen = [crops[number - 1] for number in numbers]
+        if method.writes_crops and len(chosen) > 1:
+            raise PhotoError("this generator writes one face as a square crop: use --faces largest or --pick")
+        result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=chosen)
         with folders.draft(job.output) as draft:
             written = open_photo(result.save(draft, keep_metadata=not self.options.strip_metadata))
             if method.writes_crops:
-                answers = [self._answers(crops[0].alone(), open_photo(images.to_pil(crops[0].image)), written)]
+                answers = [self._answers(chosen[0].alone(), open_photo(images.to_pil(chosen[0].image)), written)]
             else:
-                answers = [self._answers(crop, photo, written) for crop in crops]
+                answers = [self._answers(crop, photo, written) for crop in chosen]
             changes = [report.mean_change for report in result.faces]
             judged = dict(zip(numbers, zip(answers, changes)))
-            seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(found, 1))
+            seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
             about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
             outcome = PhotoOutcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
-            # A face too small to change does not keep the others' protection from being written.
+            # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
                 return replace(outcome, output=None, notes=())
             _move(draft, job.output, self.options.overwrite)
@@ -102,7 +102,7 @@ class Loaded:
 
 
 def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
-    """Load what all photos need, or raise a sentence before any photo is touched."""
+    """Load what all photos need, or fail before any photo is touched."""
     target = list(map(str, options.target)) or None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
@@ -115,14 +115,14 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
             quick=options.quick,
         )
     reference = None if options.reference is None else protector.method.reference(options.reference)
-    hinting = {each.name: each for each in protector.method.guide.recognizers} if protector.method.guide else {}
+    hinting = {judge.name: judge for judge in protector.method.guide.recognizers} if protector.method.guide else {}
     drawn = bool(protector.method.world)
-    # Our own recogniser tells strangers apart poorly: it judges only where no better one is at hand.
+    # Our own recogniser tells strangers apart poorly: it judges only if there is no better one.
     better = [name for name in hinting if name not in recognizers.OWN]
     wanted = asked or better or list(hinting) or recognizers.zoo("drawn" if drawn else "open")
     panel = asking.panel(wanted, options.far, options.thresholds, hinting)
     person = targets.of_photos(target, panel.judges, "target") if target else None
-    notes = tuple(str(each.message) for each in caught if issubclass(each.category, protection.ProtectionWarning))
+    notes = tuple(str(item.message) for item in caught if issubclass(item.category, protection.ProtectionWarning))
     if protector.method.writes_crops:
         notes += (f"this generator writes the face alone, as a square crop of {protector.method.size} px, as released",)
     return Loaded(options, protector, reference, panel, person, notes)
@@ -130,7 +130,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
 
 def _move(draft: Path, output: Path, overwrite: bool) -> None:
     if os.path.lexists(output) and not overwrite:  # it was not there when the work began
-        raise PhotoError(f"{output} is there by now: --overwrite replaces it")
+        raise PhotoError(f"{output} was made by something else meanwhile: --overwrite replaces it")
     os.replace(draft, output)
 
 
@@ -140,35 +140,35 @@ def _notes(photo: Photo, options: Protect) -> tuple[str, ...]:
     return (PLACE_NOTE,) if exif.get_ifd(ExifTags.IFD.GPSInfo) and not options.strip_metadata else ()
 
 
-def _chosen(found: Sequence[FaceCrop], options: Protect, people: TextIO) -> Sequence[int]:
+def _chosen(crops: Sequence[FaceCrop], options: Protect, people: TextIO) -> Sequence[int]:
     """The numbers of the faces to protect, from 1."""
     if not options.picking:
-        return range(1, 2 if options.faces == "largest" else len(found) + 1)
-    numbers = options.numbers or _asked_for(found, people)
-    if beyond := [number for number in numbers if number > len(found)]:
-        raise PhotoError(f"{plural(len(found), 'face')} found, and --pick names {beyond[0]}")
+        return range(1, 2 if options.faces == "largest" else len(crops) + 1)
+    numbers = options.numbers or _asked_for(crops, people)
+    if beyond := [number for number in numbers if number > len(crops)]:
+        raise PhotoError(f"found {plural(len(crops), 'face')}, but --pick names face {beyond[0]}")
     return numbers
 
 
-def _asked_for(found: Sequence[FaceCrop], people: TextIO) -> tuple[int, ...]:
-    """List the faces and ask on a terminal which to protect; without one there is nobody to ask."""
-    for number, crop in enumerate(found, 1):
+def _asked_for(crops: Sequence[FaceCrop], people: TextIO) -> tuple[int, ...]:
+    """List the faces and ask which to protect; without a terminal there is nobody to ask."""
+    for number, crop in enumerate(crops, 1):
         print(f"  {Face(number, crop.box).place} of {crop.name}", file=people, flush=True)
     if not sys.stdin.isatty():
-        raise PhotoError("no face was chosen: name numbers, such as --pick 1,3")
+        raise PhotoError("no face was chosen: give numbers, such as --pick 1,3")
     while True:
-        print("Which faces? Numbers with commas between, or Enter for all: ", end="", file=people, flush=True)
+        print("Which faces? Numbers separated by commas, or Enter for all: ", end="", file=people, flush=True)
         text = sys.stdin.readline()
         if not text:
             raise PhotoError("no face was chosen")
         try:
-            numbers = face_numbers(text) if text.strip() else tuple(range(1, len(found) + 1))
+            numbers = face_numbers(text) if text.strip() else tuple(range(1, len(crops) + 1))
         except WrongArguments as error:
             print(error, file=people)
             continue
-        if numbers[-1] <= len(found):
+        if numbers[-1] <= len(crops):
             return numbers
-        print(f"There are {plural(len(found), 'face')}.", file=people)
+        print(f"Only {plural(len(crops), 'face')} found.", file=people)
 
 
 # ---------------------------------------------------------------- all of them
@@ -176,7 +176,7 @@ def _asked_for(found: Sequence[FaceCrop], people: TextIO) -> tuple[int, ...]:
 
 @dataclass
 class ProtectRun:
-    """All photos of one call: what became of each so far, and what is said about it."""
+    """The photos of one call: their outcomes so far, and what is printed about them."""
 
     options: Protect
     loaded: Loaded | None
@@ -190,11 +190,11 @@ class ProtectRun:
 
     @property
     def took_part(self) -> Sequence[str]:
-        """As of what is loaded; nobody where nothing was to be done."""
+        """The recognisers that took part; none if nothing had to be loaded."""
         return self.loaded.took_part if self.loaded else ()
 
     def work(self, jobs: Sequence[PhotoJob]) -> None:
-        """Do one job after the other; one that fails does not stop the others, Ctrl-C does."""
+        """Run the jobs in order; a failed one does not stop the others, Ctrl-C does."""
         quiet = len(jobs) == 1 or self.options.picking or not sys.stderr.isatty()
         try:
             for job in tqdm(jobs, unit="photo", disable=quiet, leave=False):
@@ -209,27 +209,27 @@ class ProtectRun:
             return PhotoOutcome(job.photo, problem=job.problem)
         try:
             return self.loaded.outcome(job, self.people)
-        # Of the photo, the disk or the memory (torch: RuntimeError). A bug that is none of these is to be seen.
+        # The photo, the disk or memory (torch: RuntimeError). Anything else is a bug, which must be seen.
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
-            reason = str(error) or "there is not enough memory"
+            reason = str(error) or "not enough memory"
             return PhotoOutcome(job.photo, problem=reason.removeprefix(f"{job.photo.name}: "))
 
     def add(self, outcome: PhotoOutcome) -> None:
-        """Count one outcome and say it."""
+        """Record an outcome and print it."""
         self.done.append(outcome)
         lines = [f"[{len(self.done)}/{self.total}] {outcomes.line(outcome)}"]
         lines += outcomes.report(outcome, self.took_part) if self.options.report else []
-        lines += [f"  mind: {note}" for note in (*outcome.too_small, *outcome.notes)]
+        lines += [f"  note: {note}" for note in (*outcome.too_small, *outcome.notes)]
         for line in lines:
             tqdm.write(line, file=self.people)
         self.people.flush()
 
     def conclude(self) -> int:
-        """Say what to know at the end; returns the exit status, or raises Interrupted."""
+        """Print the summary; returns the exit status, or raises Interrupted."""
         panel = self.loaded.panel if self.loaded else None
         lines = outcomes.summary(self.done, panel, self.took_part)
         if self.options.report and panel:
-            lines.append("Similarity is that to the clean face itself: 1 is the same face, 0 nothing in common.")
+            lines.append("Similarity is measured against the clean face: 1 means the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
         lines += self._advice()
         if self.others:
@@ -239,15 +239,15 @@ class ProtectRun:
         status = 0 if all(outcome.good for outcome in self.done) else 1
         if self.options.json:
             facts = self._facts(Interrupted.exit_status if self.interrupted else status)
-            # In ASCII: what stdout escapes for want of a character is not always an escape of JSON.
+            # ASCII only: what stdout puts in place of a character it lacks is not always valid JSON.
             print(json.dumps(facts, indent=2), flush=True)
         if self.interrupted:
-            again = "; the same command with --skip-existing goes on from there" if self.total > 1 else ""
+            again = "; the same command with --skip-existing resumes from there" if self.total > 1 else ""
             raise Interrupted(f"interrupted: {len(self.done)} of {plural(self.total, 'photo')} done{again}.")
         return status
 
     def _advice(self) -> list[str]:
-        """What may help with faces that were to be protected and are not."""
+        """What may help with chosen faces that are not protected."""
         lines = []
         if any(outcome.chosen and not outcome.output for outcome in self.done):
             method = self.loaded.protector.method
@@ -255,9 +255,9 @@ class ProtectRun:
             ways += ["more --passes"] if method.guide and method.wear is None else []
             ways += ["more --strength"] if self.options.strength < 1 else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
-            lines.append(f"For faces still recognised: {advice}; --keep-recognised writes such photos, too.")
+            lines.append(f"For faces still recognised, {advice}; --keep-recognised writes such photos anyway.")
         if any(outcome.missed and outcome.output for outcome in self.done):
-            lines.append("Faces too small to change are in the written photos as they were: cover or cut them off.")
+            lines.append("Faces too small to change are unprotected in written photos: cover them or crop them out.")
         return lines
 
     def _facts(self, status: int) -> dict:

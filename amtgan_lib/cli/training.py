@@ -15,7 +15,7 @@ import torch
 import tyro
 
 from amtgan_lib.cli import is_ours
-from amtgan_lib.cli.pipeline import Parameters, overrides
+from amtgan_lib.cli.pipeline import Parameters, Preset, overrides
 from amtgan_lib.pipeline import PresetError, presets, runs
 from amtgan_lib.pipeline.estimate import TRAINING
 from amtgan_lib.training import assembled, distributed
@@ -23,7 +23,7 @@ from amtgan_lib.training import assembled, distributed
 
 def launch(
     run_id: Annotated[str, tyro.conf.arg(metavar="ID")],
-    preset: str = "procedural",
+    preset: Preset = "procedural",
     parameter: Parameters = (),
     resume: tyro.conf.FlagCreatePairsOff[bool] = False,
     minutes: float | None = None,
@@ -33,8 +33,6 @@ def launch(
 
     Args:
         run_id: name of the run folder; each generator is written to its train/RECIPE.
-        preset: a name in presets/, or the path of a YAML file.
-        parameter: a parameter of notebook 03_train, such as recipe=residual; may be repeated.
         resume: resume from the checkpoints in the run folder, whatever their number of processes.
         minutes: stop each training after this many minutes, to resume later with --resume; one process only.
         half: store the generators in float16, which halves the file.

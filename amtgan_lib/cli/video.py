@@ -7,15 +7,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from amtgan_lib.cli.arguments import must_exist
-
-Flag = tyro.conf.FlagCreatePairsOff[bool]
+from amtgan_lib.cli.arguments import Flag, PhotoFile, must_exist
 
 
 def video(
     clip: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")],
     output: Annotated[Path | None, tyro.conf.arg(metavar="OUT", aliases=["-o"])] = None,
-    reference: Annotated[Path | None, tyro.conf.arg(metavar="PHOTO")] = None,
+    reference: PhotoFile = None,
     generator: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     impersonate: Flag = False,
     strength: float = 1.0,
@@ -40,7 +38,7 @@ def video(
         strip_metadata: Leave out the title, place and date stored in the file.
         overwrite: Replace an existing file.
     """
-    must_exist(clip, reference, generator)  # before what is slow is imported
+    must_exist(clip, reference, generator)  # before slow imports
     from tqdm import tqdm
 
     from amtgan_lib import protection
@@ -48,7 +46,7 @@ def video(
 
     out = output or clip.with_stem(f"{clip.stem}_protected")
     if out.exists() and not overwrite:
-        raise VideoError(f"{out} is there already: --overwrite replaces it")
+        raise VideoError(f"{out} exists: --overwrite replaces it")
     report = protect_video(
         clip,
         out,

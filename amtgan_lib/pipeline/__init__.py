@@ -4,7 +4,7 @@ A notebook needs only `require`, which stops it where the notebooks before it ha
 `record`, to say which files it made and which numbers a test may assert.
 """
 
-from amtgan_lib.pipeline.prerequisites import NotReady, require
+from amtgan_lib.pipeline.prerequisites import NotReady, into_view, require
 from amtgan_lib.pipeline.presets import PresetError, load, plan
 from amtgan_lib.pipeline.runner import Interrupted, NotebookFailed, run
 from amtgan_lib.pipeline.runs import RunError, record, register_output, values
@@ -15,6 +15,7 @@ __all__ = [
     "NotebookFailed",
     "PresetError",
     "RunError",
+    "into_view",
     "load",
     "plan",
     "record",

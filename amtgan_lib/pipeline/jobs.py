@@ -16,7 +16,7 @@ from uuid import uuid4
 from amtgan_lib import paths
 
 TRIES = 2
-"""A run whose process was killed is tried once more: it goes on behind its last finished notebook."""
+"""A run whose process was killed is tried once more: it resumes after its last finished notebook."""
 SECONDS_TO_END = 30
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 FINISHED, SKIPPED, FAILED, INTERRUPTED = "finished", "skipped", "failed", "interrupted"

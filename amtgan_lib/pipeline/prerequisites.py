@@ -77,10 +77,20 @@ def _sentence(missing: Sequence[Path], command: str) -> str:
     return f"This notebook reads files that are not there yet (`{first}`{more}): run `{command}` first."
 
 
+def into_view() -> None:
+    """Scroll JupyterLab to the running cell: Run All has gone to the last cell at once. Other front ends ignore it."""
+    from IPython.display import Javascript, display
+
+    # Not before the output is part of the page.
+    scroll = "element.closest?.('.jp-NotebookPanel .jp-Cell')?.scrollIntoView?.()"
+    display(Javascript(f"setTimeout(() => {scroll}, 300)"))
+
+
 def _show(told: str, example: Sequence[str]) -> None:
     """The sentence and the stored example; an installed package has no pictures."""
     from IPython.display import Image, Markdown, display
 
+    into_view()
     display(Markdown(f"**{told}** Until then, a stored example:"))
     for name in example:
         picture = paths.FIGURES / name

@@ -20,7 +20,7 @@ NAME = "report.html"
 WIDE = 2.5
 """A picture this many times as wide as high gets a line of its own."""
 STATUS = {"done": "done", "failed": "failed", "interrupted": "interrupted", "running": "not finished"}
-PROCEDURAL = (
+DRAWN = (
     "These numbers are about drawn faces and small recognisers of drawn faces. They show that the method and this code "
     "work, and compare methods; they say nothing about recognisers of real people."
 )
@@ -34,16 +34,16 @@ def write(run_dir: Path | str) -> Path:
     """Write report.html into the folder of a run (or of a sweep) from what lies there, and return its path."""
     run_dir = Path(run_dir)
     state = runs.read(run_dir)
-    found = {path: report_tables.read(path) for path in sorted((run_dir / "tables").glob("*.csv"))}
-    procedural = any(report_tables.is_procedural(each) for each in found.values() if not isinstance(each, str))
+    tables = {path: report_tables.read(path) for path in sorted((run_dir / "tables").glob("*.csv"))}
+    drawn = any(report_tables.is_drawn(table) for table in tables.values() if not isinstance(table, str))
     parts = {
         "failures": _failures(run_dir, state),
-        "tables": _tables(found),
-        "figures": _figures(run_dir, state, procedural or state.get("preset") == "procedural"),
+        "tables": _tables(tables),
+        "figures": _figures(run_dir, state, drawn or state.get("preset") == "procedural"),
         "notebooks": _notebooks(run_dir, state) or _members(run_dir),
         "provenance": _provenance(state),
     }
-    head = _header(run_dir, state, found, procedural)
+    head = _header(run_dir, state, tables, drawn)
     links = "".join(f'<a href="#{name}">{name}</a>' for name, html in parts.items() if html)
     body = "".join(f'<section id="{name}">{html}</section>' for name, html in parts.items() if html)
     page = PAGE.format(title=escape(run_dir.name), style=STYLE, head=head, links=links, body=body, caveat=CAVEAT)
@@ -53,17 +53,17 @@ def write(run_dir: Path | str) -> Path:
 # ---------------------------------------------------------------- the parts
 
 
-def _header(run_dir: Path, state: dict, found: dict, procedural: bool) -> str:
+def _header(run_dir: Path, state: dict, tables: dict, drawn: bool) -> str:
     status = STATUS.get(state.get("status", ""), "")
     chip = f'<span class="chip {escape(state["status"])}">{status}</span>' if status else ""
     facts = {
         "commit": state.get("commit", ""),
         "date": _date(state.get("finished") or state.get("started", "")),
-        "machine": state.get("machine") or _devices(found),
+        "machine": state.get("machine") or _devices(tables),
         "time": _time(state),
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
-    note = f'<p class="note"><span class="label">procedural</span> {PROCEDURAL}</p>' if procedural else ""
+    note = f'<p class="note">{report_tables.LABEL} {DRAWN}</p>' if drawn else ""
     kicker = f'<p class="kicker">AMT-GAN · {"run" if state else "sweep"} {escape(run_dir.name)}</p>'
     return f"{kicker}<h1>{escape(state.get('preset', run_dir.name))} {chip}</h1><dl>{listed}</dl>{note}"
 
@@ -72,8 +72,8 @@ def _date(stamp: str) -> str:
     return f"{datetime.fromisoformat(stamp):%-d %B %Y, %H:%M} UTC" if stamp else ""
 
 
-def _devices(found: dict) -> str:
-    named = [table["device"].dropna() for table in found.values() if not isinstance(table, str) and "device" in table]
+def _devices(tables: dict) -> str:
+    named = [table["device"].dropna() for table in tables.values() if not isinstance(table, str) and "device" in table]
     return ", ".join(dict.fromkeys(device for column in named for device in column))
 
 
@@ -96,34 +96,34 @@ def _failures(run_dir: Path, state: dict) -> str:
         see = f"<p>As far as it came: {links}</p>" if links else ""
         made.append(f'<div class="problem"><h3>{escape(name)}: {escape(record["status"])}</h3>{why}{see}</div>')
     command = state.get("onward", f"--run-id {run_dir.name} --resume")
-    onward = f"<p>To go on: <code>{escape(command)}</code></p>" if made else ""
+    onward = f"<p>To resume: <code>{escape(command)}</code></p>" if made else ""
     return "".join(made) + onward
 
 
-def _tables(found: dict) -> str:
-    """Those to read in full, the answers first, then the names of those that are too long."""
-    order = sorted(found, key=lambda path: report_tables.rank(path.stem, found[path]))
-    long = [path for path in order if report_tables.is_long(found[path])]
-    sections = "".join(report_tables.section(path, found[path]) for path in order if path not in long)
+def _tables(tables: dict) -> str:
+    """The tables in full, the answers first, then the names of those that are too long."""
+    order = sorted(tables, key=lambda path: report_tables.rank(path.stem, tables[path]))
+    long = [path for path in order if report_tables.is_long(tables[path])]
+    sections = "".join(report_tables.section(path, tables[path]) for path in order if path not in long)
     links = ", ".join(
-        f'<a href="tables/{quote(path.name)}">{escape(path.name)}</a> ({len(found[path])} rows)' for path in long
+        f'<a href="tables/{quote(path.name)}">{escape(path.name)}</a> ({len(tables[path])} rows)' for path in long
     )
     more = f"<p>Too long to show: {links}</p>" if long else ""
-    return f"<h2>Tables</h2>{sections}{more}" if found else ""
+    return f"<h2>Tables</h2>{sections}{more}" if tables else ""
 
 
-def _figures(run_dir: Path, state: dict, procedural: bool) -> str:
+def _figures(run_dir: Path, state: dict, drawn: bool) -> str:
     """The registered pictures, and the other registered files, under the notebook that made them."""
     by_notebook: dict[str, list[dict]] = {}
     for output in state.get("outputs", []):
         by_notebook.setdefault((output["step"] or "other").partition("-")[0], []).append(output)
-    label = ' <span class="label">procedural</span>' if procedural else ""
+    label = f" {report_tables.LABEL}" if drawn else ""
     made = []
     for notebook, outputs in by_notebook.items():
-        pictures = "".join(_figure(run_dir, each) for each in outputs if each["kind"] == "figure")
-        others = [each for each in outputs if each["kind"] != "figure"]
+        pictures = "".join(_figure(run_dir, output) for output in outputs if output["kind"] == "figure")
+        others = [output for output in outputs if output["kind"] != "figure"]
         files = "".join(
-            f"<li>{escape(each['title'])}: {_link(run_dir / each['path'], run_dir)}</li>" for each in others
+            f"<li>{escape(other['title'])}: {_link(run_dir / other['path'], run_dir)}</li>" for other in others
         )
         listed = f"<ul>{files}</ul>" if files else ""
         made.append(f'<h3>{escape(notebook)}{label}</h3><div class="figures">{pictures}</div>{listed}')
@@ -178,12 +178,12 @@ def _notebooks(run_dir: Path, state: dict) -> str:
 
 def _members(folder: Path) -> str:
     """The runs of a sweep, whose folders lie beside its own and begin with its name."""
-    members = [each for each in sorted(folder.parent.glob(f"{folder.name}-*")) if runs.read(each)]
+    members = [member for member in sorted(folder.parent.glob(f"{folder.name}-*")) if runs.read(member)]
     lines = []
-    for each in members:
-        status = str(runs.read(each).get("status"))
-        page = each / NAME
-        name = _link(page, folder, each.name) if page.is_file() else escape(each.name)
+    for member in members:
+        status = str(runs.read(member).get("status"))
+        page = member / NAME
+        name = _link(page, folder, member.name) if page.is_file() else escape(member.name)
         lines.append(f'<li>{name} <span class="chip {escape(status)}">{escape(status)}</span></li>')
     return f"<h2>Runs</h2><ul>{''.join(lines)}</ul>" if lines else ""
 
@@ -255,12 +255,8 @@ th, td { text-align: right; padding: 4px 0 4px 22px; vertical-align: baseline; w
 tbody th { white-space: normal; max-width: 200px }
 tbody th, .text { text-align: left; font-weight: 400; padding-left: 0; padding-right: 22px }
 thead th { color: var(--soft); font-size: 13px; font-weight: 400; vertical-align: bottom }
-thead th[colspan]:not([rowspan]) { text-align: center; padding-bottom: 0 }
-thead th.moment { font-size: 12px; padding-top: 0 }
 tbody { border-top: 1px solid var(--ink); border-bottom: 1px solid var(--ink) }
-tr.new > * { border-top: 1px solid var(--line) }
 small { display: block; color: var(--soft); font-size: 11.5px; line-height: 1.2 }
-td.share { padding-left: 16px }
 .share .number { display: inline-block; min-width: 44px }
 .share small { display: inline-block; min-width: 74px; margin-left: 6px; font-size: 12px; text-align: left }
 .bar { position: relative; display: inline-block; width: 54px; height: 9px; background: #eef1f3; margin-right: 6px }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -31,7 +31,8 @@ HEADS = {
 }
 PICTURES = "Pictures: means with 95 % intervals; colour distances to the reference's makeup in levels (0-255)"
 ERRORS = "Mean difference to the true makeup transfer (levels, 0-255); makeup: weighted by where it is worn"
-Cell = Callable[[pd.Series], str]
+LABEL = '<span class="label">drawn faces</span>'
+LEFT = "text-align: left; padding-left: 0; padding-right: 22px"
 
 
 def read(path: Path) -> pd.DataFrame | str:
@@ -43,7 +44,7 @@ def read(path: Path) -> pd.DataFrame | str:
         return f"This table could not be read: {error}"
 
 
-def is_procedural(table: pd.DataFrame) -> bool:
+def is_drawn(table: pd.DataFrame) -> bool:
     """Whether the numbers are about drawn faces, or recognisers of drawn faces."""
     drawn = [
         table[name].astype(str).str.startswith("drawn").any() for name in ("dataset", "recogniser") if name in table
@@ -74,7 +75,7 @@ def section(path: Path, table: pd.DataFrame | str) -> str:
     if isinstance(table, str):
         body, label = f'<p class="problem">{escape(table)}</p>', ""
     else:
-        label = '<span class="label">procedural</span> ' if is_procedural(table) else ""
+        label = f"{LABEL} " if is_drawn(table) else ""
         body = _body(table)
     return f'<section class="table"><h3>{escape(title)}</h3>{body}<p class="source">{label}{link}</p></section>'
 
@@ -126,97 +127,59 @@ def _parts(table: pd.DataFrame) -> list[str]:
 
 
 def wide(table: pd.DataFrame, caption: str = "") -> str:
-    """One line for each recogniser and method, one column a metric; "lip before" and "lip after" share a head."""
+    """One line for each recogniser and method, one column a metric."""
     table = table.assign(run=table["note"].str.extract(r"^(.*);", expand=False).fillna(""))
     keys = [key for key in ("run", "dataset", "recogniser", "method") if table[key].nunique() > 1] or ["method"]
-    metrics = list(dict.fromkeys(table["metric"]))
-    metrics.sort(key=lambda metric: _split(metric)[1] != "")  # those without a moment first, their order kept
-    bases = list(dict.fromkeys(_split(metric)[0] for metric in metrics))
-    metrics = [metric for base in bases for metric in metrics if _split(metric)[0] == base]
-    shown = {metric: _shown(table[table["metric"] == metric]) for metric in metrics}
-    lines, before = [], None
-    for values, rows in table.groupby(keys, sort=False):
-        cells = rows.drop_duplicates("metric").set_index("metric")
-        numbers = (shown[name](cells.loc[name]) if name in cells.index else "<td></td>" for name in metrics)
-        # The last key, a method as a rule, stands on each line; those before it only where they change.
-        new = before is not None and len(values) > 1 and values[:-1] != before[:-1]
-        names = "".join(f"<th>{escape(str(each))}</th>" for each in _unrepeated(values, before))
-        lines.append(f"<tr{' class=new' if new else ''}>{names}{''.join(numbers)}</tr>")
-        before = values
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f"<table>{said}{_head(keys, metrics)}<tbody>{''.join(lines)}</tbody></table>"
+    digits = {metric: _digits(rows["value"]) for metric, rows in table.groupby("metric")}
+    table["cell"] = [_cell(row, digits[row.metric]) for row in table.itertuples()]
+    lines = table.pivot_table("cell", keys, "metric", aggfunc="first", sort=False)
+    bases = [_base(metric) for metric in lines]
+    # Before and after of a region side by side, behind what has no such moments; otherwise as they come.
+    order = sorted(lines, key=lambda metric: (_base(metric) != metric, bases.index(_base(metric))))
+    shown = lines[order].rename(columns=_title).reset_index()
+    # The last key, a method as a rule, stands on each line; those before it only where they change.
+    shown[keys[:-1]] = shown[keys[:-1]].mask(shown[keys[:-1]].eq(shown[keys[:-1]].shift()).cummin(axis=1), "")
+    return _html(shown, keys, {}, caption)
 
 
-def _unrepeated(values: tuple, before: tuple | None) -> list[str]:
-    same = [before is not None and values[: place + 1] == before[: place + 1] for place in range(len(values) - 1)]
-    return ["" if repeated else value for value, repeated in zip(values, [*same, False])]
+def _base(metric: str) -> str:
+    return metric.removesuffix(" before").removesuffix(" after")
 
 
-def _split(metric: str) -> tuple[str, str]:
-    """("lip error", "before") of "lip error before"; ("psnr", "") of "psnr"."""
-    base, _, moment = metric.rpartition(" ")
-    return (base, moment) if base and moment in ("before", "after") else (metric, "")
+def _title(metric: str) -> str:
+    return HEADS.get(metric, metric.replace(" error ", " "))
 
 
-def _head(keys: list[str], metrics: list[str]) -> str:
-    names = "".join(f"<th class=text rowspan=2>{key}</th>" for key in keys)
-    tops, moments = [], []
-    for base in dict.fromkeys(_split(metric)[0] for metric in metrics):
-        inner = [_split(metric)[1] for metric in metrics if _split(metric)[0] == base]
-        title = escape(HEADS.get(base, base.removesuffix(" error")))
-        tops.append(f"<th colspan={len(inner)}{' rowspan=2' if inner == [''] else ''}>{title}</th>")
-        moments += [f"<th class=moment>{moment}</th>" for moment in inner if moment]
-    second = f"<tr>{''.join(moments)}</tr>" if moments else "<tr></tr>"
-    return f"<thead><tr>{names}{''.join(tops)}</tr>{second}</thead>"
-
-
-def _shown(rows: pd.DataFrame) -> Cell:
-    """How the cells of one metric are written: a share as a bar, any other number with as many digits as its column."""
-    metric = rows["metric"].iloc[0]
-    if metric.startswith(SHARES):
-        return _share
-    digits = _digits(rows["value"])
-
-    def number(row: pd.Series) -> str:
-        if not math.isfinite(row["value"]):
-            return "<td>∞</td>" if row["value"] > 0 else "<td></td>"
-        return f"<td>{row['value']:.{digits}f}{_interval(row, 1, digits)}</td>"
-
-    return number
-
-
-def _share(row: pd.Series) -> str:
-    value, low, high = (100 * row[name] for name in ("value", "ci_low", "ci_high"))
-    known = not (math.isnan(low) or math.isnan(high))
+def _cell(row: NamedTuple, digits: int) -> str:
+    """A share in per cent with a bar, any other number with as many digits as its column; the interval behind it."""
+    share = row.metric.startswith(SHARES)
+    value, low, high = (100 * number if share else number for number in (row.value, row.ci_low, row.ci_high))
+    if not math.isfinite(value):
+        return "∞" if value > 0 else ""
+    digits, known = 1 if share else digits, not (math.isnan(low) or math.isnan(high))
+    interval = f"<small>{low:.{digits}f} - {high:.{digits}f}</small>" if known else ""
+    if not share:
+        return f"{value:.{digits}f}{interval}"
     band = f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i>' if known else ""
     bar = f'<span class="bar">{band}<b style="left:{value:.1f}%"></b></span>'
-    return f"<td class=share>{bar}<span class=number>{value:.1f}</span>{_interval(row, 100, 1)}</td>"
-
-
-def _interval(row: pd.Series, times: float, digits: int) -> str:
-    low, high = times * row["ci_low"], times * row["ci_high"]
-    return "" if math.isnan(low) or math.isnan(high) else f"<small>{low:.{digits}f} - {high:.{digits}f}</small>"
+    return f"<span class=share>{bar}<span class=number>{value:.1f}</span>{interval}</span>"
 
 
 def _digits(values: pd.Series) -> int:
     finite = values[values.abs() < math.inf].abs()
-    largest = finite.max() if len(finite) else 0
-    return 1 if largest > 1 else 3
+    return 1 if len(finite) and finite.max() > 1 else 3
 
 
 def _plain(table: pd.DataFrame) -> str:
-    """A table of any other form, column by column: text, whole numbers, and numbers of as many digits."""
-    columns = {}
-    for name, values in table.items():
-        if pd.api.types.is_float_dtype(values):
-            style = "g" if name == "far" else f".{_digits(values)}f"
-            columns[name] = [("td", "" if math.isnan(value) else f"{value:{style}}") for value in values]
-        else:
-            kind = "td" if pd.api.types.is_numeric_dtype(values) else "th"
-            columns[name] = [(kind, escape(str(value))) for value in values]
-    kinds = {name: "number" if cells and cells[0][0] == "td" else "text" for name, cells in columns.items()}
-    head = "".join(f"<th class={kinds[name]}>{escape(str(name))}</th>" for name in columns)
-    lines = ("".join(f"<{kind}>{text}</{kind}>" for kind, text in line) for line in zip(*columns.values()))
-    return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
-    )
+    """A table of any other form: text, whole numbers, and numbers with as many digits as their column."""
+    floats = table.select_dtypes("float")
+    formats = {name: "{:g}" if name == "far" else f"{{:.{_digits(floats[name])}f}}" for name in floats}
+    return _html(table, list(table.select_dtypes(exclude="number")), formats)
+
+
+def _html(table: pd.DataFrame, text: list[str], formats: dict[str, str], caption: str = "") -> str:
+    """A table by pandas' Styler: columns of ``text`` are escaped and stand on the left, the others may hold HTML."""
+    left = {name: [{"selector": "", "props": LEFT}] for name in text}
+    style = table.style.hide(axis="index").format(formats, na_rep="").format_index(escape="html", axis="columns")
+    style.format(escape="html", subset=text).set_table_styles(left)
+    return (style.set_caption(escape(caption)) if caption else style).to_html()

@@ -1,4 +1,4 @@
-"""Run the notebooks of a preset one after the other, and say in one sentence what went wrong."""
+"""Run the notebooks of a preset in order, and say in one sentence what went wrong."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ def run(
             state["onward"] = _onward(words, state["overrides"], run_dir.name)
         print(f"{chosen.name}: {len(steps)} notebooks into {shown(run_dir)}", flush=True)
         if reason:
-            print(f"goes on behind {len(kept)} that are kept, since {reason}", flush=True)
+            print(f"{len(kept)} of {len(steps)} steps kept; the others run, since {reason}", flush=True)
         _run_all(steps, plan, run_dir, kept, foretell)
     return run_dir
 
@@ -93,7 +93,7 @@ def _foretell(steps: Sequence[Step], run_dir: Path) -> None:
     try:
         said = estimate.expected(steps, state["preset"])
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted before the first notebook; to go on: {state['onward']}") from None
+        raise Interrupted(f"interrupted before the first notebook; to resume: {state['onward']}") from None
     if said:
         print(said, flush=True)
 
@@ -136,7 +136,7 @@ def _to_run(step: Step, record: dict, code: str, last: str, copy: Path) -> str:
 
 def _on_other_faces(step: Step, plan: Sequence[Step], record: dict) -> str:
     other = record.get("faces", now := _faces(step, plan)) != now
-    return "ran on faces that were prepared otherwise than those that are there now" if other else ""
+    return "ran on faces that have been prepared differently since" if other else ""
 
 
 def _faces(step: Step, plan: Sequence[Step]) -> str:
@@ -144,7 +144,7 @@ def _faces(step: Step, plan: Sequence[Step]) -> str:
 
     Other runs prepare, too: one does it for all of a sweep, and any may have written this file since.
     """
-    first = [[each.notebook.sha256, each.values] for each in plan if each.notebook is plan[0].notebook]
+    first = [[other.notebook.sha256, other.values] for other in plan if other.notebook is plan[0].notebook]
     digest = hashlib.sha256(json.dumps(first, sort_keys=True).encode())
     file = paths.PREPARED / f"{step.values.get('prepared')}.npz"
     return f"{digest.hexdigest()[:16]} {runs.file_digest(file)}"
@@ -159,7 +159,7 @@ def _open(
         if state.get("preset", preset.name) != preset.name:
             raise runs.RunError(
                 f"The run {run_dir.name} was made with the preset {state['preset']}: "
-                f"add --preset {state['preset']} to go on with it, or take another --run-id."
+                f"add --preset {state['preset']} to resume it, or choose another --run-id."
             )
         state |= {"run_id": run_dir.name, "preset": preset.name, "parameters": preset.parameters, "overrides": given}
         state |= {"commit": results.commit(), "versions": runs.versions(), "machine": runs.machine()}
@@ -190,12 +190,12 @@ def _execute(step: Step, plan: Sequence[Step], run_dir: Path) -> float:
         facts["status"] = "done"
     except KeyboardInterrupt:
         facts["status"] = "interrupted"
-        raise Interrupted(f"interrupted in {step.name}; to go on: {runs.read(run_dir)['onward']}") from None
+        raise Interrupted(f"interrupted in {step.name}; to resume: {runs.read(run_dir)['onward']}") from None
     except engine.CellFailed as error:
         facts["error"] = textwrap.shorten(str(error), LONGEST_MESSAGE, placeholder=" ...")
         where = shown(copies["failed"])
         onward = runs.read(run_dir)["onward"]
-        raise NotebookFailed(f"{step.name} failed in {facts['error']}; see {where}; to go on: {onward}") from error
+        raise NotebookFailed(f"{step.name} failed in {facts['error']}; see {where}; to resume: {onward}") from error
     finally:
         if copies["running"].exists():
             os.replace(copies["running"], copies["failed"])
@@ -206,7 +206,7 @@ def _execute(step: Step, plan: Sequence[Step], run_dir: Path) -> float:
 
 
 def _onward(words: Mapping[str, str], overrides: Mapping[str, str], run_id: str) -> str:
-    """The command that goes on with a run, as a shell takes it."""
+    """The command that resumes a run, quoted for a shell."""
     command = ["python", "-m", "amtgan_lib", "pipeline"]
     command += [part for name, word in words.items() if word for part in (name, word)]
     command += [part for name, text in overrides.items() for part in ("-p", f"{name}={text}")]
@@ -214,7 +214,7 @@ def _onward(words: Mapping[str, str], overrides: Mapping[str, str], run_id: str)
 
 
 def shown(path: Path) -> str:
-    """Short where it can be typed from here."""
+    """Relative to the working directory if it lies below that."""
     path = Path(os.path.normpath(path))
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 

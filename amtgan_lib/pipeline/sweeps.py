@@ -1,4 +1,4 @@
-"""Many runs of one preset that differ in a few parameters: side by side, here or on a cluster, into one table."""
+"""Many runs of one preset that differ in a few parameters: in parallel, here or on a cluster, into one table."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(sweep: Sweep, workers: int = 0, scheduler: str = "", say: Callable[[str]
     the others. Raises PresetError before anything runs, SweepFailed and Interrupted at the end.
     """
     if workers < 0:
-        raise PresetError(f"--workers is {workers}: take the number of runs side by side, or 0 for one a core.")
+        raise PresetError(f"--workers is {workers}: give the number of parallel runs, or 0 for one per core.")
     members = _members(sweep)
     folder = runs.folder(sweep.sweep_id)
     with runs.held(folder), jobs.open_board(folder) as board, _ends_on_signal(board):
@@ -86,9 +86,9 @@ def run(sweep: Sweep, workers: int = 0, scheduler: str = "", say: Callable[[str]
     say(_report(members, outcomes, folder))
     left = [member.label for member in members if member not in good]
     if any(outcome.state == jobs.INTERRUPTED for outcome in outcomes.values()):
-        raise runner.Interrupted(f"interrupted, {len(good)} of {len(members)} runs are finished; run it again to go on")
+        raise runner.Interrupted(f"interrupted, {len(good)} of {len(members)} runs finished; run it again to resume")
     if left:
-        raise SweepFailed(f"{len(left)} of {len(members)} runs failed: {'; '.join(left)}; run it again to go on")
+        raise SweepFailed(f"{len(left)} of {len(members)} runs failed: {'; '.join(left)}; run it again to resume")
     return folder
 
 
@@ -96,28 +96,28 @@ def _members(sweep: Sweep) -> list[Member]:
     """The runs of a sweep, every one's parameters fitted to the notebooks before anything starts."""
     if both := sorted(sweep.over.keys() & sweep.fixed.keys()):
         raise PresetError(f"{both[0]} is swept over, so -p cannot set it, too.")
-    preset, found = presets.load(sweep.preset), []
+    preset, members = presets.load(sweep.preset), []
     for values in itertools.product(*sweep.over.values()):
         chosen = dict(zip(sweep.over, values))
         plan = presets.plan(preset, {name: Text(text) for name, text in {**sweep.fixed, **chosen}.items()})
         presets.check_recipes(plan)
         preparing = tuple(step for step in plan if step.notebook.name == plan[0].notebook.name)
         named = [re.sub(r"[^A-Za-z0-9.+-]+", "_", value) for value in values]
-        found.append(Member("-".join([sweep.sweep_id, *named]), chosen, preparing, tuple(plan[len(preparing) :])))
-    if not sweep.over or len({member.run_id for member in found}) < len(found):
+        members.append(Member("-".join([sweep.sweep_id, *named]), chosen, preparing, tuple(plan[len(preparing) :])))
+    if not sweep.over or len({member.run_id for member in members}) < len(members):
         given = "; ".join(f"{name}={','.join(values)}" for name, values in sweep.over.items())
         raise PresetError(f"--over names each value once, got {given or 'none'}.")
-    if not found[0].own:
-        raise PresetError(f"The preset {preset.name} has one notebook only: run it by `pipeline`, value by value.")
-    if any(member.preparing != found[0].preparing for member in found):
-        names = " and ".join(name for name in sweep.over if name in found[0].preparing[0].parameters)
-        raise PresetError(f"{names} is a parameter of {found[0].first}, which all runs of a sweep share.")
-    return found
+    if not members[0].own:
+        raise PresetError(f"The preset {preset.name} has only one notebook: use `pipeline` for each value.")
+    if any(member.preparing != members[0].preparing for member in members):
+        names = " and ".join(name for name in sweep.over if name in members[0].preparing[0].parameters)
+        raise PresetError(f"{names} is a parameter of {members[0].first}, which all runs of a sweep share.")
+    return members
 
 
 @dataclass(frozen=True)
 class Running:
-    """A sweep that is under way."""
+    """A running sweep."""
 
     sweep: Sweep
     members: list[Member]
@@ -127,17 +127,18 @@ class Running:
 
     def outcomes(self, workers: int, scheduler: str) -> dict[str, Outcome]:
         """Run all that is not finished; how each run ended, by its id."""
-        found = {member.run_id: Outcome(member.run_id, jobs.SKIPPED) for member in self.members}
-        prepare, waiting = self.members[0].to_run(prepare=True), self._waiting()
+        skipped = {member.run_id: Outcome(member.run_id, jobs.SKIPPED) for member in self.members}
+        first, waiting = self.members[0], self._waiting()
+        prepare = first.to_run(prepare=True)
         if not prepare and not waiting:
-            return found
-        # After it has prepared anew, the first run does its own notebooks anew, too.
-        waiting = [self.members[0], *(each for each in waiting if each != self.members[0])] if prepare else waiting
+            return skipped
+        if prepare:  # then the first run repeats its own notebooks, too
+            waiting = [first, *(member for member in waiting if member != first)]
         (self.folder / "logs").mkdir(exist_ok=True)
         with machines(scheduler, workers, self.board) as where:
             if prepare and (ended := self._prepare(where)).state != jobs.FINISHED:
-                return found | {each.run_id: replace(ended, name=each.run_id) for each in waiting}
-            return found | self._all(waiting, where)
+                return skipped | {member.run_id: replace(ended, name=member.run_id) for member in waiting}
+            return skipped | self._all(waiting, where)
 
     def _waiting(self) -> list[Member]:
         waiting = []
@@ -145,7 +146,7 @@ class Running:
             if reason := member.to_run():
                 waiting.append(member)
                 if runs.read(runs.folder(member.run_id)):
-                    self.say(f"{member.label}: goes on, since {reason}")
+                    self.say(f"{member.label}: resumes, since {reason}")
         return waiting
 
     def _prepare(self, where: Local | Cluster) -> Outcome:
@@ -158,12 +159,12 @@ class Running:
     def _all(self, waiting: Sequence[Member], where: Local | Cluster) -> dict[str, Outcome]:
         threads, at_once = where.threads(len(waiting)), min(where.slots, len(waiting))
         self.say(f"{len(waiting)} runs of {self.sweep.preset}, {at_once} at a time, threads for each: {threads}")
-        labels, found = {member.run_id: member.label for member in waiting}, {}
+        labels, outcomes = {member.run_id: member.label for member in waiting}, {}
         for outcome in where.run([self._job(member, threads) for member in waiting]):
-            found[outcome.name] = outcome
+            outcomes[outcome.name] = outcome
             ended = f"{outcome.state} in {runs.clock(outcome.seconds)}"
-            self.say(f"[{len(found)}/{len(waiting)}] {labels[outcome.name]}: {ended}")
-        return found
+            self.say(f"[{len(outcomes)}/{len(waiting)}] {labels[outcome.name]}: {ended}")
+        return outcomes
 
     def _job(self, member: Member, threads: int) -> Job:
         overrides, start = {**self.sweep.fixed, **member.chosen}, member.own[0].notebook.name
@@ -177,7 +178,7 @@ class Running:
 @contextmanager
 def _ends_on_signal(board: Path) -> Iterator[None]:
     """Let Ctrl-C, or SIGTERM, end the runs, each at its own pace, instead of this process; a second one ends both."""
-    if threading.current_thread() is not threading.main_thread():  # signals are no matter of other threads
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -223,10 +224,10 @@ def gather(members: Sequence[Member], folder: Path) -> list[Path]:
     written = []
     for name in TABLES:
         (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
-        found = {member.label: runs.folder(member.run_id) / "tables" / f"{name}.csv" for member in members}
+        files = {member.label: runs.folder(member.run_id) / "tables" / f"{name}.csv" for member in members}
         tables = [
             results.read(path).assign(note=lambda rows, label=label: f"{label}; " + rows["note"])
-            for label, path in found.items()
+            for label, path in files.items()
             if path.is_file()
         ]
         if tables:

@@ -53,13 +53,6 @@ def _value(names: str) -> str:
     return blocks.value(*(name.strip() for name in names.split(";")))
 
 
-def prose(text: str) -> str:
-    """What of a page is written by hand: without blocks, values, code and links' addresses."""
-    for pattern in (BLOCK, VALUE, re.compile(r"```.*?```", re.S), re.compile(r"`[^`]*`|\]\([^)]*\)")):
-        text = pattern.sub(" ", text)
-    return text
-
-
 def page(path: Path, makers: Makers = MappingProxyType({})) -> Part:
     """A page as a part; ``makers`` as in :func:`rendered`."""
 

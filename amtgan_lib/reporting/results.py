@@ -220,8 +220,8 @@ def summary(table: pd.DataFrame, judges: Iterable[str]) -> str:
     judges = list(judges)
     rates = pivot(table[table["recogniser"].isin(judges)], ["recogniser", "method"]).reset_index()
     n, far = int(table["n"].max()), table["far"].dropna().iloc[0]
-    world = f"{table['preset'].iloc[0]}, {table['dataset'].iloc[0]}"
-    head = f"{world}: held-out recognisers, {n} test photos, FAR {far}, per cent with 95 % intervals."
+    world = f"`{table['preset'].iloc[0]}`, {table['dataset'].iloc[0]}"
+    head = f"Preset {world}: held-out recognisers, {n} test photos, FAR {far}, per cent with 95 % intervals."
     parts = [head, markdown(rates)]
     pictures = table[table["recogniser"].fillna("") == ""]
     errors = pictures["metric"].str.contains(" error ")

@@ -15,6 +15,7 @@ import pandas as pd
 from IPython.display import display
 from PIL import Image
 
+from amtgan_lib import pipeline
 from amtgan_lib.demos.explorer import curves
 from amtgan_lib.demos.explorer.stored import GRID, MEASURED, at_hand, read
 from amtgan_lib.demos.widgets import parts, texts
@@ -126,6 +127,7 @@ class Explorer:
 
     def _ipython_display_(self) -> None:
         display(self.view)
+        pipeline.into_view()
 
     @property
     def at(self) -> float:

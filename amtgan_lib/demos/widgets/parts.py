@@ -17,9 +17,10 @@ from amtgan_lib.demos.widgets import texts
 from amtgan_lib.images import PHOTO_SUFFIXES
 
 THUMBNAIL = 124  # pixels: twice what a thumbnail is wide, for sharp screens
-# A larger message is dropped by the server before anything here hears of it, so that all we can do is say so before.
-# `make lab` and `make demo` raise what Jupyter takes by itself, and say how much.
+# The server drops a larger message before anything here hears of it: all that we can do is say so at every upload.
+# `make lab` and `make demo` raise Jupyter's own limit and pass it on.
 UPLOAD_MB = int(os.environ.get("AMTGAN_UPLOAD_MB", 10))
+LIMIT = f"Uploads: up to {UPLOAD_MB} MB. The server drops a larger file, and nothing happens."
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Uploaded:
 
 def upload(on_file: Callable[[Uploaded], None], *classes: str) -> W.FileUpload:
     """A button that hands each uploaded file on; ready for the next one, also for the same file again."""
-    button = W.FileUpload(accept=",".join(sorted(PHOTO_SUFFIXES)), multiple=False)
+    button = W.FileUpload(accept=",".join(sorted(PHOTO_SUFFIXES)), multiple=False, tooltip=LIMIT)
     for name in ("amtgan-upload", *classes):
         button.add_class(name)
 
@@ -72,8 +73,8 @@ class Shelf:
 
     def mark(self, name: str | None) -> None:
         """Show which is chosen; None where it is an uploaded one."""
-        for each, button in (*self.buttons.items(), (None, self.upload)):
-            (button.add_class if each == name else button.remove_class)("amtgan-chosen")
+        for other, button in (*self.buttons.items(), (None, self.upload)):
+            (button.add_class if other == name else button.remove_class)("amtgan-chosen")
 
 
 def _class(kind: str, name: str) -> str:

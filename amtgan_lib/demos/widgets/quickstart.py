@@ -26,7 +26,7 @@ class Quickstart(Workbench):
 
     def layout(self) -> W.Widget:
         """What to choose above; below the picture, and beside it who recognises it."""
-        choice = parts.card(self.photos.box, self.shelves["makeup"].box, self.message.box)
+        choice = parts.card(self.photos.box, self.shelves["makeup"].box, self.limit, self.message.box)
         asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
         picture = parts.card(self.comparison.box, self.save, self.link)
         return W.VBox([W.HTML(SHEET), choice, parts.columns(picture, asked)])

@@ -105,7 +105,8 @@ class MakeupStrength(Workbench):
 
     def layout(self) -> W.Widget:
         """What to choose above; picture and sliders; who recognises it; the curve; the report card."""
-        choice = parts.card(self.photos.box, *(shelf.box for shelf in self.shelves.values()), self.message.box)
+        makeups = [shelf.box for shelf in self.shelves.values()]
+        choice = parts.card(self.photos.box, *makeups, self.limit, self.message.box)
         sliders = parts.card(W.HTML(texts.heading(4, "How much of what")), *self.sliders.values())
         asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
         picture = parts.card(self.comparison.box, self.save, self.link)

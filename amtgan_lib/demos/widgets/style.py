@@ -24,7 +24,6 @@ SHEET = """
 .amtgan-row { display: flex; flex-flow: row wrap; align-items: center; gap: 4px 14px; overflow: visible; }
 .amtgan-row > .widget-html { flex: 0 0 176px; }
 .amtgan-row h3 { margin: 0; }
-.amtgan-row small { margin-left: 26px; }
 .amtgan-shelf { display: flex; flex-flow: row wrap; gap: 8px; padding: 5px; overflow: visible; align-items: center; }
 .amtgan-shelf .jupyter-button { width: 56px; height: 56px; margin: 0; padding: 2px; border-radius: 12px;
   overflow: hidden; border: 1px solid var(--jp-border-color2, #ccc); background-color: var(--jp-layout-color2, #f3f3f3);

@@ -28,9 +28,9 @@ def message(text: str, kind: str = "") -> str:
     return f'<div class="{kind}" role="status" aria-live="polite">{escape(text)}</div>' if text else ""
 
 
-def heading(number: int, text: str, more: str = "") -> str:
-    """The heading of a step, and a remark below it."""
-    return f"<h3><b>{number}</b>{escape(text)}</h3>" + (f"<small>{escape(more)}</small>" if more else "")
+def heading(number: int, text: str) -> str:
+    """The heading of a step."""
+    return f"<h3><b>{number}</b>{escape(text)}</h3>"
 
 
 def verdict(table: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from IPython.display import display
 from PIL import Image
 
-from amtgan_lib import images
+from amtgan_lib import images, pipeline
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Kit, Sample, Settings, Studio
 from amtgan_lib.demos.widgets import parts, texts
@@ -76,8 +76,9 @@ class Workbench:
     def _make_widgets(self) -> None:
         self.message, self.comparison = parts.Message(), parts.BeforeAfter()
         choices = [(sample.name, sample) for sample in self.people]
-        heading = texts.heading(1, "Portrait or photo", f"uploads: up to {parts.UPLOAD_MB} MB")
+        heading = texts.heading(1, "Drawn person or photo")
         self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
+        self.limit = W.HTML(f"<small>{parts.LIMIT}</small>")
         self.shelves = {
             key: self._shelf(key, texts.heading(number, heading))
             for number, (key, heading) in enumerate(self.makeup_shelves, start=2)
@@ -131,6 +132,7 @@ class Workbench:
 
     def _ipython_display_(self) -> None:
         display(self.view)
+        pipeline.into_view()
 
     # ------------------------------------------------------------ steps
 
