@@ -17,6 +17,7 @@ from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation.pictures import (
     Probes,
     embed,
+    face_flip,
     makeup_distance,
     quality,
     read_probes,
@@ -258,12 +259,15 @@ def similarities(
     return pd.DataFrame(rows)
 
 
-def quality_table(reports: Mapping[str, pd.DataFrame], **facts: Facts) -> pd.DataFrame:
-    """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went."""
-    rows = []
+def quality_table(reports: Mapping[str, pd.DataFrame], crop: Crop | None = None, **facts: Facts) -> pd.DataFrame:
+    """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went.
+
+    With ``crop``, which finds a file's largest face, also flip, of the face crops (see ``face_flip``).
+    """
+    rows, crop = [], crop and functools.cache(crop)
     for method, report in reports.items():
-        done = report[report["protected"] != ""]
-        values = pd.DataFrame([quality(*pair) for pair in zip(done["clean"], done["protected"])])
+        done = report[report["protected"] != ""].itertuples()
+        values = pd.DataFrame([_quality(row, crop and _clean_face(row, crop)) for row in done])
         rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)
     return results.frame(rows)
 
@@ -274,7 +278,7 @@ def picture_table(
     crop: Crop | None = None,
     **facts: Facts,
 ) -> pd.DataFrame:
-    """``quality`` and the colour distances to the reference before and after, per method, with bootstrap intervals.
+    """``quality``, flip, and the colour distances to the reference before and after, with bootstrap intervals.
 
     ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
@@ -287,21 +291,29 @@ def picture_table(
 
 
 def picture_values(report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None) -> pd.DataFrame:
-    """Per protected photo: ``quality``, and per region the colour distance to the reference before and after.
+    """Per protected photo: ``quality``, ``face_flip``, and per region the colour distance to the reference.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
-    the true makeup transfer is added, before and after.
+    the true makeup transfer is added. Distance and error are those before and after.
     """
     crop = crop or faces.detect_one
     makeup = {file: crop(file, SIZE) for file in report["reference"].unique()}
     values = []
     for row in progress(list(report.itertuples())):
-        numbers = quality(row.clean, row.protected)
-        # Where no face is found in a clean crop its regions cannot be placed, and those cells stay empty.
-        with contextlib.suppress(faces.FaceError):
-            numbers |= _makeup_values(row, crop(row.clean, SIZE), makeup[row.reference])
-        values.append(numbers)
+        at = _clean_face(row, crop)
+        values.append(_quality(row, at) | (_makeup_values(row, at, makeup[row.reference]) if at else {}))
     return pd.DataFrame(values)
+
+
+def _clean_face(row: Any, crop: Crop) -> faces.FaceCrop | None:
+    """The clean file's face; None where none is found: its regions cannot be placed, and their cells stay empty."""
+    with contextlib.suppress(faces.FaceError):
+        return crop(row.clean, SIZE)
+    return None
+
+
+def _quality(row: Any, at: faces.FaceCrop | None) -> dict[str, float]:
+    return quality(row.clean, row.protected) | ({"flip": face_flip(at, row.protected)} if at else {})
 
 
 def _makeup_values(row: Any, at: faces.FaceCrop, makeup: faces.FaceCrop) -> dict[str, float]:
