@@ -48,7 +48,7 @@ def names(text: str, option: str = "--ask") -> list[str]:
 
 def at_hand() -> list[str]:
     """The open recognisers that lie on this machine, or our own, which comes along, where there is none."""
-    return list(recognizers.at_hand(recognizers.OPEN) or recognizers.OWN)
+    return list(recognizers.at_hand(recognizers.zoo("open")) or recognizers.OWN)
 
 
 def panel(

@@ -38,8 +38,9 @@ from amtgan_lib.evaluation.scores import (
     success_scores,
     verification_scores,
     wilson,
+    within,
 )
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Judge, Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
@@ -69,7 +70,10 @@ def vectors(face_set: FaceSet, recognizer: Recognizer, aligned: bool = True) -> 
 
 
 def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **facts: Facts) -> pd.DataFrame:
-    """EER, rank-1 and mean cosines of every recogniser on the world's sets, aligned and (people's set) unaligned."""
+    """EER, rank-1 and mean cosines of every recogniser on the world's sets, aligned and (people's set) unaligned.
+
+    Beside them, of aligned faces, what a judge says by a rule of its own.
+    """
     rows, world = [], datasets.world_of(face_set.manifest)
     for name, aligned in (*((name, True) for name in world.tests), (world.people, False)):
         pair = two_photos(face_set.where(set=name))
@@ -77,7 +81,9 @@ def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **fa
             scores = verification_scores(*(vectors(side, recognizer, aligned) for side in pair))
             dataset = name if aligned else f"{name} unaligned"
             own = {"dataset": dataset, "recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256}
-            rows += recognition_rows(scores, **own, **_provenance(), **facts)
+            own |= _provenance() | facts
+            rows += recognition_rows(scores, **own)
+            rows += own_rule_rows(pair, recognizer, **own) if aligned and isinstance(recognizer, Judge) else []
     return results.frame(rows)
 
 
@@ -92,6 +98,21 @@ def recognition_rows(scores: np.ndarray, **facts: Facts) -> list[Row]:
         Row(metric="rank-1", value=float(first.mean()), n=n, far=None, ci_low=low, ci_high=high, **facts),
         Row(metric="same person", value=float(genuine.mean()), n=n, far=None, **facts),
         Row(metric="different people", value=float(impostors.mean()), n=impostors.size, far=None, **facts),
+    ]
+
+
+def own_rule_rows(pair: tuple[FaceSet, FaceSet], judge: Judge, **facts: Facts) -> list[Row]:
+    """The shares of P people's pairs of photos, and of all pairs of two people, that a judge takes for one person.
+
+    By its own rule: the distance of its descriptors, which are not normalised.
+    """
+    batches = [side.batch() for side in pair]
+    found = [judge.descriptors(batch.image, batch.points).cpu().numpy() for batch in batches]
+    near, limit = within(*found, judge.spec.distance), judge.spec.distance
+    kinds = {"same person": np.diag(near), "different people": near[~np.eye(len(near), dtype=bool)]}
+    return [
+        Row(metric=f"{kind}, nearer than {limit:g}", value=float(pairs.mean()), n=pairs.size, far=None, **facts)
+        for kind, pairs in kinds.items()
     ]
 
 
@@ -186,8 +207,13 @@ class Judgement:
     def table(
         self, probes: Mapping[str, Probes], recognizers: Sequence[Recognizer], **facts: Facts
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Result rows of every method on every recogniser, and the raw scores behind them."""
+        """Result rows of every method on every recogniser, and the raw scores behind them.
+
+        Raises ValueError for a recogniser without a threshold.
+        """
         rows, raw = [], []
+        if lacking := [each.name for each in recognizers if each.name not in self.thresholds]:
+            raise ValueError(f"{lacking[0]} has no threshold at FAR {self.far}: run notebook 02_recognizers again")
         for recognizer in recognizers:
             gallery, threshold = self.gallery(recognizer), self.thresholds[recognizer.name]
             note = "held out" if recognizer.name in self.held_out else "trained against"

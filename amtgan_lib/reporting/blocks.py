@@ -83,11 +83,11 @@ def superseded(table: pd.DataFrame) -> list[str]:
 
 @functools.lru_cache
 def _weights_today(name: str) -> str:
-    """sha256 of a recogniser's file; "" for the authors', of which no hash was published."""
+    """sha256 of a recogniser's file; "" for the authors', of which no hash was published, and for that of a package."""
     row = recognizers.spec(name)
     if row.shipped:
         return hashlib.sha256((paths.WEIGHTS / row.weights).read_bytes()).hexdigest()
-    return "" if row.published else assets.get(row.weights).sha256
+    return "" if row.published or row.judge_only else assets.get(row.weights).sha256
 
 
 # ---------------------------------------------------------------- tables of results
