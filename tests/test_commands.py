@@ -853,7 +853,7 @@ def test_what_open_thresholds_were_measured_on_is_said(mirror):
 
 def test_names_of_recognisers_and_of_sets():
     assert asking.names("drawn_ir, drawn,drawn_ir") == list(recognizers.DRAWN)
-    assert asking.names("open") == list(recognizers.OPEN)
+    assert asking.names("open") == list(recognizers.zoo("open"))
     with pytest.raises(WrongArguments, match="--ask: no recogniser ''"):
         asking.names("")
 

@@ -40,7 +40,7 @@ ORDER = (
 )
 
 # `import torchvision` alone costs seconds; the others bring it, or something as slow, along.
-SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage", "av"}
+SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage", "av", "dlib", "flip_evaluator"}
 # File -> slow packages that it cannot do without at import time, each with its reason.
 UNAVOIDABLE: dict[str, set[str]] = {}
 

@@ -11,7 +11,7 @@ import torch
 from fakes import NoseRecognizer, plain, plain_set
 from PIL import Image
 
-from amtgan_lib import datasets, evaluation, faces
+from amtgan_lib import datasets, evaluation, faces, losses
 from amtgan_lib.evaluation import Gallery, Judgement, Probes, tables
 from amtgan_lib.images import open_photo, to_tensor
 from amtgan_lib.reporting import results
@@ -482,6 +482,84 @@ def test_pictures_in_another_framing_are_not_compared(noise, tmp_path):
         evaluation.quality(clean, crop)
 
 
+def test_flip_is_nothing_for_equal_pictures_and_grows_to_one_for_black_and_white():
+    black, white = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)
+    values = [evaluation.flip(black, np.full_like(black, level)) for level in (0, 20, 80, 255)]
+    assert values[0] == 0 and values == sorted(values) and values[1] > 0.02 and 0.9 < values[-1] <= 1
+    assert evaluation.flip(white, black) == pytest.approx(values[-1], abs=0.01)
+
+
+def test_flip_sees_patches_of_colour_better_than_grain_and_refuses_another_shape(noise):
+    calm = np.full((96, 96, 3), 140, np.uint8)
+
+    def chequered(cells):
+        signs = np.where((np.indices((96, 96)) // cells).sum(0) % 2, 1, -1)
+        return (calm + signs[..., None] * (14, -7, 0)).astype(np.uint8)
+
+    assert evaluation.flip(calm, chequered(48)) > 4 * evaluation.flip(calm, chequered(1)) > 0
+    with pytest.raises(ValueError, match=r"one shape expected, got \(96, 96, 3\) and \(48, 48, 3\)"):
+        evaluation.flip(calm, noise)
+
+
+def face_of(photo, size=256):
+    """A hand-made face of 256 pixels at (20, 10) of a photo, whose crop has ``size`` pixels."""
+    scale = 255 / (size - 1)
+    part = Image.fromarray(photo.rgb[10:266, 20:276]).resize((size, size))
+    crop = fakes.face_crop(to_tensor(part), np.array([[scale, 0, 20], [0, scale, 10.0]]))
+    return replace(crop, photo_size=photo.size)
+
+
+@pytest.fixture
+def portrait():
+    """A calm picture that is larger than its face."""
+    return open_photo(np.full((300, 320, 3), (190, 150, 130), np.uint8))
+
+
+def test_an_unchanged_face_differs_in_nothing(portrait):
+    same = {"flip": 0, "psnr": np.inf, "ssim": 1, "visible": 0, "skin": 0, "chroma": 0}
+    assert evaluation.face_quality(face_of(portrait), portrait, portrait.original) == pytest.approx(same, abs=1e-6)
+
+
+def test_only_what_lies_in_the_frame_of_the_face_counts(portrait):
+    beside, inside = portrait.rgb.copy(), portrait.rgb.copy()
+    beside[:, :18] = beside[268:] = 0
+    inside[100:200, 100:200] -= 40
+    face = face_of(portrait)
+    assert evaluation.face_quality(face, portrait, beside)["flip"] == 0 == evaluation.face_flip(face, beside)
+    found = evaluation.face_quality(face, portrait, inside)
+    assert found["flip"] == evaluation.face_flip(face, inside) > 0.01
+    cut = [each[10:266, 20:276] for each in (portrait.rgb, inside)]
+    assert found["flip"] == evaluation.flip(*cut)
+    seen = losses.colour_difference(*(to_tensor(each[None]) for each in cut)).mean()
+    assert found["visible"] == pytest.approx(float(seen), rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [256, 128])
+def test_what_is_done_to_lips_hardly_counts_as_a_change_of_skin(portrait, size):
+    rows, columns = slice(10 + 176, 10 + 208), slice(20 + 88, 20 + 168)  # of the lips in fakes.face_crop
+    lipstick, powder = portrait.rgb.copy(), portrait.rgb.copy()
+    lipstick[rows, columns] = 150, 30, 60
+    powder[60:100, 80:220] = 170, 130, 160
+    lips, skin = (evaluation.face_quality(face_of(portrait, size), portrait, made) for made in (lipstick, powder))
+    assert lips["flip"] > 0.02 and lips["skin"] < 0.3 * lips["visible"]
+    assert skin["skin"] > skin["visible"] > 0.3  # the mask is a part of the crop
+
+
+def test_chroma_is_the_strength_of_colour_not_its_brightness(portrait):
+    grey = open_photo(np.full_like(portrait.rgb, 150))
+    brighter, redder = grey.rgb + np.uint8(30), grey.rgb + np.array([40, 0, 0], np.uint8)
+    light, red = (evaluation.face_quality(face_of(grey), grey, made) for made in (brighter, redder))
+    assert light["chroma"] < 0.1 < 5 < light["skin"]
+    assert 5 < red["chroma"] < red["skin"]
+    skinless = replace(face_of(grey), masks=torch.zeros(3, 256, 256))
+    assert math.isnan(evaluation.face_quality(skinless, grey, redder)["skin"])
+
+
+def test_a_face_is_not_looked_for_in_a_picture_of_another_size(portrait, noise):
+    with pytest.raises(ValueError, match="this face is from a photo of"):
+        evaluation.face_quality(face_of(portrait), portrait, noise)
+
+
 def test_the_colour_distance_to_itself_is_zero_and_to_a_shift_its_size(noise, tmp_path):
     face = framed(open_photo(noise))
     shifted = noise.copy()
@@ -572,11 +650,13 @@ def test_picture_values_before_and_after(noise, tmp_path, hand_made_detection):
             "psnr": 20 * math.log10(255 / 5),
             "ssim": evaluation.quality(clean, protected)["ssim"],
             "visible": evaluation.quality(clean, protected)["visible"],
+            "flip": evaluation.flip(noise, noise + np.uint8(5)),
             **{f"{region} before": 20 for region in ("lip", "skin", "eyes")},
             **{f"{region} after": 15 for region in ("lip", "skin", "eyes")},
         }
     )
-    assert table.loc[1, "ssim"] == 1 and math.isnan(table.loc[1, "lip after"])  # no face: no region, but a picture
+    # No face: no region and no flip, but a picture.
+    assert table.loc[1, "ssim"] == 1 and table.loc[1, ["flip", "lip after"]].isna().all()
 
 
 def test_picture_table_leaves_out_what_was_not_protected(noise, tmp_path, hand_made_detection):
@@ -840,6 +920,14 @@ def test_the_quality_table_needs_no_face(noise, tmp_path):
     table = evaluation.quality_table({"m": report}, **FACTS)
     assert table["metric"].tolist() == ["psnr", "ssim", "visible"] and set(table["n"]) == {1}
     assert table["value"][0] == pytest.approx(20 * math.log10(255 / 5))
+
+
+def test_with_a_way_to_find_faces_the_quality_table_has_their_flip(noise, tmp_path, hand_made_detection):
+    clean, protected = photo_of(noise, tmp_path / "c.png"), photo_of(noise + np.uint8(5), tmp_path / "p.png")
+    report = pd.DataFrame({"clean": [str(clean)], "protected": str(protected)})
+    table = evaluation.quality_table({"m": report}, faces.detect_one, **FACTS).set_index("metric")
+    assert table.index.tolist() == ["psnr", "ssim", "visible", "flip"]
+    assert table.loc["flip", "value"] == pytest.approx(evaluation.flip(noise, noise + np.uint8(5)))
 
 
 # ---------------------------------------------------------------- one photo and its owner

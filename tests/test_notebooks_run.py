@@ -227,7 +227,9 @@ def test_the_notebooks_run_in_order_on_a_few_photographs(mirror, place):
     found = values["01_prepare_data"]
     assert found["celeba_hq_found"] == found["celeba_hq_photos"] > 0
     assert values["02_recognizers"]["london edgeface_xs"] < 0.05
-    assert all(0.05 < cosine < 0.6 for cosine in values["02_recognizers"]["thresholds"].values())
+    thresholds = values["02_recognizers"]["thresholds"]
+    assert set(thresholds) == set(recognizers.zoo("open"))
+    assert all(0.05 < thresholds[name] < 0.6 for name in recognizers.OPEN)
     assert values["03_train-residual"]["steps"] == 2 and values["04_protect-residual"]["protected"] == 4
     # Two steps leave the residual form at the colours it starts from: the makeup is there, and so is the face.
     quality = values["06_image_quality"]

@@ -75,7 +75,7 @@ def test_lock_has_exact_versions_and_no_addresses():
 
 @pytest.mark.parametrize("python", ["3.11.0", "3.11.9", "3.12.0"])
 @pytest.mark.parametrize("system", ["linux", "darwin"])
-def test_lock_covers_every_dependency(python, system):
+def test_lock_covers_every_dependency_but_those_of_dlib(python, system):
     marker = {"python_full_version": python, "python_version": python.rsplit(".", 1)[0], "sys_platform": system}
     locked = {}
     for requirement in LOCKED:
@@ -85,7 +85,8 @@ def test_lock_covers_every_dependency(python, system):
     missing = [
         str(r)
         for r in named_dependencies()
-        if not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"), prereleases=True)
+        if str(r) not in EXTRAS["dlib"]
+        and not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"), prereleases=True)
     ]
     assert missing == [], "run `make lock`"
 
@@ -100,9 +101,8 @@ NOT_IMPORTED = {
     "pytest-timeout": "an option of pytest",
     "pytest-xdist": "an option of pytest",
     "hypothesis": "for tests to come",
-    "flip-evaluator": "visible change is to be measured by it",
-    "dlib-bin": "a judge to come",
-    "face-recognition-models": "a judge to come",
+    "dlib-bin": "it does not say that its module is called dlib",
+    "face-recognition-models": "only its files are read",
 }
 
 

@@ -216,20 +216,23 @@ def test_published_and_drawn_preprocessing_change_nothing():
 
 def test_open_and_shipped_recognisers_know_their_thresholds_and_stricter_ones_are_higher():
     ours = {name: recognizers.load(name).thresholds for name in (*recognizers.OWN, *recognizers.DRAWN)}
-    for known in (*ours.values(), *(recognizers.spec(name).thresholds for name in recognizers.OPEN)):
+    for known in (
+        *ours.values(),
+        *(recognizers.spec(name).thresholds for name in (*recognizers.OPEN, *recognizers.JUDGES)),
+    ):
         assert list(known) == [0.1, 0.01, 0.001] and list(known.values()) == sorted(known.values())
 
 
 def test_open_thresholds_are_those_of_the_stored_calibration():
     stored = pd.read_csv(paths.MEASURED / "thresholds.csv", float_precision="round_trip")
-    commits = pd.read_csv(paths.MEASURED / "recognition.csv", dtype=str)["commit"].unique().tolist()
-    assert set(stored["recogniser"]) == set(recognizers.OPEN)
+    commits = pd.read_csv(paths.MEASURED / "recognition.csv", dtype=str).groupby("recogniser")["commit"].unique()
+    assert set(stored["recogniser"]) == {*recognizers.OPEN, *recognizers.JUDGES}
     for name, rows in stored.groupby("recogniser"):
         row = recognizers.spec(name)
         assert row.thresholds == dict(zip(rows["far"], rows["threshold"]))
         facts = row.calibration
         assert ([facts.people], [facts.pairs]) == (rows["people"].unique(), rows["impostor_pairs"].unique())
-        assert commits == [facts.commit]  # of the run that stored both
+        assert commits[name].tolist() == [facts.commit]  # of the run that stored both
 
 
 def test_with_thresholds_shares_the_network():
@@ -334,11 +337,12 @@ def test_align_refuses_what_is_no_face():
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
-def test_the_table_names_four_published_four_open_one_own_and_four_drawn():
+def test_the_table_names_four_published_four_open_one_own_one_judge_and_four_drawn():
     assert recognizers.PUBLISHED == ("ir152", "irse50", "mobile_face", "facenet")
     assert recognizers.OPEN == ("mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
     assert recognizers.DRAWN == ("drawn_ir", "drawn_irse", "drawn_mobile", "drawn_inception")
-    every = recognizers.PUBLISHED + recognizers.OPEN + recognizers.OWN + recognizers.DRAWN
+    assert recognizers.JUDGES == ("dlib",)
+    every = recognizers.PUBLISHED + recognizers.OPEN + recognizers.OWN + recognizers.JUDGES + recognizers.DRAWN
     assert sorted(recognizers.NAMES) == sorted(every)
     # What fools the student was learnt from its teachers: under the family split they stay on one side.
     assert "distilled" in recognizers.families()["mobilefacenet"]
@@ -349,8 +353,9 @@ def test_the_table_names_four_published_four_open_one_own_and_four_drawn():
 
 
 def test_zoo_gives_a_set_by_its_word():
-    assert recognizers.zoo("open") == recognizers.OPEN
-    assert recognizers.zoo("open and own") == (*recognizers.OPEN, "distilled")
+    judges = recognizers.at_hand(recognizers.JUDGES)
+    assert recognizers.zoo("open") == (*recognizers.OPEN, *judges)
+    assert recognizers.zoo("open and own") == (*recognizers.OPEN, "distilled", *judges)
     assert recognizers.zoo("drawn") == recognizers.DRAWN
     assert recognizers.zoo("published") == recognizers.PUBLISHED
     with pytest.raises(ValueError, match="one of 'open', 'open and own', 'drawn', 'published', got 'small'"):

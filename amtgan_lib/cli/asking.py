@@ -48,7 +48,7 @@ def names(text: str, option: str = "--ask") -> list[str]:
 
 def at_hand() -> list[str]:
     """The open recognisers on this machine or, if there are none, our own, which is shipped."""
-    return list(recognizers.at_hand(recognizers.OPEN) or recognizers.OWN)
+    return list(recognizers.at_hand(recognizers.zoo("open")) or recognizers.OWN)
 
 
 def panel(

@@ -36,6 +36,11 @@ def verification_scores(probes: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return probes @ gallery.T
 
 
+def within(first: np.ndarray, second: np.ndarray, distance: float) -> np.ndarray:
+    """Which pairs (P, G) of vectors (P, D) and (G, D) lie nearer to each other than a Euclidean distance."""
+    return np.linalg.norm(first[:, None] - second[None], axis=2) < distance
+
+
 def impostor_scores(scores: np.ndarray, probe_ids: Sequence[str], gallery_ids: Sequence[str]) -> np.ndarray:
     """The entries of a (P, G) score matrix that compare different people, flat, without NaN."""
     different = np.asarray(probe_ids)[:, None] != np.asarray(gallery_ids)[None]

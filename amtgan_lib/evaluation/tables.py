@@ -17,6 +17,7 @@ from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation.pictures import (
     Probes,
     embed,
+    face_flip,
     makeup_distance,
     quality,
     read_probes,
@@ -37,8 +38,9 @@ from amtgan_lib.evaluation.scores import (
     success_scores,
     verification_scores,
     wilson,
+    within,
 )
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Judge, Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
@@ -68,7 +70,10 @@ def vectors(face_set: FaceSet, recognizer: Recognizer, aligned: bool = True) -> 
 
 
 def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **facts: Facts) -> pd.DataFrame:
-    """EER, rank-1 and mean cosines of every recogniser on the world's sets, aligned and (people's set) unaligned."""
+    """EER, rank-1 and mean cosines of every recogniser on the world's sets, aligned and (people's set) unaligned.
+
+    Beside them, of aligned faces, what a judge says by a rule of its own.
+    """
     rows, world = [], datasets.world_of(face_set.manifest)
     for name, aligned in (*((name, True) for name in world.tests), (world.people, False)):
         pair = two_photos(face_set.where(set=name))
@@ -76,7 +81,9 @@ def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **fa
             scores = verification_scores(*(vectors(side, recognizer, aligned) for side in pair))
             dataset = name if aligned else f"{name} unaligned"
             own = {"dataset": dataset, "recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256}
-            rows += recognition_rows(scores, **own, **_provenance(), **facts)
+            own |= _provenance() | facts
+            rows += recognition_rows(scores, **own)
+            rows += own_rule_rows(pair, recognizer, **own) if aligned and isinstance(recognizer, Judge) else []
     return results.frame(rows)
 
 
@@ -91,6 +98,21 @@ def recognition_rows(scores: np.ndarray, **facts: Facts) -> list[Row]:
         Row(metric="rank-1", value=float(first.mean()), n=n, far=None, ci_low=low, ci_high=high, **facts),
         Row(metric="same person", value=float(genuine.mean()), n=n, far=None, **facts),
         Row(metric="different people", value=float(impostors.mean()), n=impostors.size, far=None, **facts),
+    ]
+
+
+def own_rule_rows(pair: tuple[FaceSet, FaceSet], judge: Judge, **facts: Facts) -> list[Row]:
+    """The shares of P people's pairs of photos, and of all pairs of two people, that a judge takes for one person.
+
+    By its own rule: the distance of its descriptors, which are not normalised.
+    """
+    batches = [side.batch() for side in pair]
+    found = [judge.descriptors(batch.image, batch.points).cpu().numpy() for batch in batches]
+    near, limit = within(*found, judge.spec.distance), judge.spec.distance
+    kinds = {"same person": np.diag(near), "different people": near[~np.eye(len(near), dtype=bool)]}
+    return [
+        Row(metric=f"{kind}, nearer than {limit:g}", value=float(pairs.mean()), n=pairs.size, far=None, **facts)
+        for kind, pairs in kinds.items()
     ]
 
 
@@ -185,8 +207,13 @@ class Judgement:
     def table(
         self, probes: Mapping[str, Probes], recognizers: Sequence[Recognizer], **facts: Facts
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Result rows of every method on every recogniser, and the raw scores behind them."""
+        """Result rows of every method on every recogniser, and the raw scores behind them.
+
+        Raises ValueError for a recogniser without a threshold.
+        """
         rows, raw = [], []
+        if lacking := [each.name for each in recognizers if each.name not in self.thresholds]:
+            raise ValueError(f"{lacking[0]} has no threshold at FAR {self.far}: run notebook 02_recognizers again")
         for recognizer in recognizers:
             gallery, threshold = self.gallery(recognizer), self.thresholds[recognizer.name]
             note = "held out" if recognizer.name in self.held_out else "trained against"
@@ -258,12 +285,15 @@ def similarities(
     return pd.DataFrame(rows)
 
 
-def quality_table(reports: Mapping[str, pd.DataFrame], **facts: Facts) -> pd.DataFrame:
-    """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went."""
-    rows = []
+def quality_table(reports: Mapping[str, pd.DataFrame], crop: Crop | None = None, **facts: Facts) -> pd.DataFrame:
+    """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went.
+
+    With ``crop``, which finds a file's largest face, also flip, of the face crops (see ``face_flip``).
+    """
+    rows, crop = [], crop and functools.cache(crop)
     for method, report in reports.items():
-        done = report[report["protected"] != ""]
-        values = pd.DataFrame([quality(*pair) for pair in zip(done["clean"], done["protected"])])
+        done = report[report["protected"] != ""].itertuples()
+        values = pd.DataFrame([_quality(row, crop and _clean_face(row, crop)) for row in done])
         rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)
     return results.frame(rows)
 
@@ -274,7 +304,7 @@ def picture_table(
     crop: Crop | None = None,
     **facts: Facts,
 ) -> pd.DataFrame:
-    """``quality`` and the colour distances to the reference before and after, per method, with bootstrap intervals.
+    """``quality``, flip, and the colour distances to the reference before and after, with bootstrap intervals.
 
     ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
@@ -287,21 +317,29 @@ def picture_table(
 
 
 def picture_values(report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None) -> pd.DataFrame:
-    """Per protected photo: ``quality``, and per region the colour distance to the reference before and after.
+    """Per protected photo: ``quality``, ``face_flip``, and per region the colour distance to the reference.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
-    the true makeup transfer is added, before and after.
+    the true makeup transfer is added. Distance and error are those before and after.
     """
     crop = crop or faces.detect_one
     makeup = {file: crop(file, SIZE) for file in report["reference"].unique()}
     values = []
     for row in progress(list(report.itertuples())):
-        numbers = quality(row.clean, row.protected)
-        # Where no face is found in a clean crop its regions cannot be placed, and those cells stay empty.
-        with contextlib.suppress(faces.FaceError):
-            numbers |= _makeup_values(row, crop(row.clean, SIZE), makeup[row.reference])
-        values.append(numbers)
+        at = _clean_face(row, crop)
+        values.append(_quality(row, at) | (_makeup_values(row, at, makeup[row.reference]) if at else {}))
     return pd.DataFrame(values)
+
+
+def _clean_face(row: Any, crop: Crop) -> faces.FaceCrop | None:
+    """The clean file's face; None where none is found: its regions cannot be placed, and their cells stay empty."""
+    with contextlib.suppress(faces.FaceError):
+        return crop(row.clean, SIZE)
+    return None
+
+
+def _quality(row: Any, at: faces.FaceCrop | None) -> dict[str, float]:
+    return quality(row.clean, row.protected) | ({"flip": face_flip(at, row.protected)} if at else {})
 
 
 def _makeup_values(row: Any, at: faces.FaceCrop, makeup: faces.FaceCrop) -> dict[str, float]:

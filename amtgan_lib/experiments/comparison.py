@@ -44,8 +44,8 @@ class Comparison:
 
         ``republish`` judges each method's files, and the clean ones, also as a site may publish them (see
         ``evaluation.republished``); ``seconds`` are stored instead of those of this call a photo. Returns one line a
-        judge and method: rates in per cent with intervals, mean SSIM and colour difference of whole photos, seconds a
-        photo. Raises ValueError where a method knew a judge.
+        judge and method: rates in per cent with intervals, mean SSIM and colour difference of whole photos, mean
+        FLIP of faces, seconds a photo. Raises ValueError where a method knew a judge.
         """
         folder = self.folder(part)
         reports, taken = protect_each(methods, self.pairs, folder, self.progress, self.crop)
@@ -55,10 +55,11 @@ class Comparison:
         probes = evaluation.probes_by_method(reports | self._republished(reports, folder, republish), iter)
         facts = {**self.facts, "experiment": f"{self.name} {part}"}
         rates, _ = self.judge.table(probes, self.judging, **facts)
-        pictures = evaluation.quality_table(reports, **facts)
+        pictures = evaluation.quality_table(reports, self.crop, **facts)
         rows, seconds = results.joined(rates, pictures), seconds or taken
         results.write(rows.assign(seconds=rows["method"].map(seconds)), self.file(part))
-        seen = pictures.pivot_table(index="method", columns="metric", values="value")[["ssim", "visible"]].round(3)
+        seen = pictures.pivot_table(index="method", columns="metric", values="value")
+        seen = seen.reindex(columns=["ssim", "visible", "flip"]).round(3)
         wide = results.pivot(rates, ["recogniser", "method"]).reset_index().join(seen, on="method")
         return wide.assign(seconds=wide["method"].map(seconds).round(2))
 

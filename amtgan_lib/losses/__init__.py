@@ -22,7 +22,7 @@ from amtgan_lib.losses.terms import (
     lsgan_generator_loss,
     ssim,
 )
-from amtgan_lib.losses.visible import colour_difference
+from amtgan_lib.losses.visible import colour_difference, seen_colours
 
 __all__ = [
     "FeatureDistance",
@@ -44,5 +44,6 @@ __all__ = [
     "makeup_loss",
     "mirrored",
     "perceptual",
+    "seen_colours",
     "ssim",
 ]

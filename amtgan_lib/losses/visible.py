@@ -35,9 +35,16 @@ def colour_difference(a: Tensor, b: Tensor, degrees: float = DEGREES) -> Tensor:
     """
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
         raise ValueError(f"two images (N,3,H,W) of one shape expected, got {tuple(a.shape)} and {tuple(b.shape)}")
-    per_degree = a.shape[-1] / degrees
-    first, second = (_lab(_as_seen(image.float(), per_degree)) for image in (a, b))
+    first, second = (seen_colours(image, degrees) for image in (a, b))
     return ((first - second).square().sum(1, keepdim=True) + 1e-6).sqrt() - 1e-3
+
+
+def seen_colours(image: Tensor, degrees: float = DEGREES) -> Tensor:
+    """CIELAB (N,3,H,W) of a batch (N,3,H,W) in [-1,1] after the eye's blur, seen ``degrees`` wide.
+
+    Lightness is 0 to 100, a and b are about -100 to 100. Differentiable.
+    """
+    return _lab(_as_seen(image.float(), image.shape[-1] / degrees))
 
 
 def _as_seen(image: Tensor, per_degree: float) -> Tensor:

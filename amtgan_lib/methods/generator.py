@@ -17,7 +17,7 @@ from amtgan_lib.methods.method import SOMEBODY, Method, MethodError
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import Generator, load_generator
 from amtgan_lib.recipes import Recipe, recipe
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Recognizer, refuse_judges
 
 SHIPPED = paths.WEIGHTS / "generator_any_target.safetensors"  # an any-target generator for photographs
 _GUIDED = {True: "needs a guide, which names the target and the recognisers", False: "takes no other target"}
@@ -44,6 +44,7 @@ class Guide:
         if counts != len(self.recognizers) or not counts:
             raise MethodError(f"{len(self.recognizers)} recognisers and {counts} weights; expected a weight for each")
         try:
+            refuse_judges(each.name for each in self.recognizers)
             self.target.of(self.recognizers)
         except ValueError as error:
             raise MethodError(str(error)) from None

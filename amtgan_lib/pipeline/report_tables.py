@@ -28,6 +28,7 @@ HEADS = {
     "eer": "equal error rate",
     "psnr": "PSNR (dB)",
     "ssim": "SSIM",
+    "flip": "FLIP",
 }
 PICTURES = "Pictures: means with 95 % intervals; colour distances to the reference's makeup in levels (0-255)"
 ERRORS = "Mean difference to the true makeup transfer (levels, 0-255); makeup: weighted by where it is worn"

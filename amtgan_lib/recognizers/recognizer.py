@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from amtgan_lib import assets, paths
+from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.alignment import align
 from amtgan_lib.recognizers.shipped import read_shipped
-from amtgan_lib.recognizers.table import RecognizerSpec, spec
+from amtgan_lib.recognizers.table import RecognizerSpec, refuse_judges, spec
 
 # Noise added by the input transforms leaves [-1,1] by a few units; an image in 0..255 leaves it by far more.
 LARGEST_VALUE = 8.0
@@ -53,9 +54,9 @@ class Recognizer(nn.Module):
         """Stay in eval mode, whatever `mode` says: a judge whose batch statistics move is another judge."""
         return super().train(False)
 
-    def with_thresholds(self, thresholds: Mapping[float, float]) -> "Recognizer":
+    def with_thresholds(self, thresholds: Mapping[float, float]) -> Self:
         """Return this recogniser (the same network, not a copy) with {false accept rate: cosine}."""
-        return Recognizer(self.spec, self.network, self.weights_sha256, thresholds).to(self.gain.device)
+        return type(self)(self.spec, self.network, self.weights_sha256, thresholds).to(self.gain.device)
 
     def embed(self, images: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
         """Return unit vectors (N,D), float32.
@@ -78,21 +79,42 @@ class Recognizer(nn.Module):
         """Return the map of each of the network's 4 stages, for a perceptual distance; arguments as `embed`."""
         return self.network.maps(self._prepare(images, points))
 
-    def _prepare(self, images: torch.Tensor, points: torch.Tensor | None) -> torch.Tensor:
+    def _check(self, images: torch.Tensor) -> None:
         _check_shape(images)
         if images.device.type == "cpu" or not self.looked_on_device:
             _check_range(images)
             self.looked_on_device = images.device.type != "cpu"
-        size = self.input_size
-        if points is None:
-            faces = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=False)
-        else:
-            faces = align(images, points, size)
+
+    def _prepare(self, images: torch.Tensor, points: torch.Tensor | None) -> torch.Tensor:
+        self._check(images)
+        faces = _squeezed(images, self.input_size) if points is None else align(images, points, self.input_size)
         if self.spec.columns:
             first, end = self.spec.columns
             faces = faces[..., first:end]
         scaled = faces.float() * self.gain + self.offset
         return scaled.contiguous(memory_format=torch.channels_last)
+
+
+class Judge(Recognizer):
+    """A recogniser that can only judge: its network aligns by itself and has no gradient (dlib's)."""
+
+    def embed(self, images: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
+        """Return `descriptors` as unit vectors (N,D), to be compared by cosine as those of all others."""
+        return F.normalize(self.descriptors(images, points))
+
+    def descriptors(self, images: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what the network's own rule compares by distance: (N,D), float32; arguments as `embed`.
+
+        Raises ValueError as `Recognizer.embed`, and where a gradient is asked for.
+        """
+        if images.requires_grad and torch.is_grad_enabled():
+            refuse_judges([self.name])
+        self._check(images)
+        return self.network(_squeezed(images, self.input_size) if points is None else images, points)
+
+    def features(self, images: torch.Tensor, points: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Refused: a perceptual distance is there to be trained on."""
+        refuse_judges([self.name])
 
 
 @torch.no_grad()
@@ -102,6 +124,10 @@ def embed_many(
     """Return `recognizer.embed(images, points)` without gradients, `batch` faces at a time."""
     rows = [slice(start, start + batch) for start in range(0, len(images), batch)]
     return torch.cat([recognizer.embed(images[at], None if points is None else points[at]) for at in rows])
+
+
+def _squeezed(images: torch.Tensor, size: int) -> torch.Tensor:
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=False)
 
 
 def _check_shape(images: torch.Tensor) -> None:
@@ -128,7 +154,8 @@ def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path |
     """Return the recogniser `name` with its weights, on `device`.
 
     Open weights are fetched by pinned hash; the published four are read from the imported archive of the authors; the
-    drawn four and the distilled one come with the package, or from the file `weights` of a training of one's own.
+    drawn four and the distilled one come with the package, or from the file `weights` of a training of one's own; that
+    of dlib comes with the extra `dlib`.
 
     Raises ValueError for an unknown name and for `weights` that are not of this recogniser, RuntimeError where an entry
     of the file is missing or superfluous, FileNotFoundError where there is no file.
@@ -138,11 +165,17 @@ def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path |
         return _load_shipped_as(name, paths.WEIGHTS / row.weights if weights is None else weights, device)
     if weights is not None:
         raise ValueError(f"weights can be chosen for a recogniser of this project only, and {name} is none")
+    if row.judge_only:
+        return Judge(row, build(name), _sha256(dlib_resnet.file(row.weights))).to(device)
     path = Path(assets.published_weights(row.weights) if row.published else assets.fetch(row.weights))
     network = build(name)
     # weights_only: a checkpoint may hold tensors, never code.
     network.load_state_dict(row.entries(torch.load(path, map_location="cpu", weights_only=True)), strict=True)
-    return Recognizer(row, folded(network), hashlib.sha256(path.read_bytes()).hexdigest()).to(device)
+    return Recognizer(row, folded(network), _sha256(path)).to(device)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -159,13 +192,15 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def at_hand(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of `names`, in their order, whose weights lie on this machine: `load` needs no network for them."""
+    """Those of `names`, in their order, whose weights lie on this machine: `load` needs nothing from elsewhere."""
     return tuple(name for name in names if _file_at_hand(spec(name)))
 
 
 def _file_at_hand(row: RecognizerSpec) -> bool:
     if row.shipped:
         return (paths.WEIGHTS / row.weights).is_file()
+    if row.judge_only:
+        return dlib_resnet.installed()
     if row.published:
         return row.weights in assets.published()
     return assets.local(assets.get(row.weights)) is not None
@@ -178,7 +213,7 @@ def load_shipped(path: str | Path, device: str | torch.device = "cpu") -> Recogn
     """
     row, network, facts = read_shipped(path)
     thresholds = {float(far): float(cosine) for far, cosine in facts.get("thresholds", {}).items()}
-    return Recognizer(row, folded(network), hashlib.sha256(Path(path).read_bytes()).hexdigest(), thresholds).to(device)
+    return Recognizer(row, folded(network), _sha256(Path(path)), thresholds).to(device)
 
 
 def _load_shipped_as(name: str, path: str | Path, device: str | torch.device) -> Recognizer:

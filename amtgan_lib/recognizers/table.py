@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.edgeface import dequantised, edgeface_xs, edgeface_xxs
 from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, small_inception_resnet
 from amtgan_lib.recognizers.iresnet import distilled_ir, ir152, irse50, small_ir, small_irse
@@ -60,7 +61,9 @@ class RecognizerSpec:
     it; `thresholds` are cosines per false accept rate, measured on `calibration`; those of a shipped network stand in
     its file, since training makes both. `published` files come from the authors' archive, `shipped` ones
     with this package, all others are fetched; `drawn` ones know drawn faces only. `teachers` are those it was distilled
-    from: what fools the one was learnt from the others.
+    from: what fools the one was learnt from the others. A `judge_only` one comes with a package of its own and has no
+    gradient: it can neither train nor give hints; by its own rule two faces are of one person whose vectors, not
+    normalised, lie nearer than `distance` to each other.
     """
 
     name: str
@@ -73,6 +76,8 @@ class RecognizerSpec:
     published: bool = False
     drawn: bool = False
     shipped: bool = False
+    judge_only: bool = False
+    distance: float | None = None
     teachers: tuple[str, ...] = ()
     mean: Triple = HALF
     std: Triple = HALF
@@ -186,6 +191,17 @@ _ROWS = (
         shipped=True,
         teachers=("mobilefacenet_foamliu", "mobilefacenet_xiaoccer"),
     ),
+    RecognizerSpec(
+        "dlib",
+        family="dlib_resnet",
+        input_size=dlib_resnet.CHIP,
+        embedding=128,
+        licence="CC0-1.0 (weights), Boost (dlib)",
+        builder=dlib_resnet.DlibNetwork,
+        weights=dlib_resnet.NETWORK,
+        judge_only=True,
+        distance=dlib_resnet.OWN_LIMIT,
+    ),
     _drawn("drawn_ir", family="iresnet", input_size=64, builder=small_ir),
     _drawn("drawn_irse", family="iresnet", input_size=64, builder=small_irse),
     _drawn("drawn_mobile", family="mobilefacenet", input_size=64, builder=small_mobile_face),
@@ -196,7 +212,8 @@ SPECS: Mapping[str, RecognizerSpec] = MappingProxyType({row.name: row for row in
 NAMES = tuple(SPECS)
 PUBLISHED = tuple(row.name for row in _ROWS if row.published)
 DRAWN = tuple(row.name for row in _ROWS if row.drawn)
-OPEN = tuple(row.name for row in _ROWS if not (row.published or row.shipped))
+OPEN = tuple(row.name for row in _ROWS if not (row.published or row.shipped or row.judge_only))
+JUDGES = tuple(row.name for row in _ROWS if row.judge_only)
 OWN = ("distilled",)
 _ZOOS = MappingProxyType({"open": OPEN, "open and own": (*OPEN, *OWN), "drawn": DRAWN, "published": PUBLISHED})
 
@@ -210,10 +227,13 @@ def spec(name: str) -> RecognizerSpec:
 
 
 def zoo(name: str) -> tuple[str, ...]:
-    """Return the names of the set "open", "open and own", "drawn" or "published"; ValueError for any other word."""
+    """Return the names of the set "open", "open and own", "drawn" or "published"; ValueError for any other word.
+
+    The open ones include dlib's where it is installed; `partition` lets it judge only.
+    """
     if name not in _ZOOS:
         raise ValueError(f"zoo must be one of {', '.join(map(repr, _ZOOS))}, got {name!r}")
-    return _ZOOS[name]
+    return (*_ZOOS[name], *(JUDGES if name.startswith("open") and dlib_resnet.installed() else ()))
 
 
 def families() -> dict[str, tuple[str, ...]]:
@@ -224,8 +244,14 @@ def families() -> dict[str, tuple[str, ...]]:
     return found
 
 
+def refuse_judges(names: Iterable[str]) -> None:
+    """Raise ValueError where one of the recognisers that are to train or to give hints can only judge."""
+    if found := [name for name in names if name in JUDGES]:
+        raise ValueError(f"{found[0]} only judges: it has no gradient, so it can neither train nor give hints")
+
+
 def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split: str = "family") -> None:
-    """Refuse recognisers that both train and judge.
+    """Refuse recognisers that both train and judge, and any that train and can only judge.
 
     Under "family" no judge may be of a family that trains; under "leave one out", the protocol of the paper, no
     judge may itself train, nor its teacher or student. Raises ValueError that names the overlap, and for unknown names.
@@ -233,6 +259,7 @@ def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     train, judges = [spec(name) for name in train_names], [spec(name) for name in judge_names]
+    refuse_judges(row.name for row in train)
     guilty = [row for row in judges if any(_related(row, other, split) for other in train)]
     if guilty:
         judged = ", ".join(f"{row.name} (family {row.family})" for row in guilty)
@@ -254,16 +281,16 @@ def partition(split: str, held_out: str, names: Iterable[str] = OPEN) -> tuple[t
     """Return (those that train, those held out as judges) of ``names``.
 
     Under "family" ``held_out`` is a family: the honest split, since relatives share what fools them. Under "leave one
-    out", the protocol of the paper, it is one name; its teachers or students take no part then. Raises ValueError where
-    nothing is left on a side.
+    out", the protocol of the paper, it is one name; its teachers or students take no part then. One that can only
+    judge is a judge under both. Raises ValueError where nothing is left on a side.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     names = tuple(names)
-    judges = tuple(name for name in names if held_out == (spec(name).family if split == "family" else name))
-    held = [spec(name) for name in judges]
-    train = tuple(name for name in names if not any(_related(spec(name), judge, split) for judge in held))
-    if not judges or not train:
+    held = [row for row in map(spec, names) if held_out == (row.family if split == "family" else row.name)]
+    judges = tuple(name for name in names if spec(name) in held or spec(name).judge_only)
+    train = tuple(name for name in names if not any(_related(spec(name), spec(judge), split) for judge in judges))
+    if not held or not train:
         choices = sorted({spec(name).family for name in names}) if split == "family" else names
         raise ValueError(f"held_out is {held_out!r}; under the split {split!r} choose one of {', '.join(choices)}")
     refuse_overlap(train, judges, split)

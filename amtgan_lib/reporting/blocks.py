@@ -15,7 +15,7 @@ from amtgan_lib import assets, paths, recognizers
 from amtgan_lib.reporting import results
 
 RATES = ("impersonation", "dodging", "rank-1", "rank-5")
-DIGITS = {"psnr": 1, "ssim": 3, "visible": 1}
+DIGITS = {"psnr": 1, "ssim": 3, "visible": 1, "flip": 3}
 AGAIN = {"jpeg75": "JPEG, quality 75", "half": "half the size"}
 """Suffixes of the methods whose pictures were published again, and in words."""
 
@@ -83,11 +83,11 @@ def superseded(table: pd.DataFrame) -> list[str]:
 
 @functools.lru_cache
 def _weights_today(name: str) -> str:
-    """sha256 of a recogniser's file; "" for the authors', of which no hash was published."""
+    """sha256 of a recogniser's file; "" for the authors', of which no hash was published, and for that of a package."""
     row = recognizers.spec(name)
     if row.shipped:
         return hashlib.sha256((paths.WEIGHTS / row.weights).read_bytes()).hexdigest()
-    return "" if row.published else assets.get(row.weights).sha256
+    return "" if row.published or row.judge_only else assets.get(row.weights).sha256
 
 
 # ---------------------------------------------------------------- tables of results
@@ -151,12 +151,14 @@ def equal_visibility() -> str:
     names = [f"any-target-equal-{limit}" for limit in ("ssim", "visible")]
     tables = [stored(name) for name in names]
     methods = [method for method in dict.fromkeys(tables[0]["method"]) if not _again(method)]
+    # Rows that were stored before it was measured have no flip.
+    measures = [measure for measure in ("ssim", "visible", "flip") if (tables[0]["metric"] == measure).any()]
     lines = []
     for method in methods:
         rows = [table[table["method"] == method] for table in tables]
         means = [part.groupby("metric")["value"].mean() for part in rows]
         line = {rate: " / ".join(f"{100 * mean[rate]:.1f}".removesuffix(".0") for mean in means) for rate in RATES}
-        for measure in ("ssim", "visible"):
+        for measure in measures:
             shown = [f"{mean[measure]:.{DIGITS[measure]}f}" for mean in means if measure in mean]
             line[measure] = " / ".join(shown)
         seconds = rows[0]["seconds"].dropna()

@@ -9,6 +9,7 @@ from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.models import Generator
 from amtgan_lib.recipes import recipe
+from amtgan_lib.recognizers import refuse_judges
 
 # Not the modes with CUDA graphs: there a network's next call overwrites its result, and a step calls G many times.
 COMPILE_MODES = ("off", "default", "max-autotune-no-cudagraphs")
@@ -50,6 +51,7 @@ class TrainConfig:
         recipe(self.recipe)
         if isinstance(self.recognizers, str) or not self.recognizers:
             raise ValueError(f"recognizers is {self.recognizers!r}; expected the names of those to train against")
+        refuse_judges(self.recognizers)
         compute.check_precision(self.precision)
         if self.compile_mode not in COMPILE_MODES:
             raise ValueError(f"compile_mode is {self.compile_mode!r}; expected one of {', '.join(COMPILE_MODES)}")
