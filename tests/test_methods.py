@@ -61,7 +61,7 @@ def test_every_recipe_and_every_attack_is_a_method():
 
 @pytest.mark.parametrize("name", ["fgsm", "residual_single", "pgd_single_single", "", "_single"])
 def test_an_unknown_method_is_refused_before_anything_is_loaded(name, loaded, tmp_path):
-    said = f"there is no method '{name}'; there are published, .*ti_dim_single"
+    said = f"there is no method '{name}'; there are natural, .*ti_dim_single"
     with pytest.raises(ValueError, match=said):
         methods.check(name)
     with pytest.raises(ValueError, match=said):

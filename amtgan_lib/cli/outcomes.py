@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amtgan_lib import evaluation
+from amtgan_lib import evaluation, recognizers
 from amtgan_lib.cli.asking import Panel
 from amtgan_lib.evaluation import NOT_PROTECTED, PROTECTED, WEAK, Answer
 from amtgan_lib.faces import SmallFace
 
 KEPT = "skipped"
+GOOD = (PROTECTED, WEAK)
 NOT_KNOWN = "not recognised before protection either"
 STATUSES = (PROTECTED, WEAK, NOT_PROTECTED, KEPT)
+UNCONFIRMED = 3
+"""Exit status where all is well in the eyes of recognisers that took part in the change, and nobody else was asked."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Face:
 class PhotoOutcome:
     """The outcome of one photo; ``output`` is None if nothing was written, ``problem`` says why in one sentence.
 
-    too_small: faces that could not be changed, not among ``faces``; all_chosen: whether every face was chosen.
+    too_small: faces that could not be changed, not among ``faces``; all_chosen: whether every face was chosen;
+    confirmed: whether a recogniser was asked that took no part in the change.
     """
 
     photo: Path
@@ -62,6 +66,7 @@ class PhotoOutcome:
     notes: tuple[str, ...] = ()
     too_small: tuple[SmallFace, ...] = ()
     all_chosen: bool = False
+    confirmed: bool = True
 
     @property
     def chosen(self) -> list[Face]:
@@ -91,6 +96,11 @@ class PhotoOutcome:
         return self.status != NOT_PROTECTED
 
 
+def independent(judges: Sequence[str], took_part: Sequence[str]) -> bool:
+    """Whether one of the judges neither took part in a change nor taught, or learnt from, one that did."""
+    return any(not any(recognizers.kin(judge, other) for other in took_part) for judge in judges)
+
+
 def plural(number: int, thing: str) -> str:
     """`1 face`, `2 faces`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
@@ -102,7 +112,8 @@ def line(outcome: PhotoOutcome) -> str:
         return f"{outcome.photo}: skipped, {outcome.output} exists"
     left = len(outcome.faces) - len(outcome.chosen)
     counts = {word: sum(face.verdict == word for face in outcome.chosen) for word in evaluation.VERDICTS}
-    parts = [f"{plural(n, 'face')} {word}" for word, n in counts.items() if n]
+    doubt = "" if outcome.confirmed else " (unconfirmed)"
+    parts = [f"{plural(n, 'face')} {word}{doubt * (word in GOOD)}" for word, n in counts.items() if n]
     parts += [f"{plural(left, 'face')} left unchanged"] * bool(left)
     parts += [f"{plural(len(outcome.too_small), 'face')} too small to change"] * bool(outcome.too_small)
     parts += [outcome.problem] * bool(outcome.problem)
@@ -143,8 +154,11 @@ def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Se
     lines = []
     if panel:
         lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected {according_to(panel)}.")
-        if good and set(panel.names) <= set(took_part):
-            lines.append("All of them took part in making the change: a recogniser that did not may still know a face.")
+        if good and not independent(panel.names, took_part):
+            lines.append(
+                "Unconfirmed: all of them took part in making the change, and one that did not may still know a face. "
+                "--held-out keeps some for judging; the extra `dlib` brings a judge that never takes part."
+            )
     if weak := sum(face.verdict == WEAK for outcome in good for face in outcome.chosen):
         lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold, one of them recognises the person.")
     if left := sum(len(outcome.faces) - len(outcome.chosen) for outcome in good):
@@ -162,6 +176,7 @@ def as_json(outcome: PhotoOutcome, took_part: Sequence[str]) -> dict[str, Any]:
     return {
         "photo": str(outcome.photo),
         "status": outcome.status,
+        "confirmed": outcome.confirmed,
         "output": None if outcome.output is None else str(outcome.output),
         "problem": outcome.problem or None,
         "notes": list(outcome.notes),

@@ -89,6 +89,7 @@ class Loaded:
             judged = dict(zip(numbers, zip(answers, changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
             about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
+            about |= {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
             outcome = PhotoOutcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
             # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
@@ -118,8 +119,9 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
     hinting = {judge.name: judge for judge in protector.method.guide.recognizers} if protector.method.guide else {}
     drawn = bool(protector.method.world)
     # Our own recogniser tells strangers apart poorly: it judges only if there is no better one.
-    better = [name for name in hinting if name not in recognizers.OWN]
-    wanted = asked or better or list(hinting) or recognizers.zoo("drawn" if drawn else "open")
+    better = [name for name in hinting if name not in recognizers.OWN] or list(hinting)
+    never_hinting = list(recognizers.at_hand(recognizers.JUDGES)) if better else []
+    wanted = asked or [*never_hinting, *better] or recognizers.zoo("drawn" if drawn else "open")
     panel = asking.panel(wanted, options.far, options.thresholds, hinting)
     person = targets.of_photos(target, panel.judges, "target") if target else None
     notes = tuple(str(item.message) for item in caught if issubclass(item.category, protection.ProtectionWarning))
@@ -237,6 +239,8 @@ class ProtectRun:
         for line in lines:
             print(line, file=self.people, flush=True)
         status = 0 if all(outcome.good for outcome in self.done) else 1
+        if status == 0 and not all(outcome.confirmed for outcome in self.done):
+            status = outcomes.UNCONFIRMED
         if self.options.json:
             facts = self._facts(Interrupted.exit_status if self.interrupted else status)
             # ASCII only: what stdout puts in place of a character it lacks is not always valid JSON.
