@@ -6,13 +6,18 @@ mediapipe imports pyplot for drawings of its own, and tables belong to evaluatio
 
 import importlib
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 
 class _Later(ModuleType):
     """Stands for a module until something of it is asked for."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        # Whoever asks importlib whether the package is there, as torch does, gets an error for a module without one.
+        self.__spec__ = ModuleSpec(name, None)
 
     def __getattr__(self, name: str) -> Any:
         # inspect asks every module for its file; that is no use of it. A submodule's import asks for the path.
@@ -33,9 +38,6 @@ def later(name: str) -> None:
     if package:
         later(package)
     if name not in sys.modules:
-        sys.modules[name] = stub = _Later(name)
-        # Whoever only asks whether the module is there (torch's compiler does, which timm brings) asks for this.
-        parent = sys.modules[package].__spec__ if package else None
-        stub.__spec__ = PathFinder.find_spec(name, parent and parent.submodule_search_locations)
+        sys.modules[name] = _Later(name)
         if package:
             setattr(sys.modules[package], own, sys.modules[name])

@@ -201,6 +201,8 @@ _ROWS = (
         weights=dlib_resnet.NETWORK,
         judge_only=True,
         distance=dlib_resnet.OWN_LIMIT,
+        thresholds=_at_fars(0.8848223686218262, 0.9131357073783875, 0.9314630627632141),
+        calibration=Calibration(205, "CelebA-HQ, training people", 41820, "a324725a48"),
     ),
     _drawn("drawn_ir", family="iresnet", input_size=64, builder=small_ir),
     _drawn("drawn_irse", family="iresnet", input_size=64, builder=small_irse),
