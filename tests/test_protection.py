@@ -17,7 +17,7 @@ import amtgan_lib
 from amtgan_lib import faces, images, methods, protect, protection, recipes, recognizers
 from amtgan_lib.experiments import protect_pairs
 from amtgan_lib.images import PhotoError, open_photo
-from amtgan_lib.methods import Guide, MethodError, targets
+from amtgan_lib.methods import Guide, MethodError, generator, targets
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import Generator, save_generator
 from amtgan_lib.protection import ProtectionError, Protector, consent
@@ -621,7 +621,7 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
     ]
     assert consent._hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
     with pytest.raises(ProtectionError, match=r"distilled cannot be held out: .* was trained against it"):
-        protection.prepare(held_out=["distilled"])
+        protection.prepare(generator.SHIPPED, held_out=["distilled"])
     monkeypatch.setattr(recognizers, "at_hand", lambda names: ("edgeface_xs",))
     with pytest.raises(ProtectionError, match="with edgeface_xs held out, no recogniser at hand is left"):
         protection.prepare(held_out=["edgeface_xs"])
