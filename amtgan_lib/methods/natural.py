@@ -200,3 +200,32 @@ def _beside_skin(image: Tensor, where: Tensor, skin: Tensor) -> Tensor:
     light = (image + 1) / 2 + 0.02
     part, rest = ((light * mask).sum((1, 2)) / mask.sum() for mask in (where, skin))
     return (part / rest).log()
+
+
+def only(method: Method, parts: Sequence[str]) -> Method:
+    """The same method, but of the look that it finds only these parts are worn: to see what each of them buys."""
+
+    def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
+        found = method.wear(crop, reference, begin)
+        return Worn(found.regions, Look(**{part: value for part, value in found.look.worn().items() if part in parts}))
+
+    return replace(method, wear=wear)
+
+
+def once(method: Method) -> Method:
+    """The same method, which searches once for each face and reference: for looks that are taken apart afterwards."""
+    known: dict[tuple[bytes, ...], Worn] = {}
+
+    def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
+        key = tuple(each.image.numpy().tobytes() for each in (crop, reference))
+        if key not in known:
+            known[key] = method.wear(crop, crop if crop is reference else reference, begin)
+        return known[key]
+
+    return replace(method, wear=wear)
+
+
+def moved(crop: FaceCrop, look: Worn) -> Tensor:
+    """How far each of the 478 points of a face's mesh is moved, as a share of the distance of the eyes."""
+    y, x = crop.mesh.round().long().clamp(0, crop.size - 1).T
+    return look.fields().flow[0][:, y, x].norm(dim=0) / (crop.mesh[468] - crop.mesh[473]).norm()
