@@ -33,8 +33,8 @@ help: ## list the targets
 setup: ## make the Python environment .venv (PYTHON=/path/to/python3.11 to choose the interpreter)
 	@./setup_environment.sh
 
-# A worker a core, with one thread each; those that are done take tests from the others.
-PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal --durations=10
+# A worker a core, with one thread each, which takes whole files, the long ones first (tests/conftest.py).
+PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder --durations=10
 
 test: setup ## run the tests, a few minutes (PYTEST_ARGS="-k words")
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)

@@ -30,6 +30,19 @@ def mirror_folder() -> Path | None:
     return SHARED / "assets" if (SHARED / "assets").is_dir() else None
 
 
+# The files that take longest, longest first: with `--dist=loadscope` a worker takes whole files in this order, so that
+# each file's fixtures are made once and no worker is left with a long one when the others are done.
+LONG = ("notebooks_run", "browser", "commands", "sweeps", "distributed", "models", "training", "widgets", "pipeline")
+LONG += ("benchmarks", "recognizer_training", "faces", "video", "main", "authors", "portraits", "packaging", "weights")
+LONG += ("studio", "protection", "assets")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 def pytest_report_header() -> str:
     """Say which of the optional folders the tests found."""
     found = {"golden tensors": GOLDEN if GOLDEN.is_dir() else None, "asset mirror": mirror_folder()}

@@ -1,8 +1,10 @@
-"""Stand-ins for what takes seconds in earnest: tiny recognisers, faces and photographs made by hand, tiny trainings.
+"""Stand-ins for what takes seconds in earnest: tiny recognisers, faces and photographs made by hand, tiny trainings,
+notebooks without kernels.
 
 Also weights by the rule of the golden tensors, which every test of a published network needs.
 """
 
+import copy
 import json
 import zlib
 from collections.abc import Sequence
@@ -11,18 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from amtgan_lib import faces, recipes, recognizers
+from amtgan_lib import faces, images, paths, recipes, recognizers
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.images import to_tensor
 from amtgan_lib.losses import FeatureDistance
+from amtgan_lib.pipeline.parameters import Notebook
+from amtgan_lib.pipeline.runs import STEP_VARIABLE
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.staged import StagedNetwork
+from amtgan_lib.recognizers.training import CROP, DrawnFaces
 from amtgan_lib.training import TrainConfig, Trainer
 
 SIZE, DIMENSIONS = 32, 16  # of tiny pictures, of tiny recognisers' embeddings
@@ -188,6 +194,13 @@ def face_set(count: int, seed: int, size: int = SIZE) -> FaceSet:
     return FaceSet(manifest, images.numpy(), masks, landmarks.numpy(), points.numpy())
 
 
+def coloured_people(people: int, photos: int, seed: int, **_) -> DrawnFaces:
+    """In place of ``recognizers.training.draw_faces``: smooth colours for a person, to which each photo adds some."""
+    own = smooth(people, CROP, seed).repeat_interleave(photos, 0)
+    pictures = images.to_uint8(0.5 * own + 0.4 * smooth(people * photos, CROP, seed + 1000))
+    return DrawnFaces(pictures, np.repeat(np.arange(people), photos))
+
+
 # ---------------------------------------------------------------- methods
 
 
@@ -250,6 +263,49 @@ def assert_close(found: list[Tensor], expected: list[Tensor], tolerance: float =
     assert scale > 0
     worst = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
     assert worst <= tolerance * scale, f"worst difference {worst:.2e} beside a largest entry of {scale:.2e}"
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+def execute_here(notebook: Notebook, parameters: dict, output: Path, log: Path, step: str) -> None:
+    """In place of ``pipeline.engine.execute``: the cells in this process, which has imported what each kernel would.
+
+    What a cell shows is formatted and its figures are drawn, as a kernel does; CellFailed if a cell stops.
+    """
+    import papermill
+    from IPython.core.interactiveshell import InteractiveShell
+
+    names = {"kernel_name": "python3", "language": "python"}
+    escaped = str(output).replace("{", "{{").replace("}", "}}")
+    node = papermill.execute_notebook(copy.deepcopy(notebook.node), escaped, parameters, prepare_only=True, **names)
+    log.touch()
+    InteractiveShell.clear_instance()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(STEP_VARIABLE, step)
+            patch.chdir(paths.NOTEBOOKS)
+            shell = InteractiveShell.instance()
+            for cell in node.cells:
+                if cell.cell_type == "code":
+                    _run_cell(shell, cell.source)
+    finally:
+        InteractiveShell.clear_instance()
+
+
+def _run_cell(shell, source: str) -> None:
+    import matplotlib.pyplot as plt
+
+    from amtgan_lib.pipeline.engine import CellFailed
+
+    try:
+        shell.run_cell(source).raise_error()
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()
+    except Exception as error:
+        raise CellFailed(f"{source}: {error}") from error
+    finally:
+        plt.close("all")
 
 
 # ---------------------------------------------------------------- weights by a rule

@@ -100,7 +100,8 @@ def test_stored_again_a_work_replaces_its_own_rows_alone(monkeypatch, tmp_path):
 
 def test_a_profile_says_where_the_time_of_a_step_goes():
     bench = measuring.Bench()
-    narrow = {"width": 8, "regularizer_width": 8, "discriminator_width": 8, "bottlenecks": 1, "views": 1}
+    narrow = {"width": 8, "regularizer_blocks": 1, "regularizer_width": 8, "discriminator_width": 8}
+    narrow |= {"bottlenecks": 1, "views": 1}
     speed.profile(bench, 64, precision="float32", **narrow)
     shares = {way: value for _, way, metric, value, _ in bench.rows if metric == "share of the time"}
     assert len(shares) == 10 and 0.5 < sum(shares.values()) <= 1

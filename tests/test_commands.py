@@ -1,5 +1,6 @@
 """`protect` and `evaluate`: which files are written, what is said, and that no status 0 hides an unprotected face."""
 
+import functools
 import io
 import json
 import math
@@ -35,6 +36,14 @@ DRAWN = str(paths.WEIGHTS / "generator_drawn.safetensors")
 # Drawn people, by what the drawn recognisers say of them after the drawn generator: each is 0.1 or more from another
 # verdict, as PNG and as JPEG.
 PROTECTED, WEAK, RECOGNISED = 33, 8, 14
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once():
+    """Each recogniser is read once for all tests: reading four of them is most of what a command does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recognizers, "load", functools.cache(recognizers.load))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -1074,23 +1083,41 @@ def test_ctrl_c_during_an_evaluation(put, monkeypatch, capsys):
 
 
 def in_a_terminal_of(encoding, *words):
-    """A command in a process of its own whose stdout takes only what ``encoding`` has."""
+    """A command in a process of its own whose stdout takes only what ``encoding`` has: status, stdout and stderr."""
     call = [sys.executable, "-m", "amtgan_lib", *words]
     changed = {"PYTHONIOENCODING": f"{encoding}:strict", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(call, capture_output=True, env=os.environ | changed, timeout=500)
+    done = subprocess.run(call, capture_output=True, env=os.environ | changed, timeout=500)
+    return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("encoding", [pytest.param("utf-8", marks=pytest.mark.slow), "ascii"])
-def test_a_name_that_cannot_be_shown_does_not_stop_the_photos_after_it(put, encoding):
+def with_a_stdout_of(encoding, *words):
+    """The same in this process."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding, "strict", write_through=True) for _ in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", streams[0])
+        patch.setattr(sys, "stderr", streams[1])
+        status = command_line.main(list(words))
+    return status, *(stream.buffer.getvalue() for stream in streams)
+
+
+@pytest.mark.parametrize(
+    ("typed", "encoding"),
+    [
+        (with_a_stdout_of, "ascii"),
+        pytest.param(in_a_terminal_of, "ascii", marks=pytest.mark.slow),
+        pytest.param(in_a_terminal_of, "utf-8", marks=pytest.mark.slow),
+    ],
+)
+def test_a_name_that_cannot_be_shown_does_not_stop_the_photos_after_it(put, typed, encoding):
     strange = os.fsdecode(b"a\xff\xc3\xa9.png")  # a byte that is not UTF-8, and an é
     for name in (strange, "b.png"):
         put(f"in/{name}")
-    done = in_a_terminal_of(encoding, "protect", "in", "-o", "out", "--generator", DRAWN)
-    assert (done.returncode, done.stderr) == (0, b"") and tree("out") == [strange, "b.png"]
-    assert b"[1/2] in/a\\udcff" in done.stdout and b"[2/2] in/b.png: 1 face protected" in done.stdout
-    done = in_a_terminal_of(encoding, "evaluate", "in", "out", "--ask", "drawn", "--json")
-    told = json.loads(done.stdout)
-    assert done.returncode == 0 and [photo["clean"] for photo in told["photos"]] == [f"in/{strange}", "in/b.png"]
+    status, out, err = typed(encoding, "protect", "in", "-o", "out", "--generator", DRAWN)
+    assert (status, err) == (0, b"") and tree("out") == [strange, "b.png"]
+    assert b"[1/2] in/a\\udcff" in out and b"[2/2] in/b.png: 1 face protected" in out
+    status, out, _ = typed(encoding, "evaluate", "in", "out", "--ask", "drawn", "--json")
+    told = json.loads(out)
+    assert status == 0 and [photo["clean"] for photo in told["photos"]] == [f"in/{strange}", "in/b.png"]
 
 
 # ---------------------------------------------------------------- real photos

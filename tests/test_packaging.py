@@ -112,7 +112,8 @@ def test_every_declared_dependency_is_imported():
     texts = [path.read_text(encoding="utf-8") for path in [*files, ROOT / "setup.py"]]
     # In notebooks each line stands in quotation marks.
     imported = {name for text in texts for name in re.findall(r'^[\s"]*(?:import|from) (\w+)', text, re.MULTILINE)}
-    used = {canonicalize_name(d) for name in imported for d in metadata.packages_distributions().get(name, [])}
+    providers = metadata.packages_distributions()  # a second a call
+    used = {canonicalize_name(each) for name in imported for each in providers.get(name, [])}
     declared = {canonicalize_name(r.name) for r in named_dependencies()}
     assert declared - used <= set(NOT_IMPORTED) <= declared
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import fakes
 import nbformat
 import numpy as np
 import pytest
@@ -490,6 +491,7 @@ def test_what_is_kept_of_a_run(two_notebooks):
 def test_faces_that_were_prepared_anew_are_worked_on_anew(project, monkeypatch):
     """Another run may have written the file since: then neither what made it nor what read it is kept."""
     monkeypatch.setattr(paths, "PREPARED", project)
+    monkeypatch.setattr(engine, "execute", fakes.execute_here)
     prepared = f"open({str(project / 'x.npz')!r}, 'w').write('40 people')"
     write_notebook("01_data", 'prepared = "x"', prepared)
     write_notebook("02_work", 'prepared = "x"')

@@ -1,6 +1,6 @@
 """Sweeps: every run once, whatever fails, is killed or interrupted on the way, here and on a Dask cluster.
 
-The tests run a copy of the library in a folder of its own, in processes as a user starts them.
+Most tests run a copy of the library in a folder of its own, in processes as a user starts them.
 """
 
 import json
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import fakes
 import joblib
 import nbformat
 import pandas as pd
@@ -22,8 +23,9 @@ import pytest
 import yaml
 
 from amtgan_lib import __main__ as command_line
-from amtgan_lib import paths
-from amtgan_lib.pipeline import jobs, machines, runs, sweeps
+from amtgan_lib import paths, pipeline
+from amtgan_lib.pipeline import engine, jobs, machines, runs, sweeps
+from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.reporting import results
 
 LIBRARY = Path(paths.__file__).parent
@@ -171,9 +173,18 @@ def test_every_combination_is_a_run_of_its_own(project):
     assert given == {"choice": "b", "target": "y", "held": True}
 
 
-def test_a_failed_run_stops_no_other_and_what_is_finished_is_not_run_again(checkout):
-    arguments = ["--over", "choice=bad,a", "--over", "target=x/1"]
-    first = checkout.sweep("some", *arguments)
+def test_a_failed_and_a_killed_run_stop_no_other_and_what_is_finished_is_not_run_again(checkout):
+    """One story, since each process takes seconds: one run fails, another one's process is killed on the way."""
+    arguments = ["--over", "choice=bad,a", "--over", "target=x/1", "-p", "held=true"]
+    checkout.let_go("some-bad-x_1")
+    with checkout.start("some", *arguments) as process:
+        pids = checkout.wait_for("some-a-x_1")
+        kernel, child, _ = pids["some-a-x_1"]
+        os.kill(child, signal.SIGKILL)
+        checkout.wait_for("some-a-x_1", since=pids)
+        assert not alive(kernel), "two kernels in one run folder"
+        checkout.let_go("some-a-x_1")
+        first = ended(process)
     assert first.returncode == 1, first.stderr
     assert last(first.stderr) == (
         "python -m amtgan_lib: 1 of 2 runs failed: choice=bad, target=x/1; run it again to resume"
@@ -183,13 +194,14 @@ def test_a_failed_run_stops_no_other_and_what_is_finished_is_not_run_again(check
     assert "failed" in line and "AssertionError" in line
     assert "  results/runs/some/logs/some-bad-x_1.log  05_work failed in In [3] line " in line
     assert "Traceback" not in (checkout.runs / "some" / "logs" / "some-bad-x_1.log").read_text()
+    assert checkout.executions("some-bad-x_1", "some-a-x_1") == [(1, 1, 1), (0, 1, 2)]
 
     (checkout.root / "README.md").write_text("no part of any result")
     again = checkout.sweep("some", *arguments)
     assert again.returncode == 1
     assert "choice=bad, target=x/1: resumes, since 05_work has not finished" in again.stdout
     assert checkout.states("some") == {"bad": "failed", "a": "skipped"}
-    assert checkout.executions("some-bad-x_1", "some-a-x_1") == [(1, 1, 2), (0, 1, 1)]
+    assert checkout.executions("some-bad-x_1", "some-a-x_1") == [(1, 1, 2), (0, 1, 2)]
     assert len(checkout.table("some")) == 1
     assert not list((checkout.runs / "some").glob(".board*"))
 
@@ -216,17 +228,6 @@ def test_faces_that_are_prepared_anew_are_worked_on_by_every_run(checkout):
 
 
 # Killed and interrupted
-
-
-def test_what_a_killed_worker_did_is_begun_once_more(checkout):
-    with checkout.start("once", "--over", "choice=a", "-p", "held=true") as process:
-        pids = checkout.wait_for("once-a")
-        os.kill(pids["once-a"][1], signal.SIGKILL)
-        checkout.wait_for("once-a", since=pids)
-        assert not alive(pids["once-a"][0]), "two kernels in one run folder"
-        checkout.let_go("once-a")
-        assert ended(process).returncode == 0
-    assert checkout.executions("once-a") == [(1, 1, 2)]
 
 
 @slow
@@ -334,6 +335,28 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def work_here(job: jobs.Job) -> jobs.Outcome:
+    """What a job's process does, without one."""
+    overrides = {name: Text(value) for name, value in job.overrides.items()}
+    pipeline.run(job.preset, run_id=job.run_id, overrides=overrides, only=job.only, start=job.start, resume=True)
+    return jobs.Outcome(job.name, jobs.FINISHED)
+
+
+def test_a_cluster_is_given_the_runs(project, monkeypatch):
+    """Scheduler, worker and runs in this process, in which they take a second."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(machines, "work", work_here)
+    monkeypatch.setattr(engine, "execute", fakes.execute_here)
+    how = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**how) as cluster:
+        folder = sweeps.run(sweeps.Sweep("small", {"choice": ("a", "b")}), scheduler=cluster.scheduler_address)
+    names = ("01_prepare", "02_train", "05_work")
+    files = [project / "runs" / f"sweep-{choice}" / name for choice in "ab" for name in names]
+    assert [len(file.read_text()) if file.exists() else 0 for file in files] == [1, 1, 1, 0, 1, 1]
+    assert len(results.read(folder / "tables" / "05_black_box_success.csv")) == 2
+
+
+@slow
 def test_a_cluster_does_the_runs(checkout, cluster):
     done = checkout.sweep("there", "--over", "choice=a", "--scheduler", cluster)
     assert done.returncode == 0, done.stderr
