@@ -1,0 +1,180 @@
+"""Natural looks: what the search finds, what it may wear, and how it goes into photos and frames."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from amtgan_lib import faces, portraits, protection, recognizers
+from amtgan_lib.faces import FaceError
+from amtgan_lib.faces.regions import OVAL
+from amtgan_lib.images import to_uint8
+from amtgan_lib.methods import Guide, MethodError, bare, natural, targets
+from amtgan_lib.methods.method import Painting
+from amtgan_lib.methods.natural import Adam, Search
+from amtgan_lib.models import rendering
+from amtgan_lib.models.rendering import BARE, LIPS, PARTS, Fields, Look, mixture
+from amtgan_lib.protection import ProtectionError, Protector
+
+SHORT = Search(steps=6)
+
+
+def portrait(number: int, makeup: int | None = None, side: int = 320) -> np.ndarray:
+    worn = portraits.no_makeup(1) if makeup is None else portraits.makeups([makeup])
+    return to_uint8(
+        portraits.draw(portraits.people([number]), worn, portraits.scenes([number], variety=0.2), side).image
+    )[0]
+
+
+@pytest.fixture(scope="module")
+def crop():
+    return faces.detect_one(portrait(11), natural.SIZE)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return faces.detect_one(portrait(1003, makeup=3), natural.SIZE)
+
+
+@pytest.fixture(scope="module")
+def guide():
+    networks = [recognizers.load(name) for name in ("drawn_ir", "drawn_irse")]
+    return Guide(networks, targets.nobody(networks))
+
+
+def similarity(network, crop, image) -> float:
+    both = torch.stack([crop.image, image])
+    own, changed = network.embed(both, crop.points.expand(2, -1, -1))
+    return float(own @ changed)
+
+
+def test_a_search_moves_a_face_from_its_owner_to_the_target(crop, guide):
+    found = natural.method(guide, Search(steps=25)).change(crop, crop)
+    short = natural.method(guide, Search(steps=5)).change(crop, crop)
+    for network, (target,) in zip(guide.recognizers, zip(guide.target.of(guide.recognizers))):
+        assert similarity(network, crop, found) < similarity(network, crop, short) < 0.99
+        near = [float(network.embed(each[None], crop.points[None])[0] @ target) for each in (crop.image, found)]
+        assert near[1] > near[0]
+
+
+def test_a_bare_face_wears_no_makeup_and_a_reference_brings_it(crop, reference, guide):
+    method = natural.method(guide, SHORT)
+    assert set(method.wear(crop, crop, None).look.worn()) == set(BARE)
+    dressed = method.wear(crop, reference, None).look.worn()
+    assert set(dressed) == set(PARTS)
+    assert set(bare(method).wear(crop, reference, None).look.worn()) == set(BARE)
+
+
+def test_lips_and_lids_begin_as_the_reference_wears_them(crop, reference, guide):
+    regions = natural.face_regions(crop.image, crop.mesh)
+    colours = natural.reference_colours(crop, regions, reference)
+    dressed = natural.worn(crop, guide, reference, replace(SHORT, steps=0)).look
+    assert torch.equal(dressed.lips, colours["lips"]) and torch.equal(dressed.lids, colours["lids"])
+    assert dressed.lips.abs().max() > 0.1
+    itself = natural.reference_colours(crop, regions, crop)
+    assert all(colour.abs().max() < 1e-5 for colour in itself.values())
+
+
+def test_a_mixture_within_the_bounds_gives_its_colour_back():
+    numbers = torch.tensor([-0.4, 0.7, 0.2])
+    limits = torch.tensor(LIPS)
+    shares = numbers.tanh()
+    exponent = torch.where(numbers > 0, limits[:, 1], -limits[:, 0]) * shares @ rendering._TINTS
+    torch.testing.assert_close(mixture(exponent, LIPS), numbers, atol=1e-4, rtol=1e-4)
+
+
+def test_the_same_seed_finds_the_same_look(crop, guide):
+    first, again, other = (natural.method(guide, replace(SHORT, seed=seed)).change(crop, crop) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_search_begins_with_the_look_of_the_frame_before(crop, guide):
+    method = natural.method(guide, Search(steps=25))
+    whole = method.altered(crop, crop)
+    assert isinstance(whole, Painting)
+    again = method.altered(crop, crop, begin=whole.look)
+    network = guide.recognizers[0]
+    assert similarity(network, crop, again.on(crop)) < similarity(network, crop, whole.on(crop)) + 0.1
+    half = whole.mixed(again, 0.5)
+    torch.testing.assert_close(half.fields.flow, (whole.fields.flow + again.fields.flow) / 2)
+
+
+def test_strength_scales_a_look_down_to_nothing(crop, guide):
+    method = natural.once(natural.method(guide, SHORT))
+    assert torch.equal(method.change(crop, crop, 0.0), crop.image)
+    changes = [(method.change(crop, crop, strength) - crop.image).abs().mean() for strength in (0.3, 1.0)]
+    assert 0 < changes[0] < changes[1]
+
+
+def test_a_look_is_searched_once_and_taken_apart(crop, reference, guide):
+    asked = []
+    inner = natural.method(guide, SHORT)
+    counted = replace(inner, wear=lambda *faces: asked.append(faces) or inner.wear(*faces))
+    method = natural.once(counted)
+    whole = method.change(crop, reference)
+    assert torch.equal(method.change(crop, reference), whole) and len(asked) == 1
+    shape = natural.only(method, ["shape"]).wear(crop, reference, None).look
+    assert list(shape.worn()) == ["shape"] and len(asked) == 1
+    method.change(crop, crop)
+    assert len(asked) == 2
+
+
+def test_moved_is_a_share_of_the_eye_distance_within_the_bound(crop, guide):
+    look = natural.method(guide, Search(steps=15)).wear(crop, crop, None)
+    shares = natural.moved(crop, look)
+    assert shares.shape == (478,) and 0.005 < shares.max() < 0.08
+    still = natural.Worn(look.regions, Look.plain(look.regions))
+    assert natural.moved(crop, still).max() == 0
+
+
+def test_brows_that_sink_are_a_frown_and_brows_that_rise_are_none(crop, guide):
+    loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, SHORT, {})
+    flow, gain = torch.zeros(1, 2, natural.SIZE, natural.SIZE), torch.ones(1, 3, natural.SIZE, natural.SIZE)
+    flow[:, 1] = -3.0  # each pixel shows what was above it
+    assert loss.frown(Fields(flow, gain)) > 0.005
+    assert loss.frown(Fields(-flow, gain)) == 0
+    flow = torch.zeros_like(flow)
+    flow[:, 0, :, : natural.SIZE // 2], flow[:, 0, :, natural.SIZE // 2 :] = -3.0, 3.0  # both halves move to the middle
+    assert loss.frown(Fields(flow, gain)) > 0.005 and loss.frown(Fields(-flow, gain)) == 0
+
+
+def test_a_face_without_its_mesh_has_no_look(crop, guide):
+    with pytest.raises(FaceError, match="was not found by its mesh"):
+        natural.method(guide, SHORT).change(replace(crop, mesh=None), crop)
+
+
+def test_our_adam_is_that_of_torch():
+    torch.manual_seed(0)
+    start, scale = torch.randn(7), torch.rand(7) + 0.1
+    mine, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
+    ours, usual = Adam(0.1, [mine]), torch.optim.Adam([theirs], 0.1, betas=(0.9, 0.99))
+    for _ in range(20):
+        ours.step(torch.autograd.grad((scale * mine**2).sum(), [mine]))
+        usual.zero_grad()
+        (scale * theirs**2).sum().backward()
+        usual.step()
+    torch.testing.assert_close(mine, theirs)
+
+
+def test_outside_the_outline_a_protected_photo_is_the_photo(guide):
+    photo = portrait(31, side=512)
+    result = Protector(natural.method(guide, SHORT)).protect(photo)
+    inside = Image.new("1", (512, 512))
+    ImageDraw.Draw(inside).polygon([tuple(faces.meshes(faces.crops.open_photo(photo))[0][i]) for i in OVAL], fill=1)
+    outside = ~np.asarray(inside)
+    changed = np.asarray(result.image)
+    assert (changed[outside] == photo[outside]).all()
+    assert (changed[~outside] != photo[~outside]).any(-1).mean() > 0.3
+
+
+def test_protect_takes_a_natural_look_unless_a_generator_is_named(monkeypatch):
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: [name for name in names if name in recognizers.OWN])
+    method = protection.prepare().method
+    assert method.name == natural.NAME and method.target == targets.NOBODY
+    assert method.recognizers == recognizers.OWN and method.wear is not None
+    with pytest.raises(ProtectionError, match="passes are of an any-target generator"):
+        protection.prepare(passes=3)
+    with pytest.raises(MethodError, match="leave out the generator, or quick"):
+        protection.prepare(natural.__file__, quick=True)
