@@ -14,6 +14,8 @@ from torch import Tensor
 
 # Tests run side by side on all cores, and kernels and commands that they start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Dozens of processes import the same modules: compiled once, as Python does unless it is told not to.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 torch.set_num_threads(1)
 # A shell that runs pytest in the background has it ignore Ctrl-C, and so would all that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,9 +34,10 @@ def mirror_folder() -> Path | None:
 
 # The files that take longest, longest first: with `--dist=loadscope` a worker takes whole files in this order, so that
 # each file's fixtures are made once and no worker is left with a long one when the others are done.
-LONG = ("notebooks_run", "browser", "commands", "sweeps", "distributed", "models", "training", "widgets", "pipeline")
-LONG += ("benchmarks", "recognizer_training", "faces", "video", "main", "authors", "portraits", "packaging", "weights")
-LONG += ("studio", "protection", "assets")
+LONG = ("notebooks_run", "browser", "training", "commands", "widgets", "sweeps", "portraits", "models", "weights")
+LONG += ("distributed", "faces", "recognizer_training", "video", "distillation", "studio", "pipeline", "explorer")
+LONG += ("benchmarks", "estimate", "authors", "recognizers", "main", "device", "figures", "packaging", "drawn_world")
+LONG += ("targets", "readme", "small_recognizers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -243,6 +243,20 @@ def small_world(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+FEW = ["size=48", "width=8", "views=1", "batch={residual: 2}", "recipe=residual", "precision=float32"]
+FLAGS = ["--run-id", "r", *(word for assignment in FEW for word in ("-p", assignment))]
+
+
+def test_the_command_trains_a_preset(small_world, monkeypatch, capsys):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(paths, "PREPARED", small_world / "prepared")
+    monkeypatch.setattr(paths, "RUNS", small_world / "runs")
+    assert launcher.main([*FLAGS, "-p", "steps={residual: 1}"]) == 0
+    generator = small_world / "runs" / "r" / "train" / "residual" / "generator.safetensors"
+    assert generator.is_file() and f"{generator}: step 1 of 1" in capsys.readouterr().out
+
+
 @pytest.fixture
 def launched(small_world) -> Callable[..., subprocess.CompletedProcess]:
     """The training command in two processes, on the small world."""
@@ -253,23 +267,16 @@ def launched(small_world) -> Callable[..., subprocess.CompletedProcess]:
         f"root = Path({str(small_world)!r})\npaths.PREPARED, paths.RUNS = root / 'prepared', root / 'runs'\n"
         "from amtgan_lib.cli.training import main\nsys.exit(main(sys.argv[1:]))\n"
     )
-    few = ["size=48", "width=8", "views=1", "batch={residual: 2}", "recipe=residual", "precision=float32"]
-    flags = [word for assignment in few for word in ("-p", assignment)]
-    return lambda *words: torchrun(str(script), "--run-id", "r", *flags, *words, folder=small_world)
-
-
-def test_torchrun_trains_a_preset(launched, small_world):
-    done = launched("-p", "steps={residual: 1}")
-    assert done.returncode == 0, done.stderr
-    generator = small_world / "runs" / "r" / "train" / "residual" / "generator.safetensors"
-    assert generator.is_file() and done.stdout.count(str(generator)) == 1, "the first process alone writes"
+    return lambda *words: torchrun(str(script), *FLAGS, *words, folder=small_world)
 
 
 @pytest.mark.slow
-def test_torchrun_goes_on_from_a_checkpoint_and_refuses_what_two_processes_cannot_do(launched, small_world):
+def test_torchrun_trains_a_preset_goes_on_and_refuses_what_two_processes_cannot_do(launched, small_world):
     done = launched("-p", "steps={residual: 1}")
     assert done.returncode == 0, done.stderr
     folder = small_world / "runs" / "r" / "train" / "residual"
+    generator = folder / "generator.safetensors"
+    assert generator.is_file() and done.stdout.count(str(generator)) == 1, "the first process alone writes"
     again = launched("-p", "steps={residual: 2}", "--resume", "--half")
     assert again.returncode == 0, again.stderr
     assert "step 2 of 2" in again.stdout

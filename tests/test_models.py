@@ -73,16 +73,16 @@ def doubles(tensors: list[Tensor]) -> list[Tensor]:
 # --- the published numbers ---------------------------------------------------------------------------------------
 
 
-def outputs(published: dict, case: dict[str, Tensor]) -> dict[str, Tensor]:
+def outputs(published: dict, case: dict[str, Tensor], *, purified: bool = True) -> dict[str, Tensor]:
     """What the networks make of a golden case, by the names of its arrays."""
     generator = load_published("generator", published["generator"])
-    regularizer = load_published("regularizer", published["regularizer"])
     with torch.no_grad():
         gamma, beta = generator.makeup_matrices(*batch(case))
         transfer = generator.apply_makeup(case["source"][None], gamma, beta)
-        reverse = generator(*batch(case, swapped=True))
-        purified = regularizer(case["transfer"])
-    return {"gamma": gamma, "beta": beta, "transfer": transfer, "reverse": reverse, "purified": purified}
+        made = {"gamma": gamma, "beta": beta, "transfer": transfer, "reverse": generator(*batch(case, swapped=True))}
+        if purified:
+            made["purified"] = load_published("regularizer", published["regularizer"])(case["transfer"])
+    return made
 
 
 @pytest.fixture(scope="module", params=["a", pytest.param("b", marks=pytest.mark.slow)])
@@ -97,15 +97,19 @@ def pinned(request, golden: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 def write_outputs(golden: Path, case: str, file: str) -> None:
-    """Called in the new process; convolutions as matrix products of MKL, since oneDNN's sums go by the cache's size."""
+    """Called in the new process; convolutions as matrix products of MKL, since oneDNN's sums go by the cache's size.
+
+    The regularizer takes most of the time, and is as exact in this machine's arithmetic: one case is enough here.
+    """
     with torch.backends.mkldnn.flags(enabled=False):
-        torch.save(outputs(state_dicts(golden), golden_cases(golden)[case]), file)
+        made = outputs(state_dicts(golden), golden_cases(golden)[case], purified=case == "b")
+    torch.save(made, file)
 
 
-@pytest.mark.parametrize("name", ["gamma", "beta", "transfer", "reverse", "purified"])
-def test_the_networks_outputs_are_the_published_ones(pinned: tuple, cases: dict, name: str) -> None:
-    case, found = pinned
-    assert_matches(found[name], cases[case][name])
+def test_the_networks_outputs_are_the_published_ones(pinned: tuple, cases: dict) -> None:
+    case, made = pinned
+    for name, found in made.items():
+        assert_matches(found, cases[case][name])
 
 
 @pytest.mark.parametrize("case", ["a", pytest.param("b", marks=pytest.mark.slow)])
@@ -302,6 +306,7 @@ def test_instance_norm_keeps_channels_last_and_the_type() -> None:
 # --- the generator -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # at the published size what the next one asks
 def test_batch_of_four_published_pairs_equals_four_batches_of_one(generator: Generator, cases: dict) -> None:
     singles = [batch(cases[case], swapped=swapped) for case in "ab" for swapped in (False, True)]
     joined = [torch.cat(tensors) for tensors in zip(*singles)]

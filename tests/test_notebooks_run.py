@@ -76,8 +76,8 @@ notebook_parameters:
   03_train: {recipe: any_target, width: 8, views: 1, steps: {any_target: 3}, batch: {any_target: 2}}
   04_protect: {method: any_target, photos: 3}
   12_any_target: {photos: 1, passes: 2}
-  12b_hints_ablation: {photos: 1, passes: 2}
-  12c_equal_visibility: {photos: 1, passes: 2, steps: [1]}
+  12b_hints_ablation: {photos: 1, passes: 1}
+  12c_equal_visibility: {photos: 1, passes: 1, steps: [1]}
 """
 
 

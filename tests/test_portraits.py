@@ -228,7 +228,7 @@ def test_parse_maps_have_skin_and_lips_and_nothing_unknown(crowd):
     assert {faces.PARSE_ORDERS["published"][0][0], faces.PARSE_ORDERS["published"][1][0]} == {7, 1}
 
 
-@pytest.mark.parametrize("size", [64, 66, 130, 512])
+@pytest.mark.parametrize("size", [64, 66, 130, pytest.param(512, marks=pytest.mark.slow)])
 def test_a_size_in_reach_is_drawn(size):
     portrait = photos([0], size)
     assert portrait.image.shape == (1, 3, size, size) and portrait.parse.shape == (1, size, size)

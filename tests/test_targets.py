@@ -67,7 +67,13 @@ def test_photos_are_cropped_and_one_without_a_face_is_refused(networks, people):
         targets.of_photos([], networks, "none")
 
 
-def test_nobody_keeps_away_from_the_people_that_are_named(networks, people):
+@pytest.fixture(params=[8, pytest.param(targets.CROWD, marks=pytest.mark.slow)])
+def crowd(request, monkeypatch):
+    """How many drawn people there are to choose a pair from; drawing them takes the time."""
+    monkeypatch.setattr(targets, "CROWD", request.param)
+
+
+def test_nobody_keeps_away_from_the_people_that_are_named(networks, people, crowd):
     gallery = known(people, networks)
     point, blind = targets.nobody(networks, gallery), targets.nobody(networks)
     assert point.name == blind.name == "nobody"
@@ -80,7 +86,7 @@ def test_nobody_is_always_the_same_point(networks):
     assert all(torch.equal(first.embeddings[name], second.embeddings[name]) for name in first.embeddings)
 
 
-def test_a_pair_that_is_somebody_is_passed_over(networks):
+def test_a_pair_that_is_somebody_is_passed_over(networks, crowd):
     taken = targets.nobody(networks)
     gallery = {name: vector[None] for name, vector in taken.embeddings.items()}
     assert targets.nearest(taken, gallery) == pytest.approx(dict.fromkeys(gallery, 1.0))
