@@ -17,7 +17,6 @@ from amtgan_lib.images import PhotoError, open_photo
 from amtgan_lib.methods import targets
 from amtgan_lib.models.rendering import BARE, PARTS
 from amtgan_lib.protection import ProtectionError, Protector, prepare
-from amtgan_lib.recognizers import dlib_resnet
 
 pytest.importorskip("mediapipe")
 
@@ -286,10 +285,7 @@ def test_drawn_faces_are_moved_to_nobody_and_one_family_only_judges():
 def test_recognisers_at_hand_are_those_that_need_no_download(monkeypatch):
     there = {"edgeface_xs"}
     monkeypatch.setattr(assets, "local", lambda asset: asset.name in there or None)
-    monkeypatch.setattr(dlib_resnet, "installed", lambda: False)
     assert session.at_hand() == ("distilled", "edgeface_xs")
-    monkeypatch.setattr(dlib_resnet, "installed", lambda: True)
-    assert session.at_hand() == ("distilled", "edgeface_xs", "dlib")
 
 
 def test_photographs_are_judged_by_recognisers_of_real_faces(mirror, monkeypatch):
@@ -312,7 +308,9 @@ def test_photographs_are_judged_by_recognisers_of_real_faces(mirror, monkeypatch
 
 
 def test_photographs_get_what_protect_does(mirror):
-    assert session.photo_kit().method.recognizers == prepare().method.recognizers
+    made = session.photo_kit()
+    assert made.method.recognizers == prepare().method.recognizers
+    assert all({kits.USUAL, kits.LAX} <= set(judge.thresholds) for judge in made.judges)
 
 
 # ---------------------------------------------------------------- what cannot be used

@@ -319,7 +319,7 @@ def test_each_slider_changes_the_picture_and_the_meters(no_curve, at_rest, name,
     assert not np.array_equal(after(at_rest), picture) and at_rest.meters.value != meters
     shown_now = at_rest.studio.picture(at_rest.settings, *at_rest.chosen)
     assert np.array_equal(after(at_rest), np.asarray(shown_now))
-    assert at_rest.table.equals(at_rest.studio.judge(shown_now))
+    assert at_rest.table.equals(at_rest.studio.judged(shown_now))
 
 
 def test_sliders_of_parts_that_a_bare_face_does_not_wear_rest(at_rest):
@@ -423,7 +423,7 @@ def test_many_events_become_one_piece_of_work(no_curve, at_rest, monkeypatch):
 
     asyncio.run(drag())
     assert [settings.strength for settings in drawn] == [pytest.approx(0.59)]
-    assert at_rest.table.equals(at_rest.studio.judge(at_rest.picture))
+    assert at_rest.table.equals(at_rest.studio.judged(at_rest.picture))
 
 
 def test_a_newer_event_leaves_older_work_undone():

@@ -58,8 +58,8 @@ class Kit:
 
 
 def at_hand() -> tuple[str, ...]:
-    """Names of the recognisers of real faces that need no download: our own, open ones that lie here, and judges."""
-    return recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN, *recognizers.JUDGES))
+    """Names of the recognisers of real faces that need no download: our own, and open ones that lie on this machine."""
+    return recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
 
 
 @functools.cache

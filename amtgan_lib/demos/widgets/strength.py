@@ -13,7 +13,7 @@ import pandas as pd
 from amtgan_lib.demos.session import Settings
 from amtgan_lib.demos.widgets import parts, texts
 from amtgan_lib.demos.widgets.style import SHEET
-from amtgan_lib.demos.widgets.workbench import Begin, Workbench
+from amtgan_lib.demos.widgets.workbench import STALE, Begin, Workbench
 from amtgan_lib.models.rendering import PARTS
 from amtgan_lib.reporting import figures
 
@@ -30,7 +30,6 @@ SLIDERS = {
     "liner": "Lines along the lashes, worn with a makeup only.",
     "mix": "From the first makeup (0 %) to the second (100 %).",
 }
-STALE = "amtgan-stale"
 
 
 class MakeupStrength(Workbench):

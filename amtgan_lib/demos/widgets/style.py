@@ -72,6 +72,7 @@ SHEET = """
 .amtgan-before { position: absolute; top: 2px; width: 10px; height: 10px; margin-left: -5px; transform: rotate(45deg);
   background: var(--jp-layout-color1, #fff); border: 2px solid #767676; box-sizing: border-box; }
 .amtgan-visible { margin: 12px 0 6px; }
+.amtgan-visible b { white-space: nowrap; }
 .amtgan-chip { padding: 0 8px; border-radius: 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
 .amtgan-chip.protected { background: #dcecf7; color: #004c78; }
 .amtgan-chip:is(.weak, .unproven) { background: #fbeccd; color: #6b4300; }

@@ -24,6 +24,7 @@ from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo, PhotoError
 
 OWN = "own makeup"
+STALE = "amtgan-stale"
 WORDS = {"photo": "photo", "known": "other photo", "makeup": "makeup", "second": "second makeup"}
 Source = Sample | Uploaded | Path | None
 
@@ -136,6 +137,9 @@ class Workbench:
     def _steps(self) -> Iterator[None]:
         """Everything that is asked for and not done yet, then the picture, the meters, and what may wait."""
         self.link.value, problems = "", []
+        if self._asked or not self.studio.faces[0].tried(self.settings.mix, *self.chosen):
+            for widget in (self.verdict, self.meters):  # they speak of what is no longer chosen
+                widget.add_class(STALE)
         for what in list(self._asked):
             self.message.say(f"Looking at the {WORDS[what]} …", "working")
             yield
@@ -150,6 +154,8 @@ class Workbench:
             self.message.say(" ".join(problems), "problem")
         yield
         self.table = self.studio.judged(self.picture)
+        for widget in (self.verdict, self.meters):
+            widget.remove_class(STALE)
         self.verdict.value = texts.verdict(self.table)
         self.meters.value = texts.meters(self.table) + texts.visible(self.table)
         self.meaning.value = texts.meaning(self.studio.compares_with_itself, self.studio.kit.says)
