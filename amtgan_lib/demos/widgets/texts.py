@@ -74,8 +74,8 @@ def visible(table: pd.DataFrame) -> str:
     """How plainly the change is seen, by two measures; columns visible (1 - SSIM) and flip."""
     flip, ssim = table["flip"].iloc[0], 1 - table["visible"].iloc[0]
     return (
-        f'<div class="amtgan-visible">Visible change: <b>FLIP {flip:.3f}</b> <small>(0 is none)</small> · '
-        f"<b>SSIM {ssim:.3f}</b> <small>(1 is none)</small></div>"
+        f'<div class="amtgan-visible">Visible change: <b>FLIP {flip:.3f}</b> · <b>SSIM {ssim:.3f}</b> '
+        "<small>(none: 0 · 1)</small></div>"
     )
 
 
