@@ -45,7 +45,7 @@ def measure(kit: Kit) -> dict[str, tuple[float, float]]:
     opened.judge(shown)
     return {
         "full protection": whole,
-        "slider to picture": milliseconds(lambda i: slid(Settings(strength=i / 10, lips=i / 10))),
+        "slider to picture": milliseconds(lambda i: slid(Settings(strength=i / 10, shape=i / 10))),
         "mix slider to picture": milliseconds(lambda i: slid(Settings(mix=(i + 1) / 20))),
         "mix with a makeup not tried yet": cold,
         "meters": milliseconds(lambda _: opened.judge(shown)),

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from amtgan_lib import images, portraits
+from amtgan_lib.models.rendering import PARTS
 
 pytest.importorskip("selenium", reason="no browser tests: pip install 'amtgan-lib[dev]'")
 pytest.importorskip("voila", reason="no browser tests: pip install 'amtgan-lib[demo]'")
@@ -328,7 +329,7 @@ def test_makeup_strength_answers_its_sliders(page, tmp_path):
     page.wait(lambda: difference(page.picture("amtgan-picture"), full).max() == 0 or None, "the picture is not back")
 
     curve = settled(page, "amtgan-curve")
-    assert page.move("amtgan-protection", "HOME") == 0
+    assert page.move("amtgan-shape", "HOME") == 0
     makeup = page.changed_picture("amtgan-picture", full)
     assert 0 < difference(makeup, none).mean() < difference(full, none).mean()
     assert curve.std() > 10 and page.changed_picture("amtgan-curve", curve).std() > 10
@@ -340,8 +341,8 @@ def test_makeup_strength_answers_its_sliders(page, tmp_path):
     shot(page, "makeup-strength-report")
 
     worn = makeup
-    for slider, most in {"lips": 2, "eyes": 2, "skin": 1, "mix": 1}.items():
-        assert page.move(f"amtgan-{slider}", "END") == most
+    for slider, key in {**dict.fromkeys(PARTS[1:], "HOME"), "shape": "END", "mix": "END"}.items():
+        assert page.move(f"amtgan-{slider}", key) == (key == "END")
         worn = page.changed_picture("amtgan-picture", worn)
     offer_a_letter(page, tmp_path)
     shot(page, "makeup-strength-letter")

@@ -379,15 +379,19 @@ def test_figures_leave_the_style_of_the_notebook_alone():
 def test_the_strength_curve_marks_the_picture_shown_on_it(tmp_path):
     rows = [("a", 0.0, 0.9), ("b", 0.0, 0.8), ("a", 0.02, 0.5), ("b", 0.02, 0.6), ("a", 0.04, 0.1), ("b", 0.04, 0.3)]
     curve = pd.DataFrame(rows, columns=["recogniser", "visible", "similarity"]).assign(threshold=0.4)
+    curve["flip"] = 2 * curve["visible"]
     now = pd.DataFrame({"recogniser": ["a", "b"], "visible": 0.02, "similarity": [0.5, 0.6], "threshold": 0.4})
+    now["flip"] = 0.04
     figure = figures.strength_curve(curve.sample(frac=1, random_state=0).sort_values("recogniser"), now)
-    (axis,) = figure.axes
-    lines = {line.get_label(): line.get_xydata() for line in axis.lines}
-    np.testing.assert_allclose(lines["a"], [(0, 0.5), (2, 0.1), (4, -0.3)], atol=1e-9)
-    np.testing.assert_allclose(lines["b"], [(0, 0.4), (2, 0.2), (4, -0.1)], atol=1e-9)
-    marks = [line.get_xydata()[0].tolist() for line in axis.lines if line.get_linestyle() == "None"]
-    np.testing.assert_allclose(marks, [(2, 0.1), (2, 0.2)], atol=1e-9)
-    assert [text.get_text() for text in axis.texts] == ["recognised", "not recognised"]
-    assert len({(line.get_color(), line.get_marker()) for line in axis.lines if line.get_label() in "ab"}) == 2
+    flip, ssim = figure.axes
+    for axis, unit, name in ((flip, 4, "FLIP"), (ssim, 2, "1 - SSIM")):
+        lines = {line.get_label(): line.get_xydata() for line in axis.lines}
+        np.testing.assert_allclose(lines["a"], [(0, 0.5), (unit, 0.1), (2 * unit, -0.3)], atol=1e-9)
+        np.testing.assert_allclose(lines["b"], [(0, 0.4), (unit, 0.2), (2 * unit, -0.1)], atol=1e-9)
+        marks = [line.get_xydata()[0].tolist() for line in axis.lines if line.get_linestyle() == "None"]
+        np.testing.assert_allclose(marks, [(unit, 0.1), (unit, 0.2)], atol=1e-9)
+        assert [text.get_text() for text in axis.texts] == ["recognised", "not recognised"]
+        assert len({(line.get_color(), line.get_marker()) for line in axis.lines if line.get_label() in "ab"}) == 2
+        assert name in axis.get_xlabel()
     assert not plt.get_fignums()  # nothing stays behind when it is drawn at every slider's move
     assert written(figure, tmp_path).size

@@ -10,12 +10,10 @@ from torch import Tensor
 from amtgan_lib.images import blur
 from amtgan_lib.models.makeup import (
     FLOOR,
-    OWN_STRENGTH,
     SOFTNESS,
     colour_transfer,
     in_light_of,
     makeup_transfer,
-    region_changes,
     upper_lids,
 )
 
@@ -465,26 +463,3 @@ def test_a_raised_brow_heightens_the_lid_under_it_alone(side):
     raised[:, EYE_AND_BROW[side][1], 0] -= 4
     halves = (upper_lids(raised, SIZE, SIZE) - upper_lids(upright_landmarks(), SIZE, SIZE)).chunk(2, dim=3)
     assert halves[side][..., :40, :].amax() > 0.1 and halves[1 - side].abs().amax() < 0.01
-
-
-# --- region by region ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("name", "whole"), [("colours", colour_transfer), ("makeup", makeup_transfer)])
-def test_changes_region_by_region_add_up_to_the_transfer(name, whole, source):
-    reference = drawn_face(2, shift=1)
-    arguments = source[0], reference[0], source[1], reference[1], source[2], reference[2]
-    regions = region_changes(name, *arguments)
-    assert regions.shape == (3, *source[0].shape)
-    own = torch.tensor(OWN_STRENGTH[name]).view(3, 1, 1, 1, 1)
-    torch.testing.assert_close((own * regions).sum(0), whole(*arguments))
-    torch.testing.assert_close(regions[SKIN], colour_transfer(*arguments, strength=(0, 1, 0)))
-    for region in (LIP, EYES):
-        inside, skin = source[1][:, region : region + 1], source[1][:, SKIN : SKIN + 1]
-        change = regions[region].abs()
-        assert (change * inside).sum() / inside.sum() > 3 * (change * skin).sum() / skin.sum()
-
-
-def test_an_unknown_transfer_is_refused(source):
-    with pytest.raises(ValueError, match="transfer is 'tattoo'; expected 'colours' or 'makeup'"):
-        region_changes("tattoo", source[0], source[0], source[1], source[1], source[2], source[2])

@@ -1,32 +1,33 @@
-"""The studio: sliders blend what was computed once, meters speak of the picture shown, and what fails is a sentence."""
+"""The studio: sliders paint what was found once, meters speak of the picture shown, and what fails is a sentence."""
 
-import functools
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import fakes
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from amtgan_lib import assets, datasets, evaluation, images, methods, recipes, recognizers
+from amtgan_lib import assets, datasets, evaluation, images, recognizers
 from amtgan_lib.demos import session
-from amtgan_lib.demos.session import Face, Kit, Settings, Studio, StudioError, kits, sitting
+from amtgan_lib.demos.session import Face, Settings, Studio, StudioError, kits, sitting
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
 from amtgan_lib.images import PhotoError, open_photo
-from amtgan_lib.methods import Guide, generator, targets
-from amtgan_lib.models import Generator, save_generator
-from amtgan_lib.protection import Protector
+from amtgan_lib.methods import targets
+from amtgan_lib.models.rendering import BARE, PARTS
+from amtgan_lib.protection import ProtectionError, Protector, prepare
 
 pytest.importorskip("mediapipe")
 
-LIP, SKIN, EYES = range(3)
-ONLY_MAKEUP = Settings(protection=0)
+NOTHING = dict.fromkeys(PARTS, 0)
+MAKEUP = tuple(part for part in PARTS if part not in BARE)
 
 
 @pytest.fixture(scope="module")
 def kit():
-    return session.drawn_kit()
+    """That of drawn faces, with looks that are found in a moment."""
+    return fakes.few_steps(session.drawn_kit())
 
 
 @pytest.fixture(scope="module")
@@ -53,113 +54,84 @@ def levels(picture) -> np.ndarray:
 
 
 def test_untouched_sliders_show_what_the_protector_gives(opened, kit, makeups, sample):
-    settings = Settings.of(kit)
-    assert settings == Settings()
     for style in (makeups[0], None):
         result = Protector(kit.method).protect(sample.small, style)
-        assert np.array_equal(levels(opened.picture(settings, style)), levels(result.image))
-        assert np.array_equal(levels(opened.protect(settings, style).image), levels(result.image))
+        assert np.array_equal(levels(opened.picture(Settings(), style)), levels(result.image))
+        assert np.array_equal(levels(opened.protect(Settings(), style).image), levels(result.image))
+        assert not np.array_equal(levels(result.image), opened.stage.rgb)
+
+
+def test_there_is_a_slider_for_each_part_and_each_begins_where_protect_leaves_it():
+    assert [field.name for field in fields(Settings)] == ["strength", *PARTS, "mix"]
+    assert Settings().shares == dict.fromkeys(PARTS, 1)
+    assert Settings(strength=0.5, lips=0.5).shares == {**dict.fromkeys(PARTS, 0.5), "lips": 0.25}
 
 
 def test_strength_scales_the_change_and_zero_gives_every_bit_back(opened, makeups):
-    loud = Settings(lips=2, eyes=2, skin=1, protection=1.5)
     clean = opened.stage.rgb
-    assert np.array_equal(levels(opened.picture(replace(loud, strength=0), *makeups)), clean)
-    half, full = (np.abs(levels(opened.picture(replace(loud, strength=s), *makeups)) - clean).mean() for s in (0.5, 1))
-    assert full > 5 and half == pytest.approx(full / 2, rel=0.05)
+    assert np.array_equal(levels(opened.picture(Settings(strength=0, mix=0.5), *makeups)), clean)
+    half, full = (np.abs(levels(opened.picture(Settings(strength=s), *makeups)) - clean).mean() for s in (0.5, 1))
+    assert full > 1 and half == pytest.approx(full / 2, rel=0.1)
 
 
-@pytest.mark.parametrize(("slider", "region"), [("lips", LIP), ("eyes", EYES), ("skin", SKIN)])
-def test_a_region_s_slider_changes_its_region(opened, makeups, slider, region):
-    face, off = opened.faces[0], Settings(lips=0, eyes=0, skin=0, protection=0)
-    assert torch.equal(face.change(off, *makeups), face.crop.image)
-    once, twice = ((face.change(replace(off, **{slider: s}), *makeups) - face.crop.image).abs() for s in (0.5, 1))
-    shares = [float(once[:, mask > 0].mean()) for mask in face.crop.masks]
-    assert shares[region] == max(shares) > 0.005
-    assert twice.mean() == pytest.approx(2 * float(once.mean()), rel=0.1)  # colours may reach the end of their range
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_s_slider_scales_that_part_alone(opened, makeups, part):
+    face, off = opened.faces[0], Settings(**NOTHING)
+    regions = face.worn(makeups[0]).regions
+    where = {"shape": regions.moving, "light": regions.skin, "contour": regions.skin}.get(part)
+    where = (getattr(regions, part).amax(1) if where is None else where[:, 0]) > 0
+    assert torch.equal(face.painting(off, *makeups).on(face.crop), face.crop.image)
+    half, once = (face.painting(replace(off, **{part: s}), *makeups) for s in (0.5, 1))
+    change = (once.on(face.crop) - face.crop.image).abs().amax(0)
+    assert change[where[0]].amax() > 0.005 and change[~where[0]].amax() == 0
+    torch.testing.assert_close(2 * half.fields.flow, once.fields.flow)
+    torch.testing.assert_close(2 * half.fields.gain.log(), once.fields.gain.log(), atol=1e-6, rtol=1e-4)
 
 
-def test_protection_scales_the_change_for_recognisers_and_leaves_the_makeup(opened, makeups):
+def test_a_face_without_a_reference_wears_no_makeup(opened):
     face = opened.faces[0]
-    bare, half, full = (face.change(Settings(protection=share), *makeups) for share in (0, 0.5, 1))
-    worn = face.crop.image + face.look(makeups[0]).regions[[LIP, EYES]].sum(0)
-    torch.testing.assert_close(bare, worn.clamp(-1, 1))
-    assert (half - bare).abs().mean() == pytest.approx(float((full - bare).abs().mean()) / 2, rel=0.1)
+    assert set(face.worn(None).look.worn()) == set(BARE)
+    whole, without = (face.painting(replace(Settings(), **dict.fromkeys(MAKEUP, share))) for share in (1, 0))
+    assert torch.equal(whole.on(face.crop), without.on(face.crop))
 
 
-def test_mixing_interpolates_matrices_and_colours(opened, kit, makeups):
+def test_mixing_goes_from_one_look_to_the_other(opened, makeups):
     face = opened.faces[0]
-    first, second = (face.look(style) for style in makeups)
-    mixed = face.look(*makeups, 0.25)
-    for name in ("regions", "gamma", "beta"):
-        one, two = getattr(first, name), getattr(second, name)
-        assert not torch.equal(one, two)
-        torch.testing.assert_close(getattr(mixed, name), 0.75 * one + 0.25 * two)
-    image = face.crop.image[None]
-    with torch.no_grad():
-        drawn = kit.network.apply_makeup(image, mixed.gamma, mixed.beta, start=torch.zeros_like(image))[0]
-    torch.testing.assert_close(mixed.guard, drawn)
-    ends = [face.change(Settings(mix=mix), *makeups) for mix in (0, 1)]
-    assert torch.equal(ends[0], face.change(Settings(), makeups[0]))
-    assert torch.equal(ends[1], face.change(Settings(), makeups[1]))
+    first, second = (face.worn(style).look.worn() for style in makeups)
+    mixed = face.worn(*makeups, 0.25).look.worn()
+    for part in PARTS:
+        assert not torch.equal(first[part], second[part])
+        torch.testing.assert_close(mixed[part], 0.75 * first[part] + 0.25 * second[part])
+    going = face.worn(makeups[0], None, 0.25).look.worn()
+    torch.testing.assert_close(going["lips"], 0.75 * first["lips"])
+    for mix, style in ((0, makeups[0]), (1, makeups[1])):
+        end = face.painting(Settings(mix=mix), *makeups).on(face.crop)
+        assert torch.equal(end, face.painting(Settings(), style).on(face.crop))
 
 
-def test_a_slider_computes_only_what_it_changes(kit, sample, makeups, monkeypatch):
-    """Face, gradients, matrices and passes once for a photo and a makeup; the decoder again where the mix moves."""
-    face, calls = Studio(sample.small, kit).faces[0], []
+def test_a_look_is_searched_for_once_and_no_slider_searches(kit, sample, makeups):
+    asked = []
 
-    def count(original, name, *arguments, **named):
-        calls.append(name)
-        return original(*arguments, **named)
+    def wear(crop, reference, begin=None):
+        asked.append("bare" if reference is crop else makeups.index(reference))
+        return kit.method.wear(crop, reference, begin)
 
-    for owner, name in ((kit.network, "makeup_matrices"), (kit.network, "apply_makeup"), (kits.Kit, "hints")):
-        original = getattr(owner, name)
-        counted = functools.partial(count, original, name)
-        monkeypatch.setattr(owner, name, counted if owner is kit.network else lambda *each, to=counted: to(*each))
+    face = Studio(sample.small, replace(kit, method=replace(kit.method, wear=wear))).faces[0]
 
-    def called(settings):
-        calls.clear()
-        face.change(settings, *makeups)
-        return list(calls)
+    def searched(settings, *styles):
+        asked.clear()
+        face.painting(settings, *styles or makeups)
+        return list(asked)
 
     assert not face.tried(0.5, *makeups)
-    assert called(Settings()) == ["hints", "makeup_matrices", "apply_makeup"]
+    assert searched(Settings()) == [0]
     assert face.tried(0, *makeups) and not face.tried(0.5, *makeups)
-    for settings in (Settings(strength=0.3), Settings(lips=2), Settings(eyes=0), Settings(skin=1), ONLY_MAKEUP):
-        assert called(settings) == []
-    assert called(Settings(mix=0.5)) == ["makeup_matrices", "apply_makeup", "apply_makeup"]
+    for settings in (Settings(strength=0.3), *(Settings(**{part: 0.5}) for part in PARTS)):
+        assert searched(settings) == []
+    assert searched(Settings(mix=0.5)) == [1]
     assert face.tried(0.5, *makeups)
-    assert called(Settings(mix=0.5, lips=2)) == called(Settings(mix=1)) == []
-    assert called(Settings(mix=0.6)) == ["apply_makeup"]
-
-
-@pytest.fixture
-def guided(kit):
-    """A kit whose generator is told its way by two drawn recognisers and looks three times."""
-    torch.manual_seed(0)
-    network = Generator(8, 2, output="residual", transfer="makeup", hint_channels=6).eval().requires_grad_(False)
-    network.manet.last.weight.normal_(std=0.05)  # a change that is seen
-    networks = kit.judges[:2]
-    guide = Guide(networks, targets.nobody(networks), passes=3)
-    facts = {"recognizers": ["drawn_mobile"], "size": 64}
-    protector = methods.of_guided(network, recipes.recipe("any_target"), 64, facts, guide)
-    return Kit(network, protector, kit.judges, "drawn")
-
-
-def pair_of(crop, style) -> list[torch.Tensor]:
-    sides = (crop.image, style.image, crop.masks, style.masks, crop.landmarks, style.landmarks)
-    return [side[None] for side in sides]
-
-
-def test_later_passes_are_part_of_the_change(guided, sample, makeups):
-    opened = Studio(sample.small, guided)
-    style = opened.reference(session.makeups()[0].small)
-    face = opened.faces[0]
-    torch.testing.assert_close(face.change(Settings(), style), guided.method.change(face.crop, style))
-    assert face.look(style).later.abs().mean() > 0.01
-    bare = guided.network.start(*pair_of(face.crop, style))[0]
-    torch.testing.assert_close(face.change(ONLY_MAKEUP, style), bare)
-    assert opened.judge(opened.clean)["role"].tolist() == ["gave hints"] * 2 + ["took part in training", "held out"]
+    assert searched(Settings(mix=0.6, lips=0)) == searched(Settings(mix=1)) == []
+    assert searched(Settings(), None) == ["bare"] and searched(Settings(), None) == []
 
 
 # ---------------------------------------------------------------- what is shown of a photo
@@ -211,10 +183,13 @@ def test_every_face_of_the_photo_is_changed(kit, makeups):
     assert changed[:, :160].mean() > 0.1 and changed[:, 170:].mean() > 0.1
 
 
-@pytest.mark.parametrize("off", [{"strength": 0}, {"protection": 0}])
+@pytest.mark.parametrize("off", [{"strength": 0}, NOTHING, dict.fromkeys(BARE, 0)])
 def test_nothing_leaves_as_protected_that_is_not(opened, makeups, off):
-    with pytest.raises(StudioError, match="strength or protection is 0, so nothing is protected and nothing is saved"):
-        opened.protect(Settings(**off), *makeups)
+    """Bare, it is enough that the parts that a bare face wears are 0."""
+    style = None if off.keys() == set(BARE) else makeups[0]
+    with pytest.raises(StudioError, match="0: nothing is protected and nothing is saved"):
+        opened.protect(Settings(**off), style)
+    assert opened.protect(replace(Settings(**off), strength=0.1, shape=0.1), style).faces
 
 
 # ---------------------------------------------------------------- recognisers
@@ -229,7 +204,7 @@ def test_meters_say_what_recognisers_say_to_the_saved_file(opened, kit, makeups,
     assert np.allclose(table[["before", "similarity"]], scores[["before", "after"]], atol=1e-6)
     assert np.allclose(table["threshold"], scores["threshold"])
     assert ((table["verdict"] == "not protected") == scores["after recognised"]).all()
-    assert table["role"].tolist() == ["took part in training"] * 3 + ["held out"]
+    assert table["role"].tolist() == ["gave hints"] * 3 + ["held out"]
 
 
 def test_without_another_photo_the_clean_one_is_known(kit, sample):
@@ -266,15 +241,22 @@ def test_visible_change_is_zero_for_the_clean_picture_and_that_of_the_tables_oth
     picture = opened.picture(Settings(), makeups[0])
     clean, shown = (images.save(tmp_path / f"{n}.png", p) for n, p in (("clean", opened.clean), ("shown", picture)))
     assert opened.visible(picture) == pytest.approx(1 - evaluation.quality(clean, shown)["ssim"], abs=1e-3)
+    crop = opened.kit.method.detect_all(open_photo(clean))[0][0]
+    assert opened.flip(opened.clean) == 0
+    flip = opened.flip(picture)
+    assert flip == pytest.approx(evaluation.face_quality(crop, clean, shown)["flip"], abs=1e-4) and flip > 0.01
+    table = opened.judged(picture)
+    assert (table["visible"] == opened.visible(picture)).all() and (table["flip"] == flip).all()
 
 
 def test_the_curve_runs_from_the_clean_photo_to_the_picture_shown(opened, makeups):
-    settings = Settings(lips=1.5, strength=0.2)
+    settings = Settings(lips=0.5, strength=0.2)
     clean, half, full = opened.curve(settings, *makeups, (0, 0.5, 1))
-    assert clean["visible"].tolist() == pytest.approx([0] * 4, abs=1e-6)
+    assert clean["visible"].tolist() == pytest.approx([0] * 4, abs=1e-6) and (clean["flip"] == 0).all()
     assert np.allclose(clean["similarity"], clean["before"])
-    assert (half["visible"] > 0).all() and (half["visible"] < full["visible"]).all()
-    picture = opened.picture(Settings(lips=1.5), *makeups)
+    for measure in ("visible", "flip"):
+        assert (half[measure] > 0).all() and (half[measure] < full[measure]).all()
+    picture = opened.picture(Settings(lips=0.5), *makeups)
     assert np.allclose(full["similarity"], opened.judge(picture)["similarity"])
     assert full["strength"].tolist() == [1] * 4
 
@@ -292,70 +274,51 @@ def test_the_report_asks_once_more_for_every_way_of_publishing(opened, makeups, 
 # ---------------------------------------------------------------- kits
 
 
-def generator_file(folder, recipe="residual", **facts):
-    how = recipes.recipe(recipe)
-    network = Generator(8, 2, output=how.output, hint_channels=6 if how.any_target else 0)
-    facts = {"recipe": recipe, "size": 64, "recognizers": ["drawn_ir"], **facts}
-    return save_generator(network, folder / "generator.safetensors", facts)
-
-
-def test_a_generator_that_redraws_has_nothing_to_blend(tmp_path):
-    file = generator_file(tmp_path, "corrected", world="drawn")
-    with pytest.raises(StudioError, match="recipe corrected, which draws the whole face anew"):
-        session.kit(file)
-
-
-def test_nobody_is_made_to_pass_as_a_real_person(tmp_path):
-    file = generator_file(tmp_path, world="open", target="london/042")
-    with pytest.raises(StudioError, match="take a face for london/042, who may have to answer for it"):
-        session.kit(file)
-
-
-def test_what_is_no_generator_is_said_in_a_sentence(tmp_path):
-    file = tmp_path / "generator.safetensors"
-    file.write_text("hello")
-    with pytest.raises(StudioError, match=r"generator.safetensors is no generator of this project"):
-        session.kit(file)
-
-
-def test_a_drawn_generator_for_any_target_is_told_its_way_by_those_that_trained_it(tmp_path):
-    made = session.kit(generator_file(tmp_path, "any_target", world="drawn", target="any"))
-    assert [each.name for each in made.guide.recognizers] == ["drawn_ir"] and made.guide.target.name == targets.NOBODY
-    assert [made.role(each.name) for each in made.judges] == ["gave hints", *["held out"] * 3]
+def test_drawn_faces_are_moved_to_nobody_and_one_family_only_judges():
+    made = session.drawn_kit()
+    assert made.world == "drawn" and made.method.target == targets.NOBODY
+    roles = {judge.name: made.role(judge.name) for judge in made.judges}
+    assert roles == {**dict.fromkeys(recognizers.DRAWN, "gave hints"), "drawn_inception": "held out"}
+    assert "drawn faces only" in made.says
 
 
 def test_recognisers_at_hand_are_those_that_need_no_download(monkeypatch):
     there = {"edgeface_xs"}
     monkeypatch.setattr(assets, "local", lambda asset: asset.name in there or None)
     assert session.at_hand() == ("distilled", "edgeface_xs")
-    monkeypatch.setattr(kits, "at_hand", lambda: ())
-    with pytest.raises(StudioError, match=r"no recogniser of real faces is at hand: fetch .* assets fetch mobilef"):
-        session.kit(generator.SHIPPED)
 
 
 def test_photographs_are_judged_by_recognisers_of_real_faces(mirror, monkeypatch):
-    monkeypatch.setattr(kits, "at_hand", lambda: recognizers.OPEN)
-    made = session.kit(generator.SHIPPED, held_out=("edgeface_xs", "edgeface_xxs"))
-    assert [judge.name for judge in made.judges] == list(recognizers.OPEN) and made.world == "open"
-    assert [made.role(name) for name in recognizers.OPEN] == ["gave hints"] * 2 + ["held out"] * 2
+    names = (*recognizers.OWN, *recognizers.OPEN)
+    monkeypatch.setattr(kits, "at_hand", lambda: names)
+    monkeypatch.setattr(recognizers, "at_hand", tuple)
+    made = session.photo_kit(frozenset({"edgeface_xs", "edgeface_xxs"}))
+    assert [judge.name for judge in made.judges] == list(names) and made.world == "open"
+    assert made.method.recognizers == names[:3] and made.method.target == targets.NOBODY
+    assert [made.role(name) for name in names] == ["gave hints"] * 3 + ["held out"] * 2
     assert all(judge.thresholds[kits.USUAL] > judge.thresholds[kits.LAX] > 0 for judge in made.judges)
     assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says and "held out" in made.says
     assert "All of them had a say in this change, so they flatter it" in replace(made, judges=made.judges[:2]).says
-    with pytest.raises(StudioError, match="edgeface cannot be held out: at hand are mobilefacenet_foamliu"):
-        session.kit(generator.SHIPPED, held_out=("edgeface",))
-    with pytest.raises(StudioError, match="every recogniser at hand is held out: leave one that gives hints"):
-        session.kit(generator.SHIPPED, held_out=recognizers.OPEN)
-    assert "drawn faces only" in session.drawn_kit().says
+    taught = session.photo_kit(frozenset(recognizers.OPEN[:1]))
+    assert taught.role("distilled") == "related to one that gave hints", "its other teacher did"
+    with pytest.raises(StudioError, match="edgeface cannot be held out: at hand are distilled, mobilefacenet_foamliu"):
+        session.photo_kit(frozenset({"edgeface"}))
+    with pytest.raises(ProtectionError, match="held out, no recogniser at hand is left to give hints"):
+        session.photo_kit(frozenset(recognizers.OPEN))
+
+
+def test_photographs_get_what_protect_does(mirror):
+    made = session.photo_kit()
+    assert made.method.recognizers == prepare().method.recognizers
+    assert all({kits.USUAL, kits.LAX} <= set(judge.thresholds) for judge in made.judges)
 
 
 # ---------------------------------------------------------------- what cannot be used
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "most"), [("strength", 1.1, 1), ("lips", -0.1, 2), ("protection", 1.6, 1.5), ("mix", math.nan, 1)]
-)
-def test_a_setting_out_of_range_is_refused(name, value, most):
-    with pytest.raises(StudioError, match=rf"{name} is {value}; expected a number from 0 to {most}"):
+@pytest.mark.parametrize(("name", "value"), [("strength", 1.1), ("lips", -0.1), ("shape", 1.6), ("mix", math.nan)])
+def test_a_setting_out_of_range_is_refused(name, value):
+    with pytest.raises(StudioError, match=rf"{name} is {value}; expected a number from 0 to 1"):
         Settings(**{name: value})
 
 

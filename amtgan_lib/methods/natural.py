@@ -52,7 +52,7 @@ class Search:
     visible: float = 0.005
     rough: float = 0.3
     frown: float = 30.0
-    makeup: float = 0.02
+    makeup: float = 0.15
     seed: int = 0
 
 

@@ -3,14 +3,13 @@
 from amtgan_lib.models.discriminator import Discriminator
 from amtgan_lib.models.generator import Generator
 from amtgan_lib.models.initialization import initialize
-from amtgan_lib.models.makeup import OWN_STRENGTH, makeup_transfer, region_changes
+from amtgan_lib.models.makeup import makeup_transfer
 from amtgan_lib.models.morphing import region_counts
 from amtgan_lib.models.published import load_published
 from amtgan_lib.models.regularizer import Regularizer
 from amtgan_lib.models.stored import load_generator, save_generator
 
 __all__ = [
-    "OWN_STRENGTH",
     "Discriminator",
     "Generator",
     "Regularizer",
@@ -18,7 +17,6 @@ __all__ = [
     "load_generator",
     "load_published",
     "makeup_transfer",
-    "region_changes",
     "region_counts",
     "save_generator",
 ]

@@ -5,7 +5,6 @@ source's structure, works for any reference, and scales region by region.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +24,6 @@ SOFTNESS = (1.0, 6.0, 4.0)
 LID_BLUR, FLOOR = 9.0, 0.03
 LID_CENTRE, LID_AXES = 0.15, (0.6, 0.8)
 EYES = ((slice(36, 42), slice(17, 22)), (slice(42, 48), slice(22, 27)))  # landmarks: eye and brow of either side
-# How much of each region's change (lip, skin, eyes) the two transfers take.
-OWN_STRENGTH = {"colours": (1.0, 1.0, 1.0), "makeup": (1.0, 0.0, 1.0)}
 # Standard deviations of skin colour within which a pixel counts as skin (hair, glasses and beards do not).
 LIKENESS = 2.0
 
@@ -79,35 +76,13 @@ def makeup_transfer(source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor
     The skin keeps its complexion and its light. ``colour_transfer`` gives the source the reference's skin as well:
     the histogram loss of BeautyGAN asks for it, but no makeup does it.
     """
-    lips, shadow = _lips_and_lids(source, reference, *sides)
-    return lips + shadow
-
-
-def _lips_and_lids(source: Tensor, reference: Tensor, *sides: Tensor) -> tuple[Tensor, Tensor]:
     source_masks, reference_masks, source_landmarks = sides[:3]
     reference = in_light_of(source, reference, source_masks, reference_masks)
     lips = colour_transfer(source, reference, *sides, strength=(1, 0, 0))
     eyes = colour_transfer(source, reference, *sides, strength=(0, 0, 1), eye_blur=LID_BLUR)
     strength = eyes.norm(dim=1, keepdim=True)
     shadow = eyes * (1 - FLOOR / strength.clamp_min(FLOOR))
-    return lips, shadow * upper_lids(source_landmarks, *source.shape[2:])
-
-
-def region_changes(transfer: Literal["colours", "makeup"], source: Tensor, reference: Tensor, *sides: Tensor) -> Tensor:
-    """The change of lip, skin and eyes, each alone: (3,N,3,H,W) in [-1,1] units, to be scaled and added up.
-
-    Each times its number in ``OWN_STRENGTH[transfer]`` they add up to that transfer. "makeup" leaves the skin as it is;
-    its change here is that of ``colour_transfer``, the way to the reference's complexion, for whoever asks for it.
-    Arguments as in ``makeup_transfer``. Raises ValueError for another word.
-    """
-    if transfer not in OWN_STRENGTH:
-        raise ValueError(f"transfer is {transfer!r}; expected {' or '.join(map(repr, OWN_STRENGTH))}")
-    skin = colour_transfer(source, reference, *sides, strength=(0, 1, 0))
-    if transfer == "makeup":
-        lips, eyes = _lips_and_lids(source, reference, *sides)
-    else:
-        lips, eyes = (colour_transfer(source, reference, *sides, strength=only) for only in ((1, 0, 0), (0, 0, 1)))
-    return torch.stack((lips, skin, eyes))
+    return lips + shadow * upper_lids(source_landmarks, *source.shape[2:])
 
 
 def in_light_of(source: Tensor, reference: Tensor, source_masks: Tensor, reference_masks: Tensor) -> Tensor:

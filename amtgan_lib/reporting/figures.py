@@ -284,33 +284,39 @@ def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", af
 def strength_curve(curve: pd.DataFrame, now: pd.DataFrame) -> Figure:
     """Each recogniser's similarity, as its distance to the threshold, against visible change; ``now`` is marked on it.
 
-    curve: columns recogniser, similarity, threshold and visible (1 - SSIM), a few rows a recogniser; now: one row each.
-    The figure is not pyplot's, so that drawing it again and again keeps nothing.
+    curve: columns recogniser, similarity, threshold, flip (FLIP) and visible (1 - SSIM), a few rows a recogniser; now:
+    one row each. The figure is not pyplot's, so that drawing it again and again keeps nothing.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axis = figure.subplots()
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _against(left, "flip", curve, now)
+    _against(right, "visible", curve, now)
+    low, high = left.get_ylim()
+    left.set_ylim(min(low, -0.15), max(high, 0.15))
+    for axis, label in ((left, "visible change of the face (FLIP, %)"), (right, "of the picture (1 - SSIM, %)")):
+        axis.axhspan(0, left.get_ylim()[1], color=COLOURS["impostor"], alpha=0.08, lw=0)
+        axis.axhspan(left.get_ylim()[0], 0, color=COLOURS["genuine"], alpha=0.08, lw=0)
+        axis.axhline(0, color="black", lw=1.2)
+        # Where the lines are not: they begin high on the left and end low on the right.
+        axis.text(0.98, 0.95, "recognised", ha="right", va="top", transform=axis.transAxes)
+        axis.text(0.02, 0.05, "not recognised", va="bottom", transform=axis.transAxes)
+        axis.set_xlabel(label)
+        axis.spines[["top", "right"]].set_visible(False)
+    left.set_ylabel("similarity above threshold")
+    right.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def _against(axis: Axes, measure: str, curve: pd.DataFrame, now: pd.DataFrame) -> None:
+    """A line a recogniser, and marks where the picture that is shown lies on it."""
     for (name, line), colour, marker in zip(curve.groupby("recogniser", sort=False), LINE_COLOURS, LINE_MARKERS):
-        line = line.sort_values("visible")
+        line = line.sort_values(measure)
         above = line["similarity"] - line["threshold"]
-        axis.plot(100 * line["visible"], above, color=colour, marker=marker, ms=4, lw=1.8, label=name)
+        axis.plot(100 * line[measure], above, color=colour, marker=marker, ms=4, lw=1.8, label=name)
         here = now[now["recogniser"] == name]
         style = {"color": colour, "marker": marker, "ms": 11, "mec": "black", "mew": 1.4, "ls": "none", "zorder": 4}
-        axis.plot(100 * here["visible"], here["similarity"] - here["threshold"], **style)
-    low, high = axis.get_ylim()
-    low, high = min(low, -0.15), max(high, 0.15)
-    axis.axhspan(0, high, color=COLOURS["impostor"], alpha=0.08, lw=0)
-    axis.axhspan(low, 0, color=COLOURS["genuine"], alpha=0.08, lw=0)
-    axis.axhline(0, color="black", lw=1.2)
-    axis.axvline(100 * float(now["visible"].iloc[0]), color="black", lw=1, ls=":")
-    # Where the lines are not: they begin high on the left and end low on the right.
-    axis.text(0.98, 0.95, "recognised", ha="right", va="top", transform=axis.transAxes)
-    axis.text(0.02, 0.05, "not recognised", va="bottom", transform=axis.transAxes)
-    axis.set_ylim(low, high)
-    axis.set_xlabel("visible change (1 - SSIM, %)")
-    axis.set_ylabel("similarity above threshold")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return figure
+        axis.plot(100 * here[measure], here["similarity"] - here["threshold"], **style)
+    axis.axvline(100 * float(now[measure].iloc[0]), color="black", lw=1, ls=":")
 
 
 def save(figure: Figure, path: Path, **facts: str) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from amtgan_lib import evaluation, faces, images, losses
+from amtgan_lib import evaluation, images, losses
 from amtgan_lib.demos.session.face import Face, Settings, Style
 from amtgan_lib.demos.session.kits import LAX, USUAL, Kit, StudioError
 from amtgan_lib.evaluation import Probes
@@ -35,7 +35,7 @@ class Studio:
     def __init__(self, photo: str | Path | Image.Image | np.ndarray | Photo, kit: Kit, known=None):
         self.photo, self.kit = open_photo(photo), kit
         _check_size(self.photo)
-        crops, self.too_small = faces.detect_all(self.photo, kit.size)
+        crops, self.too_small = kit.method.detect_all(self.photo)
         if not crops:
             raise StudioError(f"{self.photo.name}: no face was found; take a photo that shows one from the front")
         self.faces = [Face(crop, kit) for crop in crops]
@@ -52,10 +52,10 @@ class Studio:
         self.compares_with_itself = known is None
 
     def reference(self, photo: str | Path | Image.Image | Photo) -> FaceCrop:
-        """The makeup reference in a photo, at this kit's size; PhotoError where there is none."""
+        """The makeup reference in a photo; PhotoError where there is none."""
         photo = open_photo(photo)
         _check_size(photo)
-        return faces.detect_one(photo, self.kit.size)
+        return self.kit.method.reference(photo)
 
     @property
     def clean(self) -> Image.Image:
@@ -64,8 +64,8 @@ class Studio:
 
     def picture(self, settings: Settings, first: Style = None, second: Style = None) -> Image.Image:
         """The changed photo as it is shown, in 8-bit RGB; what of a photo is shown whole is what ``protect`` gives."""
-        changed = self.faces[0].change(settings, first, second)
-        picture = self.stage.with_change(self._place.change_in(self.stage, changed))
+        painting = self.faces[0].painting(settings, first, second)
+        picture = self.stage.with_change(painting.within(self._place, self.stage))
         return Image.fromarray(open_photo(picture).rgb)
 
     def judge(self, picture: Image.Image) -> pd.DataFrame:
@@ -88,13 +88,21 @@ class Studio:
         both = (images.to_tensor(each)[None] for each in (picture, self.clean))
         return float(1 - losses.ssim(*both))
 
+    def flip(self, picture: Image.Image) -> float:
+        """How plainly its face differs for somebody who flips between before and after: 0 for the clean photo."""
+        return evaluation.face_flip(self._place, picture)
+
+    def judged(self, picture: Image.Image) -> pd.DataFrame:
+        """What ``judge`` says, with columns visible and flip for how plainly the picture differs."""
+        return self.judge(picture).assign(visible=self.visible(picture), flip=self.flip(picture))
+
     def curve(
         self, settings: Settings, first: Style, second: Style, strengths: Sequence[float]
     ) -> Iterator[pd.DataFrame]:
-        """What ``judge`` says at each overall strength, one table at a time, with columns strength and visible."""
+        """What ``judge`` says at each overall strength, one table at a time, and how plainly it is seen."""
         for strength in strengths:
             picture = self.picture(replace(settings, strength=strength), first, second)
-            yield self.judge(picture).assign(strength=strength, visible=self.visible(picture))
+            yield self.judged(picture).assign(strength=strength)
 
     def report(self, picture: Image.Image) -> Iterator[pd.DataFrame]:
         """What ``judge`` says to a picture as it is and as a site may publish it anew, one table a way (column how)."""
@@ -105,12 +113,12 @@ class Studio:
     def protect(self, settings: Settings, first: Style = None, second: Style = None) -> Protected:
         """The whole photo at its own size, every face changed as the sliders say but those that are too small.
 
-        Raises StudioError where they leave the change for recognisers out: that would be passed on as protected.
+        Raises StudioError where they leave nothing of the look of a face: that would be passed on as protected.
         """
-        if settings.strength == 0 or settings.protection == 0:
-            raise StudioError("strength or protection is 0, so nothing is protected and nothing is saved")
-        changed = [face.change(settings, first, second) for face in self.faces]
-        return pasted(self.photo, [face.crop for face in self.faces], changed, self.too_small)
+        paintings = [face.painting(settings, first, second) for face in self.faces]
+        if not all(any(settings.shares[part] for part in each.look.worn()) for each in paintings):
+            raise StudioError("strength, or every part that is worn, is 0: nothing is protected and nothing is saved")
+        return pasted(self.photo, [face.crop for face in self.faces], paintings, self.too_small)
 
     def _similarities(self, probes: Probes) -> list[float]:
         return [float(own @ known) for own, known in zip(_vectors(probes, self.kit), self._known)]
@@ -150,4 +158,5 @@ def _staged(photo: Photo, crop: FaceCrop) -> tuple[Photo, FaceCrop]:
     # A grey photo of 16 bits is shown in 8.
     original = photo.original if photo.original.mode in OWN_MODES else Image.fromarray(photo.rgb).convert("L")
     picture = original.crop((x0, y0, x1, y1)).resize(size, Image.Resampling.LANCZOS)
-    return replace(open_photo(picture), name=photo.name), crop.within((x0, y0, x1, y1), size)
+    stage, place = replace(open_photo(picture), name=photo.name), crop.within((x0, y0, x1, y1), size)
+    return stage, replace(place, image=place.resample(stage))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import ipywidgets as W
 
 from amtgan_lib.demos.session import Settings
@@ -22,7 +20,7 @@ class Quickstart(Workbench):
     @property
     def settings(self) -> Settings:
         """As ``protect`` does it, at this strength."""
-        return replace(super().settings, strength=self._strength)
+        return Settings(strength=self._strength)
 
     def layout(self) -> W.Widget:
         """What to choose above; below the picture, and beside it who recognises it."""

@@ -10,23 +10,26 @@ from typing import Any
 import ipywidgets as W
 import pandas as pd
 
-from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Settings
 from amtgan_lib.demos.widgets import parts, texts
 from amtgan_lib.demos.widgets.style import SHEET
-from amtgan_lib.demos.widgets.workbench import Begin, Workbench
+from amtgan_lib.demos.widgets.workbench import STALE, Begin, Workbench
+from amtgan_lib.models.rendering import PARTS
 from amtgan_lib.reporting import figures
 
 STRENGTHS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of the curve
 SLIDERS = {
-    "strength": "The whole change; 0 gives the photo back.",
-    "lips": "The reference's lip colour; 100 % as it is worn there.",
-    "eyes": "The reference's eye shadow; 100 % as it is worn there.",
-    "skin": "The way to the reference's complexion. Makeup leaves it alone, so it begins at 0.",
-    "protection": "The change for recognisers. At 0 only makeup is left, which protects nobody.",
+    "strength": "The whole look; 0 gives the photo back.",
+    "shape": "Features moved a little; with light it carries the protection of a bare face.",
+    "light": "Soft light and shade on the skin; with shape it carries the protection of a bare face.",
+    "contour": "Shading of cheeks, nose, chin and forehead.",
+    "blush": "Colour on the cheeks, worn with a makeup only.",
+    "brows": "Darker or lighter brows.",
+    "lips": "Lip colour, worn with a makeup only.",
+    "lids": "Eye shadow, worn with a makeup only.",
+    "liner": "Lines along the lashes, worn with a makeup only.",
     "mix": "From the first makeup (0 %) to the second (100 %).",
 }
-STALE = "amtgan-stale"
 
 
 class MakeupStrength(Workbench):
@@ -47,7 +50,7 @@ class MakeupStrength(Workbench):
         slider = W.FloatSlider(
             getattr(Settings(), name),
             min=0,
-            max=session.MOST[name],
+            max=1,
             step=0.01,
             description=name,
             readout_format=".0%",
@@ -70,6 +73,9 @@ class MakeupStrength(Workbench):
 
     def later(self) -> Iterator[None]:
         """The curve, where more than the overall strength has changed; the point on it; the report card."""
+        worn = self.studio.faces[0].worn(*self.chosen, self.settings.mix).look.worn()
+        for part in PARTS:
+            self.sliders[part].disabled = part not in worn
         others = (self.studio, *self.chosen, replace(self.settings, strength=1.0))
         self.card.add_class(STALE)
         if self._curve is None or self._curve[0] != others:
@@ -91,12 +97,12 @@ class MakeupStrength(Workbench):
         yield
         # Else the first move of `mix` would wait for all that is slow about the other makeup.
         for style in self.chosen:
-            self.studio.faces[0].look(style)
+            self.studio.faces[0].worn(style)
+            yield
 
     def figure(self):
         """The curve with the point of the picture that is shown on it."""
-        now = self.table.assign(visible=self.studio.visible(self.picture))
-        return figures.strength_curve(self._curve[1], now)
+        return figures.strength_curve(self._curve[1], self.table)
 
     def _drawn(self) -> bytes:
         file = io.BytesIO()

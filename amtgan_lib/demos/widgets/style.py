@@ -71,9 +71,11 @@ SHEET = """
   border-left: 1.5px dotted var(--jp-ui-font-color1, #111); }
 .amtgan-before { position: absolute; top: 2px; width: 10px; height: 10px; margin-left: -5px; transform: rotate(45deg);
   background: var(--jp-layout-color1, #fff); border: 2px solid #767676; box-sizing: border-box; }
+.amtgan-visible { margin: 12px 0 6px; }
+.amtgan-visible b { white-space: nowrap; }
 .amtgan-chip { padding: 0 8px; border-radius: 9px; font-size: 12px; font-weight: 600; white-space: nowrap; }
-.amtgan-chip.protected { background: #dcecf7; color: #004c78; } .amtgan-chip.weak { background: #fbeccd;
-  color: #6b4300; }
+.amtgan-chip.protected { background: #dcecf7; color: #004c78; }
+.amtgan-chip:is(.weak, .unproven) { background: #fbeccd; color: #6b4300; }
 .amtgan-chip:is(.not, .no) { background: #fbe0d3; color: #8a3200; }
 
 .amtgan-slider { width: 100%; margin: 0; }

@@ -12,7 +12,10 @@ from amtgan_lib import evaluation
 from amtgan_lib.demos import session
 from amtgan_lib.evaluation import COLOURS, NO_FACE, NOT_PROTECTED, PROTECTED, WEAK
 
-SIGNS = {PROTECTED: "✓", WEAK: "~", NO_FACE: "✕", NOT_PROTECTED: "✕"}
+UNPROVEN = "unproven"
+"""Instead of "protected" where only recognisers that gave hints were asked: that they are fooled proves little."""
+SIGNS = {PROTECTED: "✓", UNPROVEN: "?", WEAK: "~", NO_FACE: "✕", NOT_PROTECTED: "✕"}
+SHADES = {**COLOURS, UNPROVEN: COLOURS[WEAK]}
 WAYS = {
     session.AS_IT_IS: "as shown",
     "jpeg75": "JPEG, quality 75",
@@ -35,11 +38,16 @@ def heading(number: int, text: str) -> str:
 
 def verdict(table: pd.DataFrame) -> str:
     """In one line: how many recognisers still recognise the person."""
-    word = evaluation.worst(table["verdict"])
+    word = _proven(evaluation.worst(table["verdict"]), table)
     return (
-        f'<div class="amtgan-verdict"><span class="amtgan-sign" style="background:{COLOURS[word]}">{SIGNS[word]}</span>'
+        f'<div class="amtgan-verdict"><span class="amtgan-sign" style="background:{SHADES[word]}">{SIGNS[word]}</span>'
         f"{escape(_in_words(table))}</div>"
     )
+
+
+def _proven(word: str, table: pd.DataFrame) -> str:
+    """A verdict, which is no success where no recogniser of the table is held out."""
+    return UNPROVEN if word == PROTECTED and not (table["role"] == session.HELD_OUT).any() else word
 
 
 def _in_words(table: pd.DataFrame) -> str:
@@ -48,7 +56,9 @@ def _in_words(table: pd.DataFrame) -> str:
         return "No face is found in this picture any more"
     if not guilty:
         close = int((table["verdict"] == WEAK).sum())
-        return f"Recognised by none of {len(table)}" + (f" ({close} nearly)" if close else "")
+        none = f"ecognised by none of {len(table)}" + (f" ({close} nearly)" if close else "")
+        alone = _proven(PROTECTED, table) == UNPROVEN
+        return f"Asked only of recognisers that gave hints: r{none}" if alone else f"R{none}"
     if len(guilty) == len(table):
         return f"Recognised by all {len(table)}"
     return f"Still recognised by {len(guilty)} of {len(table)}"
@@ -56,18 +66,30 @@ def _in_words(table: pd.DataFrame) -> str:
 
 def meters(table: pd.DataFrame) -> str:
     """A bar a recogniser: the similarity, its thresholds, and the similarity before."""
-    return "".join(_meter(row) for row in table.to_dict("records"))
+    good = _proven(PROTECTED, table)
+    return "".join(_meter(row, good) for row in table.to_dict("records"))
 
 
-def _meter(row: dict) -> str:
-    colour = COLOURS[NOT_PROTECTED if row["verdict"] == NOT_PROTECTED else PROTECTED]
+def visible(table: pd.DataFrame) -> str:
+    """How plainly the change is seen, by two measures; columns visible (1 - SSIM) and flip."""
+    flip, ssim = table["flip"].iloc[0], 1 - table["visible"].iloc[0]
+    return (
+        f'<div class="amtgan-visible">Visible change: <b>FLIP {flip:.3f}</b> · <b>SSIM {ssim:.3f}</b> '
+        "<small>(none: 0 · 1)</small></div>"
+    )
+
+
+def _meter(row: dict, good: str) -> str:
+    """good: what "protected" is called."""
+    colour = SHADES[NOT_PROTECTED if row["verdict"] == NOT_PROTECTED else good]
+    word = good if row["verdict"] == PROTECTED else row["verdict"]
     number = "none" if np.isnan(row["similarity"]) else f"{row['similarity']:.2f}"
     marks = [("amtgan-lax", row["lax"]), ("amtgan-limit", row["threshold"]), ("amtgan-before", row["before"])]
     lines = "".join(f'<span class="{name}" style="left:{_share(value)}"></span>' for name, value in marks)
     return (
         f'<div class="amtgan-meter" data-recogniser="{escape(row["recogniser"])}" data-similarity="{number}">'
         f"<span>{escape(row['recogniser'])} <small>{escape(row['role'])}</small></span>"
-        f"<span><b>{number}</b> {chip(row['verdict'])}</span>"
+        f"<span><b>{number}</b> {chip(word)}</span>"
         f'<div class="amtgan-track"><span class="amtgan-fill" style="width:{_share(row["similarity"])};'
         f'background:{colour}"></span>{lines}</div></div>'
     )
@@ -97,7 +119,7 @@ def report(tables: Sequence[pd.DataFrame]) -> str:
     names = tables[0]["recogniser"].tolist()
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     lines = [_line(table) for table in tables]
-    overall = evaluation.worst(word for table in tables for word in table["verdict"])
+    overall = _proven(evaluation.worst(word for table in tables for word in table["verdict"]), tables[0])
     return (
         f'<div class="amtgan-verdict">{chip(overall)}<span>{_overall(overall, len(names))}</span></div>'
         f'<table class="amtgan-table"><tr><th>this photo</th>{head}<th>in all</th></tr>{"".join(lines)}</table>'
@@ -107,15 +129,18 @@ def report(tables: Sequence[pd.DataFrame]) -> str:
 
 def _line(table: pd.DataFrame) -> str:
     cells = "".join(
-        f"<td><b>{row.similarity:.2f}</b> ({row.similarity - row.threshold:+.2f})<br>{chip(row.verdict)}</td>"
+        f"<td><b>{row.similarity:.2f}</b> ({row.similarity - row.threshold:+.2f})<br>"
+        f"{chip(_proven(row.verdict, table))}</td>"
         for row in table.itertuples()
     )
-    return f"<tr><td>{WAYS[table['how'].iloc[0]]}</td>{cells}<td>{chip(evaluation.worst(table['verdict']))}</td></tr>"
+    overall = chip(_proven(evaluation.worst(table["verdict"]), table))
+    return f"<tr><td>{WAYS[table['how'].iloc[0]]}</td>{cells}<td>{overall}</td></tr>"
 
 
 def _overall(word: str, count: int) -> str:
     endings = {
-        "protected": f"from these {count}, whichever way it is published",
+        PROTECTED: f"from these {count}, whichever way it is published",
+        UNPROVEN: f"refused by these {count}, whichever way it is published, but they gave hints",
         WEAK: "somewhere on this card: refused, but not by much",
         NOT_PROTECTED: "somewhere on this card: one way, one recogniser is enough",
         NO_FACE: "somewhere on this card: nobody can say",

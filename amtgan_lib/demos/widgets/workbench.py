@@ -24,6 +24,7 @@ from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo, PhotoError
 
 OWN = "own makeup"
+STALE = "amtgan-stale"
 WORDS = {"photo": "photo", "known": "other photo", "makeup": "makeup", "second": "second makeup"}
 Source = Sample | Uploaded | Path | None
 
@@ -32,15 +33,13 @@ Source = Sample | Uploaded | Path | None
 class Begin:
     """What lies on the workbench at first: files ("" for drawn ones), and a portrait's row in the drawn test pairs.
 
-    generator names a file for every photo; "" takes the small one that comes with the package for drawn portraits and
-    that of ``protect`` for photographs. held_out: recognisers that judge photographs and give no hints.
+    held_out: recognisers that judge photographs and give no hints.
     """
 
     photo: str = ""
     makeup: str = ""
     second: str = ""
     known: str = ""
-    generator: str = ""
     person: int = session.PEOPLE[0]
     held_out: Sequence[str] = ()
 
@@ -57,7 +56,6 @@ class Workbench:
     def __init__(self, begin: Begin | None = None):
         begin = begin or Begin()
         self._held_out = frozenset(begin.held_out)
-        self._kit = session.kit(begin.generator, self._held_out) if begin.generator else None
         self.people = session.people(dict.fromkeys((begin.person, *session.PEOPLE)))
         self.makeups = session.makeups()
         self.studio: Studio | None = None
@@ -114,7 +112,7 @@ class Workbench:
     @property
     def settings(self) -> Settings:
         """What is to be shown."""
-        return Settings.of(self.studio.kit)
+        return Settings()
 
     @property
     def chosen(self) -> list[FaceCrop | None]:
@@ -139,12 +137,15 @@ class Workbench:
     def _steps(self) -> Iterator[None]:
         """Everything that is asked for and not done yet, then the picture, the meters, and what may wait."""
         self.link.value, problems = "", []
+        if self._asked or not self.studio.faces[0].tried(self.settings.mix, *self.chosen):
+            for widget in (self.verdict, self.meters):  # they speak of what is no longer chosen
+                widget.add_class(STALE)
         for what in list(self._asked):
             self.message.say(f"Looking at the {WORDS[what]} …", "working")
             yield
             problems += self._problems(what)
         if not self.studio.faces[0].tried(self.settings.mix, *self.chosen):
-            self.message.say("Trying it on …", "working")
+            self.message.say("Looking for what recognisers know least: a few seconds …", "working")
             yield
         self.shown = self.settings
         self.picture = self.studio.picture(self.shown, *self.chosen)
@@ -152,8 +153,11 @@ class Workbench:
         if problems or self.message.kind == "working":
             self.message.say(" ".join(problems), "problem")
         yield
-        self.table = self.studio.judge(self.picture)
-        self.verdict.value, self.meters.value = texts.verdict(self.table), texts.meters(self.table)
+        self.table = self.studio.judged(self.picture)
+        for widget in (self.verdict, self.meters):
+            widget.remove_class(STALE)
+        self.verdict.value = texts.verdict(self.table)
+        self.meters.value = texts.meters(self.table) + texts.visible(self.table)
         self.meaning.value = texts.meaning(self.studio.compares_with_itself, self.studio.kit.says)
         yield
         yield from self.later()
@@ -181,9 +185,7 @@ class Workbench:
         self.known.layout.display = "none" if known else ""  # a drawn person's other photo is known already
 
     def _kit_for(self, source: Sample | Uploaded | Path) -> Kit:
-        """A photograph never gets the drawn kit by itself: its meters would mean nothing."""
-        if self._kit is not None:
-            return self._kit
+        """A photograph never gets the drawn kit: its meters would mean nothing."""
         return session.drawn_kit() if isinstance(source, Sample) else session.photo_kit(self._held_out)
 
     def _wear(self, key: str, source: Sample | Uploaded | Path | None) -> None:
@@ -201,8 +203,10 @@ class Workbench:
     def _give(self) -> None:
         """A link to the whole photo at its own size; nothing is written on this machine."""
         self.pace.finish()
+        self.message.say("Making the whole photo …", "working")  # its other faces have no look yet
         try:
             self.link.value = _link(self.studio, self.settings, self.chosen)
+            self.message.say()
         except PhotoError as error:
             self.message.say(_sentence(error), "problem")
 
