@@ -6,6 +6,7 @@ Also weights by the rule of the golden tensors, which every test of a published 
 
 import copy
 import json
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -292,6 +293,7 @@ def execute_here(notebook: Notebook, parameters: dict, output: Path, log: Path, 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(STEP_VARIABLE, step)
             patch.chdir(paths.NOTEBOOKS)
+            patch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # where a shell puts its own
             shell = InteractiveShell.instance()
             for cell in node.cells:
                 if cell.cell_type == "code":
