@@ -283,6 +283,7 @@ def execute_here(notebook: Notebook, parameters: dict, output: Path, log: Path, 
     """
     import papermill
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
     names = {"kernel_name": "python3", "language": "python"}
     escaped = str(output).replace("{", "{{").replace("}", "}}")
@@ -294,7 +295,8 @@ def execute_here(notebook: Notebook, parameters: dict, output: Path, log: Path, 
             patch.setenv(STEP_VARIABLE, step)
             patch.chdir(paths.NOTEBOOKS)
             patch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # where a shell puts its own
-            shell = InteractiveShell.instance()
+            # No history: it would be written into the home of whoever runs the tests.
+            shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
             for cell in node.cells:
                 if cell.cell_type == "code":
                     _run_cell(shell, cell.source)

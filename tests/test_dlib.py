@@ -46,7 +46,7 @@ def test_without_the_extra_it_is_not_at_hand_and_a_sentence_says_what_to_install
     assert recognizers.zoo("open") == OPEN and recognizers.zoo("open and own") == (*OPEN, "distilled")
     with pytest.raises(FileNotFoundError, match=r'^dlib is not installed: uv pip install "amtgan-lib\[dlib\]"$'):
         recognizers.load("dlib")
-    with pytest.raises(asking.NotDone, match="the recogniser dlib cannot be asked: dlib is not installed"):
+    with pytest.raises(asking.NotDone, match="the recogniser dlib cannot be loaded: dlib is not installed"):
         asking.panel(["dlib"], 0.01)
 
 

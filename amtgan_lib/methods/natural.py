@@ -17,7 +17,7 @@ from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.faces.parts import face_regions
 from amtgan_lib.losses import InputDiversity, colour_difference, mirrored
 from amtgan_lib.methods.generator import Guide
-from amtgan_lib.methods.method import Method
+from amtgan_lib.methods.method import NOBODY, Method
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
 from amtgan_lib.recognizers import Recognizer
 
@@ -38,9 +38,10 @@ class Search:
 
     more: how often half as many steps follow, each time with recognition weighed MORE times as much, where one of the
     recognisers still knows the face; asked: how many recognisers, drawn by lot, a step asks; away: the cosine to the
-    owner, mirrored or not; towards: 1 - the cosine to the target; visible: the mean square of S-CIELAB at a quarter of
-    the size; rough: of differences between neighbours of the lattice; frown: of brows that come down or together and
-    corners of the mouth that drop, in eye distances; makeup: of the way from the reference's colours.
+    owner, mirrored or not; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody;
+    visible: the mean square of S-CIELAB at a quarter of the size; rough: of differences between neighbours of the
+    lattice; frown: of brows that come down or together and corners of the mouth that drop, in eye distances; makeup: of
+    the way from the reference's colours.
     """
 
     steps: int = 50
@@ -49,6 +50,7 @@ class Search:
     asked: int = 2
     away: float = 1.0
     towards: float = 0.5
+    towards_a_person: float = 1.3
     visible: float = 0.005
     rough: float = 0.3
     frown: float = 30.0
@@ -139,6 +141,7 @@ class Loss:
         self.regions, self.search, self.colours = regions, search, colours or {}
         self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
         self.recognizers: Sequence[Recognizer] = guide.recognizers
+        self.towards = search.towards if guide.target.name == NOBODY else search.towards_a_person
         self.weight = 1.0  # of recognition, against all that is seen
         self.targets = guide.target.of(guide.recognizers)
         other, moved = mirrored(self.image, self.points)
@@ -168,7 +171,7 @@ class Loss:
         for number in asked:
             (found,) = self.recognizers[number].embed(view.clamp(-1, 1), points)
             away, missed = (self.owners[number] @ found).amax(), 1 - found @ self.targets[number]
-            costs.append(self.search.away * away + self.search.towards * missed)
+            costs.append(self.search.away * away + self.towards * missed)
         return torch.stack(costs).mean()
 
     @torch.no_grad()
