@@ -7,7 +7,7 @@ from fakes import crop_points, plain_set, smooth
 
 from amtgan_lib import datasets, evaluation, faces, recognizers
 from amtgan_lib.cli import asking
-from amtgan_lib.evaluation import tables
+from amtgan_lib.evaluation import recognition
 from amtgan_lib.hints import gradient_hints
 from amtgan_lib.images import to_uint8
 from amtgan_lib.methods import Guide, MethodError
@@ -104,7 +104,7 @@ def test_the_rule_of_its_own_counts_pairs_that_are_near(judge):
     """Second photos have half the brightness: 0.5 x and 1.0 x the distance of 0.6 away, and strangers farther."""
     side = plain_set({"a/1": (0.2, 0.2, 0.2), "a/2": (0.2, 0.9, 0.2), "a/3": (0.9, 0.2, 0.9)})
     pair = evaluation.two_photos(side)
-    same, different = tables.own_rule_rows(pair, judge, **dict.fromkeys(ABOUT, ""))
+    same, different = recognition.own_rule_rows(pair, judge, **dict.fromkeys(ABOUT, ""))
     assert (same.metric, different.metric) == ("same person, nearer than 0.6", "different people, nearer than 0.6")
     descriptors = [3 * (np.array(c) * 2 - 1) for c in ((0.2,) * 3, (0.2, 0.9, 0.2), (0.9, 0.2, 0.9))]
     halves = [3 * (np.array(c) - 1) for c in ((0.2,) * 3, (0.2, 0.9, 0.2), (0.9, 0.2, 0.9))]

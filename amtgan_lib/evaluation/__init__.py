@@ -19,6 +19,16 @@ from amtgan_lib.evaluation.pictures import (
     truth_error,
     whole_pictures,
 )
+from amtgan_lib.evaluation.recognition import (
+    calibration_table,
+    false_accept_table,
+    pair_scores,
+    read_thresholds,
+    recognition_table,
+    thresholds_at,
+    two_photos,
+    vectors,
+)
 from amtgan_lib.evaluation.scores import (
     FARS,
     Gallery,
@@ -37,20 +47,12 @@ from amtgan_lib.evaluation.scores import (
 )
 from amtgan_lib.evaluation.tables import (
     Judgement,
-    calibration_table,
-    false_accept_table,
     mean_rows,
-    pair_scores,
     picture_table,
     probes_by_method,
     quality_table,
-    read_thresholds,
-    recognition_table,
     similarities,
     success_rows,
-    thresholds_at,
-    two_photos,
-    vectors,
 )
 from amtgan_lib.evaluation.verdicts import (
     COLOURS,

@@ -1,4 +1,4 @@
-"""Rows of the tables: what a recogniser is worth, and what a method does to it."""
+"""Rows of the tables: what a method does to recognisers and to pictures."""
 
 from __future__ import annotations
 
@@ -22,166 +22,21 @@ from amtgan_lib.evaluation.pictures import (
     quality,
     read_probes,
     truth_error,
-    whole_pictures,
 )
+from amtgan_lib.evaluation.recognition import Facts, provenance, vectors
 from amtgan_lib.evaluation.scores import (
-    FARS,
     Gallery,
-    calibrate,
-    calibration_interval,
-    equal_error_rate,
-    false_accepts,
-    impostor_scores,
     mean_interval,
-    stored_thresholds,
     success_rates,
     success_scores,
-    verification_scores,
     wilson,
-    within,
 )
-from amtgan_lib.recognizers import Judge, Recognizer
+from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
-Facts = str | int | float | None
 Crop = Callable[[str, int], faces.FaceCrop]
 SIZE = 256  # of crops on which pictures are compared
-
-
-# ---------------------------------------------------------------- recognisers
-
-
-def two_photos(face_set: FaceSet) -> tuple[FaceSet, FaceSet]:
-    """The people of a set who have both a source and another photo, in the same order on both sides."""
-    parts = [face_set.where(part=part) for part in ("source", "other")]
-    both = sorted(set(parts[0].manifest["person"]) & set(parts[1].manifest["person"]))
-    orders = [[part.manifest["person"].tolist().index(person) for person in both] for part in parts]
-    first, second = (part.rows(np.array(order, int)) for part, order in zip(parts, orders))
-    return first, second
-
-
-def vectors(face_set: FaceSet, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:
-    """Unit vectors (P, D) of a set's faces; unaligned, of the whole photos (a quirk)."""
-    if not aligned:
-        return embed(whole_pictures(map(datasets.file_of, face_set.manifest["asset"])), recognizer, aligned=False)
-    batch = face_set.batch()
-    return embed(Probes(batch.image, batch.points, np.ones(len(batch), bool)), recognizer)
-
-
-def recognition_table(face_set: FaceSet, recognizers: Sequence[Recognizer], **facts: Facts) -> pd.DataFrame:
-    """EER, rank-1 and mean cosines of every recogniser on the world's sets, aligned and (people's set) unaligned.
-
-    Beside them, of aligned faces, what a judge says by a rule of its own.
-    """
-    rows, world = [], datasets.world_of(face_set.manifest)
-    for name, aligned in (*((name, True) for name in world.tests), (world.people, False)):
-        pair = two_photos(face_set.where(set=name))
-        for recognizer in recognizers:
-            scores = verification_scores(*(vectors(side, recognizer, aligned) for side in pair))
-            dataset = name if aligned else f"{name} unaligned"
-            own = {"dataset": dataset, "recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256}
-            own |= _provenance() | facts
-            rows += recognition_rows(scores, **own)
-            rows += own_rule_rows(pair, recognizer, **own) if aligned and isinstance(recognizer, Judge) else []
-    return results.frame(rows)
-
-
-def recognition_rows(scores: np.ndarray, **facts: Facts) -> list[Row]:
-    """Rows of one recogniser from the (P, P) cosines of P people's two photos."""
-    genuine, impostors = np.diag(scores), scores[~np.eye(len(scores), dtype=bool)]
-    first = (scores > genuine[:, None]).sum(axis=1) < 1
-    low, high = wilson(int(first.sum()), len(first))
-    n = len(genuine)
-    return [
-        Row(metric="eer", value=equal_error_rate(genuine, impostors), n=n, far=None, **facts),
-        Row(metric="rank-1", value=float(first.mean()), n=n, far=None, ci_low=low, ci_high=high, **facts),
-        Row(metric="same person", value=float(genuine.mean()), n=n, far=None, **facts),
-        Row(metric="different people", value=float(impostors.mean()), n=impostors.size, far=None, **facts),
-    ]
-
-
-def own_rule_rows(pair: tuple[FaceSet, FaceSet], judge: Judge, **facts: Facts) -> list[Row]:
-    """The shares of P people's pairs of photos, and of all pairs of two people, that a judge takes for one person.
-
-    By its own rule: the distance of its descriptors, which are not normalised.
-    """
-    batches = [side.batch() for side in pair]
-    found = [judge.descriptors(batch.image, batch.points).cpu().numpy() for batch in batches]
-    near, limit = within(*found, judge.spec.distance), judge.spec.distance
-    kinds = {"same person": np.diag(near), "different people": near[~np.eye(len(near), dtype=bool)]}
-    return [
-        Row(metric=f"{kind}, nearer than {limit:g}", value=float(pairs.mean()), n=pairs.size, far=None, **facts)
-        for kind, pairs in kinds.items()
-    ]
-
-
-def calibration_table(face_set: FaceSet, recognizers: Sequence[Recognizer], repeats: int = 200) -> pd.DataFrame:
-    """Thresholds of every recogniser from the impostor pairs of a set's people, with intervals.
-
-    A FAR that the pairs cannot resolve (fewer than 1 / FAR of them) gets no row.
-    """
-    pair, rows = two_photos(face_set), []
-    people = pair[0].manifest["person"].tolist()
-    for recognizer in recognizers:
-        scores = verification_scores(*(vectors(side, recognizer) for side in pair))
-        impostors = impostor_scores(scores, people, people)
-        resolved = [far for far in FARS if far * len(impostors) >= 1]
-        for far, threshold in calibrate(impostors, resolved).items():
-            low, high = calibration_interval(scores, far, repeats)
-            own = {"threshold": threshold, "ci_low": low, "ci_high": high}
-            counts = {"people": len(people), "impostor_pairs": len(impostors)}
-            rows.append({"recogniser": recognizer.name, "far": far, **own, **counts})
-    return pd.DataFrame(rows)
-
-
-def pair_scores(face_set: FaceSet, recognizers: Sequence[Recognizer]) -> pd.DataFrame:
-    """Cosines of same and different people (columns recogniser, kind, cosine) for a picture of the distributions."""
-    pair, tables = two_photos(face_set), []
-    for recognizer in recognizers:
-        scores = verification_scores(*(vectors(side, recognizer) for side in pair))
-        kinds = {"genuine": np.diag(scores), "impostor": scores[~np.eye(len(scores), dtype=bool)]}
-        tables += [pd.DataFrame({"recogniser": recognizer.name, "kind": k, "cosine": v}) for k, v in kinds.items()]
-    return pd.concat(tables, ignore_index=True)
-
-
-def false_accept_table(scores: pd.DataFrame, step: float = 0.005) -> pd.DataFrame:
-    """The FAR of every threshold from -1 to 1, exact at each step: columns recogniser, threshold, far, impostor_pairs.
-
-    scores: of ``pair_scores``, of the people whom the thresholds are calibrated on.
-    """
-    thresholds, tables = np.linspace(-1, 1, round(2 / step) + 1).round(6), []
-    for name, part in scores[scores["kind"] == "impostor"].groupby("recogniser", sort=False):
-        far = false_accepts(part["cosine"].to_numpy(), thresholds)
-        columns = {"recogniser": name, "threshold": thresholds, "far": far, "impostor_pairs": len(part)}
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True)
-
-
-def read_thresholds(path: Path, far: float) -> dict[str, float]:
-    """{recogniser: threshold} at one FAR from the table that notebook 2 wrote; ValueError where it lacks that FAR."""
-    stored = stored_thresholds(path)
-    if found := {name: known[far] for name, known in stored.items() if far in known}:
-        return found
-    there = sorted({each for known in stored.values() for each in known})
-    raise ValueError(f"no threshold at FAR {far} in {path.name}; there are {there} of {FARS}")
-
-
-def thresholds_at(far: float, recognizers: Sequence[Recognizer], path: Path) -> dict[str, float]:
-    """{recogniser: threshold} at one FAR: published ones are taken as they are, others from the table of notebook 2.
-
-    ValueError where neither has that FAR. The table is not read where all are published.
-    """
-    published = {each.name: each.thresholds for each in recognizers if each.spec.published}
-    if lacking := [name for name, known in published.items() if far not in known]:
-        raise ValueError(
-            f"{lacking[0]} has no published threshold at FAR {far}; there are {list(published[lacking[0]])}"
-        )
-    measured = read_thresholds(path, far) if len(published) < len(recognizers) else {}
-    return measured | {name: known[far] for name, known in published.items()}
-
-
-# ---------------------------------------------------------------- methods
 
 
 @dataclass(frozen=True)
@@ -220,7 +75,7 @@ class Judgement:
             own = {"recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256, "note": note}
             for method, found in probes.items():
                 scores = success_scores(embed(found, recognizer), gallery)
-                rows += success_rows(scores, threshold, self.far, method=method, **own, **_provenance(), **facts)
+                rows += success_rows(scores, threshold, self.far, method=method, **own, **provenance(), **facts)
                 raw.append(scores.assign(method=method, recogniser=recognizer.name, person=list(self.people)))
         return results.frame(rows), pd.concat(raw, ignore_index=True)
 
@@ -294,7 +149,7 @@ def quality_table(reports: Mapping[str, pd.DataFrame], crop: Crop | None = None,
     for method, report in reports.items():
         done = report[report["protected"] != ""].itertuples()
         values = pd.DataFrame([_quality(row, crop and _clean_face(row, crop)) for row in done])
-        rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)
+        rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
     return results.frame(rows)
 
 
@@ -312,7 +167,7 @@ def picture_table(
     rows, crop = [], functools.cache(crop or faces.detect_one)
     for method, report in reports.items():
         values = picture_values(report[report["protected"] != ""], progress, crop)
-        rows += mean_rows(values, method=method, recogniser="", **_provenance(), **facts)
+        rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
     return results.frame(rows)
 
 
@@ -369,8 +224,3 @@ def mean_rows(values: pd.DataFrame, **facts: Facts) -> list[Row]:
         own = {"value": float(known.mean()), "n": len(known), "ci_low": low, "ci_high": high}
         rows.append(Row(metric=str(metric), far=None, **own, **facts))
     return rows
-
-
-@functools.cache  # the rows of one process are of one commit, and git is asked once
-def _provenance() -> dict[str, str]:
-    return {"commit": results.commit(), "device": results.device_name()}

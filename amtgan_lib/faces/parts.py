@@ -34,10 +34,11 @@ ZONES = {
     "folds": (((203, 206, 216), (423, 426, 436)), 0.06),
 }
 BLUSH = {"apples": (((205,), (425,)), 0.24), "bones": (((50, 117, 123), (280, 346, 352)), 0.16)}
-UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362))
-LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
-UPPER_BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
-LOWER_BROWS = ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285))
+# Upper and lower edges of both eyes and brows, from the outer corner to the inner one.
+UPPER_LIDS = tuple(eye[:9] for eye in EYES)
+LOWER_LIDS = tuple((eye[0], *reversed(eye[9:]), eye[8]) for eye in EYES)
+UPPER_BROWS = tuple(brow[:5] for brow in BROWS)
+LOWER_BROWS = tuple(tuple(reversed(brow[5:])) for brow in BROWS)
 LID_HEIGHT = 0.45  # of the way from the lash line to the brow
 FADE = 0.30  # eye distances from the outline inwards over which moves grow to their full size
 EDGE = 0.10  # the same for gains

@@ -98,12 +98,12 @@ def worn(
     loss = Loss(crop, regions, guide, search, colours)
     draw = torch.Generator().manual_seed(search.seed)
     adam = Adam(search.rate, list(numbers.values()))
-    for time in range(1 + search.more):
-        for _ in range(search.steps // (2 if time else 1)):
+    for part in range(1 + search.more):
+        for _ in range(search.steps // (2 if part else 1)):
             with torch.enable_grad():
                 cost = loss(Look(**numbers), draw)
             adam.step(torch.autograd.grad(cost, adam.numbers))
-        if time == search.more or not loss.still_known(Look(**numbers)):
+        if part == search.more or not loss.still_known(Look(**numbers)):
             break
         loss.weight *= MORE
     return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
@@ -130,15 +130,8 @@ class Adam:
 class Loss:
     """What a look of one face costs: how well it is recognised, and how plainly and unkindly it is seen."""
 
-    def __init__(
-        self,
-        crop: FaceCrop,
-        regions: Regions,
-        guide: Guide,
-        search: Search,
-        colours: Mapping[str, Tensor] | None = None,
-    ):
-        self.regions, self.search, self.colours = regions, search, colours or {}
+    def __init__(self, crop: FaceCrop, regions: Regions, guide: Guide, search: Search, colours: Mapping[str, Tensor]):
+        self.regions, self.search, self.colours = regions, search, colours
         self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
         self.recognizers: Sequence[Recognizer] = guide.recognizers
         self.towards = search.towards if guide.target.name == NOBODY else search.towards_a_person
