@@ -12,7 +12,7 @@ from fakes import NoseRecognizer, plain, plain_set
 from PIL import Image
 
 from amtgan_lib import datasets, evaluation, faces, losses
-from amtgan_lib.evaluation import Gallery, Judgement, Probes, tables
+from amtgan_lib.evaluation import Gallery, Judgement, Probes, recognition, tables
 from amtgan_lib.images import open_photo, to_tensor
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
@@ -360,7 +360,7 @@ def crowd(people=36):
 
 
 def test_recognition_rows_of_a_perfect_and_of_a_blind_recogniser():
-    perfect = {row.metric: row for row in tables.recognition_rows(np.eye(10), **ABOUT)}
+    perfect = {row.metric: row for row in recognition.recognition_rows(np.eye(10), **ABOUT)}
     assert {name: row.value for name, row in perfect.items()} == {
         "eer": 0,
         "rank-1": 1,
@@ -369,7 +369,7 @@ def test_recognition_rows_of_a_perfect_and_of_a_blind_recogniser():
     }
     assert (perfect["rank-1"].ci_low, perfect["rank-1"].ci_high) == evaluation.wilson(10, 10)
     assert perfect["eer"].n == 10 and perfect["different people"].n == 90 and perfect["eer"].far is None
-    blind = {row.metric: row.value for row in tables.recognition_rows(np.ones((10, 10)), **ABOUT)}
+    blind = {row.metric: row.value for row in recognition.recognition_rows(np.ones((10, 10)), **ABOUT)}
     assert blind["eer"] == 0.5
 
 
