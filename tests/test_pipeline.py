@@ -373,14 +373,8 @@ pipeline.record(run_dir, f"02_b-{word}", words=[word])"""
 BROKEN = "answer = 1\nraise ValueError('two\\nlines ' + 'x' * 500)"
 
 
-def test_a_run_a_failure_and_its_repair(capfd):
-    """One story, since each kernel takes seconds: run, break and resume, repair and resume."""
-    write_notebook("01_a", 'word = "?"', LOG)
-    write_notebook("02_b", 'word = "?"', LOG, TABLE)
-    write_preset({"notebooks": ["01_a", "02_b"], "repeat": {"02_b": {"word": ["b", "c"]}}})
-    run_dir = pipeline.run("small", run_id="r", overrides={"01_a.word": Path('a"\\')})
-
-    # It ran in order, with its parameters, and says what to open.
+def ran_in_order(run_dir: Path, capfd) -> None:
+    """A run had its parameters, and says what to open."""
     assert (run_dir / "log").read_text() == 'a"\\small bsmall csmall '
     assert (paths.RUNS / "latest").resolve() == run_dir.resolve()
     state = runs.read(run_dir)
@@ -398,13 +392,9 @@ def test_a_run_a_failure_and_its_repair(capfd):
     assert state["plan"] == ["01_a", "02_b-b", "02_b-c"] and "cores" in state["machine"]
     assert said.err == ""
 
-    # A step that has changed fails: what is before it is kept, what it and those after it left is gone.
-    before = stamps(run_dir)
-    write_notebook("02_b", 'word = "?"', BROKEN)
-    assert (
-        command_line.main(["pipeline", "--preset", "small", "--run-id", "latest", "--resume", "-p", '01_a.word=a"\\'])
-        == 1
-    )
+
+def failed_at_its_second_step(run_dir: Path, capfd) -> None:
+    """The failure is said with its cell, its copy and how to resume; what later steps left is gone."""
     said = capfd.readouterr()
     [line] = said.err.splitlines()
     assert said.out.splitlines()[-1] == f"report: {run_dir}/report.html" and "Done in" not in said.out
@@ -430,6 +420,24 @@ def test_a_run_a_failure_and_its_repair(capfd):
         "01_a": "done",
         "02_b-b": "failed",
     }
+
+
+def test_a_run_a_failure_and_its_repair(capfd):
+    """One story, since each kernel takes seconds: run, break and resume, repair and resume."""
+    write_notebook("01_a", 'word = "?"', LOG)
+    write_notebook("02_b", 'word = "?"', LOG, TABLE)
+    write_preset({"notebooks": ["01_a", "02_b"], "repeat": {"02_b": {"word": ["b", "c"]}}})
+    run_dir = pipeline.run("small", run_id="r", overrides={"01_a.word": Path('a"\\')})
+    ran_in_order(run_dir, capfd)
+
+    # A step that has changed fails: what is before it is kept, what it and those after it left is gone.
+    before = stamps(run_dir)
+    write_notebook("02_b", 'word = "?"', BROKEN)
+    assert (
+        command_line.main(["pipeline", "--preset", "small", "--run-id", "latest", "--resume", "-p", '01_a.word=a"\\'])
+        == 1
+    )
+    failed_at_its_second_step(run_dir, capfd)
     assert stamps(run_dir)["01_a"] == before["01_a"]
 
     # Repaired, it goes on; a copy of the failure does not stay.
@@ -437,7 +445,7 @@ def test_a_run_a_failure_and_its_repair(capfd):
     overrides = {"01_a.word": 'a"\\', "02_b.word": ["b"]}
     pipeline.run("small", run_id="r", overrides=overrides, resume=True)
     assert cells(run_dir / "notebooks" / "02_b-b.ipynb") == "b\n"
-    assert not failed.exists()
+    assert not (run_dir / "notebooks" / "02_b-b.failed.ipynb").exists()
     assert stamps(run_dir)["01_a"] == before["01_a"]
 
 
