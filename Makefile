@@ -64,7 +64,7 @@ lab: setup ## open JupyterLab on the quickstart (LAB_ARGS="--no-browser")
 # Only what is to be clicked: a visitor of the folder of all notebooks could start a training.
 demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 	@mkdir -p build/demos && ln -sf ../../notebooks/00_quickstart.ipynb $(addprefix ../../,$(wildcard notebooks/demo_*.ipynb)) build/demos/
-	@echo "then open /voila/render/00_quickstart.ipynb, demo_makeup_strength.ipynb or demo_results.ipynb there"
+	@echo "then open /voila/render/00_quickstart.ipynb, demo_makeup_strength.ipynb, demo_results.ipynb or demo_which_is_protected.ipynb there"
 	$(VENV)/python -m voila build/demos $(call UPLOADS,Voila) $(DEMO_ARGS)
 
 bench: setup ## how fast everything is beside the published algorithm (BENCH_ARGS="generator --repeats 20")

@@ -161,6 +161,19 @@ def test_the_demo_of_the_trade_off_runs_in_a_batch(place, executed):
     assert (place / "runs" / "reduced" / "makeup_strength" / "curve.png").is_file()
 
 
+STUDY = """
+notebooks: [demo_which_is_protected]
+notebook_parameters:
+  demo_which_is_protected: {people: [3, 4], answers: [left, left]}
+"""
+
+
+def test_the_study_of_naturalness_runs_in_a_batch(place, executed):
+    pytest.importorskip("mediapipe")
+    found = run(place, STUDY)["demo_which_is_protected"]
+    assert found["pairs"] == found["answered"] == 2 and found["low"] <= found["rate"] <= found["high"]
+
+
 # ---------------------------------------------------------------- at length
 
 DRAWN = """

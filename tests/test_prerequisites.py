@@ -11,7 +11,15 @@ from amtgan_lib import paths, pipeline
 from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.pipeline.presets import select
 
-ALONE = {"00_quickstart", "01_prepare_data", "02b_train_recognizers", "demo_makeup_strength", "demo_results", "index"}
+ALONE = {
+    "00_quickstart",
+    "01_prepare_data",
+    "02b_train_recognizers",
+    "demo_makeup_strength",
+    "demo_results",
+    "demo_which_is_protected",
+    "index",
+}
 """Notebooks that read nothing of another one."""
 FOLLOWERS = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb") if path.stem not in ALONE)
 

@@ -438,13 +438,13 @@ def test_a_named_target_is_embedded_by_every_recogniser(monkeypatch, photo):
 
 
 def test_by_default_all_recognisers_at_hand_give_hints(monkeypatch):
-    at_hand = {"distilled", "edgeface_xs"}
+    at_hand = {"distilled_ir", "distilled", "edgeface_xs"}
     asked = []
     monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(name for name in names if name in at_hand))
     monkeypatch.setattr(recognizers, "load", lambda name: asked.append(name) or eye())
     own = Target("mine", {"eye": torch.ones(12)})
     protection.guide_to(own, impersonate=True)
-    assert asked == ["distilled", "edgeface_xs"]
+    assert asked == ["distilled_ir", "edgeface_xs"]
 
 
 # ---------------------------------------------------------------- the short way
@@ -619,7 +619,7 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
         "mobilefacenet_xiaoccer",
         "edgeface_xxs",
     ]
-    assert consent._hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
+    assert consent.hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
     with pytest.raises(ProtectionError, match=r"distilled cannot be held out: .* was trained against it"):
         protection.prepare(generator.SHIPPED, held_out=["distilled"])
     monkeypatch.setattr(recognizers, "at_hand", lambda names: ("edgeface_xs",))

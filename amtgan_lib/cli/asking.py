@@ -47,8 +47,8 @@ def names(text: str, option: str = "--ask") -> list[str]:
 
 
 def at_hand() -> list[str]:
-    """The open recognisers on this machine or, if there are none, our own, which is shipped."""
-    return list(recognizers.at_hand(recognizers.zoo("open")) or recognizers.OWN)
+    """Those to ask about photographs that need no download; one of our own is always there."""
+    return list(recognizers.judges_at_hand())
 
 
 def panel(

@@ -118,10 +118,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
     reference = None if options.reference is None else protector.method.reference(options.reference)
     hinting = {judge.name: judge for judge in protector.method.guide.recognizers} if protector.method.guide else {}
     drawn = bool(protector.method.world)
-    # Our own recogniser tells strangers apart poorly: it judges only if there is no better one.
-    better = [name for name in hinting if name not in recognizers.OWN] or list(hinting)
-    never_hinting = list(recognizers.at_hand(recognizers.JUDGES)) if better else []
-    wanted = asked or [*never_hinting, *better] or recognizers.zoo("drawn" if drawn else "open")
+    wanted = asked or (recognizers.zoo("drawn" if drawn else "open") if not hinting else asking.at_hand())
     panel = asking.panel(wanted, options.far, options.thresholds, hinting)
     person = targets.of_photos(target, panel.judges, "target") if target else None
     notes = tuple(str(item.message) for item in caught if issubclass(item.category, protection.ProtectionWarning))

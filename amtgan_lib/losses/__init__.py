@@ -5,7 +5,7 @@ level is needed. Networks are handed in as callables, so nothing of this library
 Sources: AMT-GAN (CVPR 2022, arXiv 2203.03121) and its published code; histogram loss from BeautyGAN and PSGAN.
 """
 
-from amtgan_lib.losses.adversarial import InputDiversity, adversarial_loss, attack_losses, mirrored
+from amtgan_lib.losses.adversarial import EVERYDAY, InputDiversity, adversarial_loss, attack_losses, mirrored
 from amtgan_lib.losses.distances import FeatureDistance, Perceptual, lpips_alex, perceptual
 from amtgan_lib.losses.histogram import (
     histogram_distance,
@@ -25,6 +25,7 @@ from amtgan_lib.losses.terms import (
 from amtgan_lib.losses.visible import colour_difference, seen_colours
 
 __all__ = [
+    "EVERYDAY",
     "FeatureDistance",
     "InputDiversity",
     "LossWeights",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.faces.parts import face_regions
-from amtgan_lib.losses import InputDiversity, colour_difference, mirrored
+from amtgan_lib.losses import EVERYDAY, colour_difference, mirrored
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
@@ -23,11 +23,6 @@ from amtgan_lib.recognizers import Recognizer
 
 NAME = "natural"
 SIZE = 256
-# Points moved by 1.2 of 256 pixels, half of the faces shrunk to as little as 112: what another camera, detector or
-# site makes of a face.
-VIEWS = InputDiversity(
-    noise_probability=0.0, resize_probability=0.5, low=0.44, flip_probability=0.5, exposure=0.2, jitter=1.2 / SIZE
-)
 SMALLER = 4  # colours are compared at a size where a step has the time for it
 INNER_BROWS, MOUTH_CORNERS = ((107, 55, 66), (336, 285, 296)), ((61,), (291,))  # of the mesh, left and right
 
@@ -149,7 +144,7 @@ class Loss:
         drawn = applied(self.image, fields)
         weigh = self.search
         asked = torch.randperm(len(self.recognizers), generator=draw)[: weigh.asked].tolist()
-        cost = self.weight * self.known(*VIEWS(drawn, self.points, draw), asked)
+        cost = self.weight * self.known(*EVERYDAY(drawn, self.points, draw), asked)
         cost = cost + weigh.visible * colour_difference(F.avg_pool2d(drawn, SMALLER), self.small).square().mean()
         if look.shape is not None:
             bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()

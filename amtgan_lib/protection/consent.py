@@ -52,7 +52,7 @@ def guide_to(
 ) -> Guide:
     """Whom a face moves to, by whose hints: by default to nobody, by those of all recognisers at hand.
 
-    names: whose hints to take. None: our own recogniser, which comes with the package, and those open ones that lie on
+    names: whose hints to take. None: our own recognisers, which come with the package, and those open ones that lie on
     this machine (``python -m amtgan_lib assets fetch --group weights`` brings them); nothing is fetched.
 
     target: None for nobody, a ``Target``, or one or more photos of a person, who is then
@@ -64,7 +64,7 @@ def guide_to(
     if not photos:
         raise ProtectionError("the target is an empty list of photos")
     if names is None:
-        names = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
+        names = hinting()
     networks = [recognizers.load(name) for name in names]
     if target is None:
         return Guide(networks, targets.nobody(networks), passes=passes)
@@ -90,7 +90,7 @@ class Aim:
         """The guide of this aim."""
         options: dict[str, Any] = {} if self.passes is None else {"passes": self.passes}
         if self.held_out:
-            options["names"] = _hinting(self.held_out)
+            options["names"] = hinting(self.held_out)
         return guide_to(self.target, impersonate=self.impersonate, **options)
 
 
@@ -124,10 +124,18 @@ def _check_options(file: Path, how: Recipe, knew: Sequence[str], aim: Aim) -> No
         raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
 
 
-def _hinting(held_out: Sequence[str]) -> tuple[str, ...]:
-    """The recognisers at hand that are neither held out nor teachers or students of those."""
-    at_hand = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
-    names = tuple(name for name in at_hand if not any(recognizers.kin(name, other) for other in held_out))
+def hinting(held_out: Sequence[str] = ()) -> tuple[str, ...]:
+    """The recognisers at hand that may give hints: neither held out nor teachers or students of those.
+
+    Where none of our students of all the open recognisers is left, the one of the MobileFaceNets alone may be. Raises
+    ProtectionError where nobody is left.
+    """
+
+    def allowed(names: Sequence[str]) -> list[str]:
+        return [name for name in names if not any(recognizers.kin(name, other) for other in held_out)]
+
+    own = allowed(recognizers.OWN) or allowed(recognizers.SPARE)
+    names = recognizers.at_hand((*own, *allowed(recognizers.OPEN)))
     if not names:
         raise ProtectionError(f"with {', '.join(held_out)} held out, no recogniser at hand is left to give hints")
     return names

@@ -1,7 +1,17 @@
 """Face recognisers in one table: the four of the paper, an open zoo, our own, dlib's, and four of the drawn world."""
 
 from amtgan_lib.recognizers.alignment import align
-from amtgan_lib.recognizers.recognizer import Judge, Recognizer, at_hand, build, embed_many, folded, load, load_shipped
+from amtgan_lib.recognizers.recognizer import (
+    Judge,
+    Recognizer,
+    at_hand,
+    build,
+    embed_many,
+    folded,
+    judges_at_hand,
+    load,
+    load_shipped,
+)
 from amtgan_lib.recognizers.shipped import read_shipped, save_shipped
 from amtgan_lib.recognizers.table import (
     DRAWN,
@@ -10,6 +20,7 @@ from amtgan_lib.recognizers.table import (
     OPEN,
     OWN,
     PUBLISHED,
+    SPARE,
     RecognizerSpec,
     families,
     kin,
@@ -27,6 +38,7 @@ __all__ = [
     "OPEN",
     "OWN",
     "PUBLISHED",
+    "SPARE",
     "Judge",
     "Recognizer",
     "RecognizerSpec",
@@ -36,6 +48,7 @@ __all__ = [
     "embed_many",
     "families",
     "folded",
+    "judges_at_hand",
     "kin",
     "load",
     "load_shipped",

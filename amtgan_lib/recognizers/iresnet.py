@@ -136,7 +136,7 @@ def small_irse() -> IResNet:
 
 
 def distilled_ir() -> IResNet:
-    """Return the network of the distilled recogniser without weights: 96 x 96, 128 values for each of two teachers."""
+    """Return a network of the distilled recognisers without weights: 96 x 96, 256 values, not normalised."""
     return _small(
         (2, 3, 4, 1), squeeze=False, unit=False, stem=32, widths=(32, 64, 112, 160), embedding=256, input_size=96
     )

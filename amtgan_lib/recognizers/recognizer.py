@@ -15,7 +15,7 @@ from amtgan_lib import assets, paths
 from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.alignment import align
 from amtgan_lib.recognizers.shipped import read_shipped
-from amtgan_lib.recognizers.table import RecognizerSpec, refuse_judges, spec
+from amtgan_lib.recognizers.table import JUDGES, OPEN, RecognizerSpec, refuse_judges, spec
 
 # Noise added by the input transforms leaves [-1,1] by a few units; an image in 0..255 leaves it by far more.
 LARGEST_VALUE = 8.0
@@ -194,6 +194,14 @@ def folded(network: nn.Module) -> nn.Module:
 def at_hand(names: Iterable[str]) -> tuple[str, ...]:
     """Those of `names`, in their order, whose weights lie on this machine: `load` needs nothing from elsewhere."""
     return tuple(name for name in names if _file_at_hand(spec(name)))
+
+
+def judges_at_hand() -> tuple[str, ...]:
+    """Whom to ask about a photograph: those that never give hints and the open ones, if their weights are here.
+
+    Our other students are left out. They give hints, and tell strangers apart poorly.
+    """
+    return at_hand((*JUDGES, *OPEN))
 
 
 def _file_at_hand(row: RecognizerSpec) -> bool:

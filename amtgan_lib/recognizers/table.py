@@ -10,7 +10,7 @@ from torch import nn
 
 from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.edgeface import dequantised, edgeface_xs, edgeface_xxs
-from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, small_inception_resnet
+from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, distilled_inception, small_inception_resnet
 from amtgan_lib.recognizers.iresnet import distilled_ir, ir152, irse50, small_ir, small_irse
 from amtgan_lib.recognizers.mobilefacenet import (
     FoamliuMobileFaceNet,
@@ -18,6 +18,7 @@ from amtgan_lib.recognizers.mobilefacenet import (
     XiaoccerMobileFaceNet,
     small_mobile_face,
 )
+from amtgan_lib.recognizers.plain import distilled_plain
 
 Triple = tuple[float, float, float]
 HALF: Triple = (0.5, 0.5, 0.5)
@@ -61,9 +62,9 @@ class RecognizerSpec:
     it; `thresholds` are cosines per false accept rate, measured on `calibration`; those of a shipped network stand in
     its file, since training makes both. `published` files come from the authors' archive, `shipped` ones
     with this package, all others are fetched; `drawn` ones know drawn faces only. `teachers` are those it was distilled
-    from: what fools the one was learnt from the others. A `judge_only` one comes with a package of its own and has no
-    gradient: it can neither train nor give hints; by its own rule two faces are of one person whose vectors, not
-    normalised, lie nearer than `distance` to each other.
+    from: what fools the one was learnt from the others. A `judge_only` one neither trains nor gives hints, so that
+    somebody is left to ask: dlib's, which has no gradient, and one of our own. By dlib's own rule two faces are of one
+    person whose vectors, not normalised, lie nearer than `distance` to each other.
     """
 
     name: str
@@ -124,6 +125,16 @@ def _drawn(name: str, **facts: Any) -> RecognizerSpec:
     )
 
 
+def _distilled(name: str, builder: Callable[[], nn.Module], input_size: int = 96, **facts: Any) -> RecognizerSpec:
+    """Return a row of our own for photographs: a small student of open recognisers."""
+    licence = "research use (trained by this project, on CelebA-HQ and MT photographs among others)"
+    about = {"input_size": input_size, "embedding": 256, "licence": licence, "builder": builder}
+    return RecognizerSpec(name, weights=f"{name}.safetensors", shipped=True, **about, **facts)
+
+
+_MOBILE_FACE_NETS = ("mobilefacenet_foamliu", "mobilefacenet_xiaoccer")
+_TEACHERS = (*_MOBILE_FACE_NETS, "edgeface_xs", "edgeface_xxs")
+
 _ROWS = (
     # IR-152 and IR-SE-50 share everything but depth and the attention, so they are one family.
     _published("ir152", (0.094632, 0.166788, 0.227922), family="iresnet", input_size=112, builder=ir152),
@@ -179,17 +190,17 @@ _ROWS = (
         builder=edgeface_xxs,
         entries=dequantised,
     ),
-    RecognizerSpec(
-        "distilled",
-        # Kin to its teachers whatever its own layers are: what fools it was learnt from them.
-        family="mobilefacenet",
-        input_size=96,
-        embedding=256,
-        licence="research use (trained by this project, on CelebA-HQ and MT photographs among others)",
-        builder=distilled_ir,
-        weights="distilled.safetensors",
-        shipped=True,
-        teachers=("mobilefacenet_foamliu", "mobilefacenet_xiaoccer"),
+    # Kin to its teachers whatever its own layers are: what fools it was learnt from them.
+    _distilled("distilled", distilled_ir, family="mobilefacenet", teachers=_MOBILE_FACE_NETS),
+    _distilled("distilled_ir", distilled_ir, family="distilled", teachers=_TEACHERS),
+    _distilled("distilled_plain", distilled_plain, family="distilled", teachers=_TEACHERS),
+    _distilled(
+        "distilled_inception",
+        distilled_inception,
+        family="distilled_inception",
+        input_size=80,
+        teachers=_TEACHERS,
+        judge_only=True,
     ),
     RecognizerSpec(
         "dlib",
@@ -216,8 +227,11 @@ PUBLISHED = tuple(row.name for row in _ROWS if row.published)
 DRAWN = tuple(row.name for row in _ROWS if row.drawn)
 OPEN = tuple(row.name for row in _ROWS if not (row.published or row.shipped or row.judge_only))
 JUDGES = tuple(row.name for row in _ROWS if row.judge_only)
-OWN = ("distilled",)
-_ZOOS = MappingProxyType({"open": OPEN, "open and own": (*OPEN, *OWN), "drawn": DRAWN, "published": PUBLISHED})
+OWN = ("distilled_ir", "distilled_plain")
+"""Whose hints come along: students of all four open recognisers."""
+SPARE = ("distilled",)
+"""Taught by the MobileFaceNets alone: the EdgeFaces can be held out of it."""
+_ZOOS = MappingProxyType({"open": OPEN, "open and own": (*OPEN, *SPARE), "drawn": DRAWN, "published": PUBLISHED})
 
 
 def spec(name: str) -> RecognizerSpec:
@@ -231,11 +245,12 @@ def spec(name: str) -> RecognizerSpec:
 def zoo(name: str) -> tuple[str, ...]:
     """Return the names of the set "open", "open and own", "drawn" or "published"; ValueError for any other word.
 
-    The open ones include dlib's where it is installed; `partition` lets it judge only.
+    "open and own" adds the student of the MobileFaceNets alone, of whom the EdgeFaces can be held out. The open ones
+    include dlib's where it is installed; `partition` lets it judge only.
     """
     if name not in _ZOOS:
         raise ValueError(f"zoo must be one of {', '.join(map(repr, _ZOOS))}, got {name!r}")
-    return (*_ZOOS[name], *(JUDGES if name.startswith("open") and dlib_resnet.installed() else ()))
+    return (*_ZOOS[name], *(("dlib",) if name.startswith("open") and dlib_resnet.installed() else ()))
 
 
 def families() -> dict[str, tuple[str, ...]]:
@@ -249,7 +264,7 @@ def families() -> dict[str, tuple[str, ...]]:
 def refuse_judges(names: Iterable[str]) -> None:
     """Raise ValueError where one of the recognisers that are to train or to give hints can only judge."""
     if found := [name for name in names if name in JUDGES]:
-        raise ValueError(f"{found[0]} only judges: it has no gradient, so it can neither train nor give hints")
+        raise ValueError(f"{found[0]} only judges: it can neither train nor give hints")
 
 
 def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split: str = "family") -> None:
@@ -271,7 +286,7 @@ def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split
 
 def _related(one: RecognizerSpec, other: RecognizerSpec, split: str) -> bool:
     """Whether two networks may not stand on both sides of a split."""
-    return one.family == other.family if split == "family" else kin(one.name, other.name)
+    return kin(one.name, other.name) or (split == "family" and one.family == other.family)
 
 
 def kin(one: str, other: str) -> bool:

@@ -6,8 +6,9 @@ What recognisers say is always asked of the 8-bit picture that is shown. No widg
 
 from amtgan_lib.demos.session.face import Face, Settings
 from amtgan_lib.demos.session.gallery import PEOPLE, Sample, makeups, people
-from amtgan_lib.demos.session.kits import HELD_OUT, Kit, StudioError, at_hand, drawn_kit, photo_kit
+from amtgan_lib.demos.session.kits import HELD_OUT, Kit, StudioError, usual_kit
 from amtgan_lib.demos.session.sitting import AS_IT_IS, Studio
+from amtgan_lib.demos.session.study import Pair, Study, drawn_pairs, pairs_in
 
 __all__ = [
     "AS_IT_IS",
@@ -15,13 +16,15 @@ __all__ = [
     "PEOPLE",
     "Face",
     "Kit",
+    "Pair",
     "Sample",
     "Settings",
     "Studio",
     "StudioError",
-    "at_hand",
-    "drawn_kit",
+    "Study",
+    "drawn_pairs",
     "makeups",
+    "pairs_in",
     "people",
-    "photo_kit",
+    "usual_kit",
 ]
