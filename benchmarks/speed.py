@@ -214,10 +214,10 @@ def importing(bench: Bench) -> None:
 
 
 def sliders(bench: Bench) -> None:
-    """From a slider of the demo to its picture, with the recognisers at hand."""
-    kit = session.usual_kit()
-    for step, (wall, _) in measure_sliders(kit).items():
-        bench.note(f"demo, {len(kit.judges)} meters", step, "seconds", wall / 1000, SLIDES)
+    """From a slider of the demo to its picture, for drawn faces and for photographs with the recognisers at hand."""
+    for name, kit in (("drawn", session.drawn_kit()), ("photo", session.photo_kit())):
+        for step, (wall, _) in measure_sliders(kit).items():
+            bench.note(f"demo, {name}, {len(kit.judges)} meters", step, "seconds", wall / 1000, SLIDES)
 
 
 def drawing(bench: Bench) -> None:

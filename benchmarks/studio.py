@@ -54,11 +54,12 @@ def measure(kit: Kit) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    """Print one line a step."""
-    steps = measure(session.usual_kit())
-    for step, (wall, own) in steps.items():
-        share = own / steps["full protection"][1]
-        print(f"{step:<32}{wall:8.0f} ms wall{own:8.0f} ms own   {share:6.2f} of a full protection")
+    """Print one line a step for both kits."""
+    for name, kit in (("drawn", session.drawn_kit()), ("photo", session.photo_kit())):
+        steps = measure(kit)
+        for step, (wall, own) in steps.items():
+            share = own / steps["full protection"][1]
+            print(f"{name:<8}{step:<32}{wall:8.0f} ms wall{own:8.0f} ms own   {share:6.2f} of a full protection")
 
 
 if __name__ == "__main__":

@@ -921,16 +921,16 @@ def test_two_photos_are_compared_with_the_clean_one(pair, capsys):
     assert "me.png -> me.png: not protected" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("there", [["edgeface_xs"], ["distilled_inception"]])
+@pytest.mark.parametrize("there", [["edgeface_xs"], ["distilled_ir"]])
 def test_without_names_those_at_hand_are_asked_and_nothing_is_fetched(monkeypatch, there):
     monkeypatch.setattr(recognizer, "at_hand", lambda names: tuple(name for name in names if name in there))
     assert asking.at_hand() == there
 
 
 def test_evaluate_works_without_any_open_recogniser(pair, monkeypatch, capsys):
-    monkeypatch.setattr(recognizers, "judges_at_hand", lambda: ("distilled_inception",))
+    monkeypatch.setattr(recognizers, "judges_at_hand", lambda: ("distilled_ir",))
     assert command_line.main(["evaluate", *map(str, pair)]) in (0, 1)
-    assert "according to the 1 recogniser asked (distilled_inception)" in capsys.readouterr().out
+    assert "according to the 1 recogniser asked (distilled_ir)" in capsys.readouterr().out
 
 
 def test_protect_and_evaluate_agree(pair, capsys):

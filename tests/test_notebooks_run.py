@@ -225,7 +225,7 @@ parameters: {prepared: PREPARED}
 notebook_parameters:
   01_prepare_data: {people: 34}
   02c_distil_recognizer:
-    {teachers: [drawn_ir, drawn_mobile], drawn_people: 8, steps: 4, batch: 8, workers: 1, precision: float32}
+    {names: [distilled], drawn_people: 8, parts: 1, steps: {distilled: 4}, batch: 8, workers: 1, precision: float32}
 """
 
 

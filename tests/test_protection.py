@@ -438,13 +438,13 @@ def test_a_named_target_is_embedded_by_every_recogniser(monkeypatch, photo):
 
 
 def test_by_default_all_recognisers_at_hand_give_hints(monkeypatch):
-    at_hand = {"distilled_ir", "distilled", "edgeface_xs"}
+    at_hand = {"distilled_plain", "distilled", "edgeface_xs"}
     asked = []
     monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(name for name in names if name in at_hand))
     monkeypatch.setattr(recognizers, "load", lambda name: asked.append(name) or eye())
     own = Target("mine", {"eye": torch.ones(12)})
     protection.guide_to(own, impersonate=True)
-    assert asked == ["distilled_ir", "edgeface_xs"]
+    assert asked == ["distilled_plain", "edgeface_xs"]
 
 
 # ---------------------------------------------------------------- the short way

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from amtgan_lib import faces, portraits
-from amtgan_lib.faces.parts import face_regions
+from amtgan_lib.faces.parts import DEEPEST, face_regions
 from amtgan_lib.faces.regions import OVAL
 from amtgan_lib.images import open_photo, to_uint8
 from amtgan_lib.models import rendering
@@ -48,7 +48,9 @@ def strong(regions, parts=PARTS, seed=0) -> Look:
     """A look at its bounds: large random numbers."""
     generator = torch.Generator().manual_seed(seed)
     plain = Look.plain(regions, parts)
-    return Look(**{part: 9 * torch.randn(value.shape, generator=generator) for part, value in plain.worn().items()})
+    numbers = {part: 9 * torch.randn(value.shape, generator=generator) for part, value in plain.worn().items()}
+    # Liner only darkens: numbers above 0 are no change.
+    return Look(**{part: -value.abs() if part == "liner" else value for part, value in numbers.items()})
 
 
 def test_a_plain_look_and_strength_0_give_the_image_back_bit_for_bit(crop, regions):
@@ -99,12 +101,25 @@ def test_shade_has_no_colour_and_blush_only_reddens(crop, regions):
 
 
 def test_gains_stay_within_the_bounds(regions):
-    light = paint(regions, strong(regions, ["light"])).gain.log().abs().max()
-    assert light == pytest.approx(rendering.LIGHT, rel=0.05)
+    light = paint(regions, strong(regions, ["light"])).gain.log()
+    assert 0 < light.abs().max() <= 1.2 * max(map(abs, rendering.LIGHT)) * DEEPEST  # a cubic overshoots its points
     for part, (low, high) in {"brows": rendering.BROWS, "liner": rendering.LINER}.items():
         exponent = paint(regions, strong(regions, [part])).gain.log()
         # Where two of a part's regions meet, both count.
         assert 2 * low <= exponent.min() < 0 and exponent.max() <= 2 * high + 1e-6
+
+
+def test_light_softens_or_deepens_the_shades_that_a_face_has_and_adds_none(crop, regions):
+    plain = torch.zeros(1, 1, rendering.LIGHTS, rendering.LIGHTS)
+    softer, deeper = (render(crop.image[None], regions, Look(light=plain + sign * 9)) for sign in (-1, 1))
+    bright, dark = (regions.shades > 0.02)[0, 0], (regions.shades < -0.02)[0, 0]
+    for where, sign in ((bright, 1), (dark, -1)):
+        assert where.any()
+        assert (sign * (softer - crop.image)[0][:, where] <= 0).all() and (
+            sign * (deeper - crop.image)[0][:, where] >= 0
+        ).all()
+    even = face_regions(torch.full_like(crop.image, 0.2), crop.mesh)
+    assert even.shades.abs().max() < 1e-6
 
 
 def test_a_black_and_white_photo_stays_without_colour(crop, regions):

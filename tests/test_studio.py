@@ -28,8 +28,8 @@ MAKEUP = tuple(part for part in PARTS if part not in BARE)
 
 @pytest.fixture(scope="module")
 def kit():
-    """One with looks that are found in a moment."""
-    return fakes.studio_kit()
+    """That of drawn faces, with looks that are found in a moment."""
+    return fakes.few_steps(session.drawn_kit())
 
 
 @pytest.fixture(scope="module")
@@ -202,11 +202,11 @@ def test_meters_say_what_recognisers_say_to_the_saved_file(opened, kit, makeups,
     table = opened.judge(picture)
     file = images.save(tmp_path / "shown.png", picture)
     scores = evaluation.similarities({"before": sample.small, "after": file}, sample.known(), kit.judges)
-    assert table["recogniser"].tolist() == ["distilled_inception", "distilled_ir"]
+    assert table["recogniser"].tolist() == list(recognizers.DRAWN)
     assert np.allclose(table[["before", "similarity"]], scores[["before", "after"]], atol=1e-6)
     assert np.allclose(table["threshold"], scores["threshold"])
     assert ((table["verdict"] == "not protected") == scores["after recognised"]).all()
-    assert table["role"].tolist() == ["held out", "gave hints"]
+    assert table["role"].tolist() == ["gave hints"] * 3 + ["held out"]
 
 
 def test_without_another_photo_the_clean_one_is_known(kit, sample):
@@ -276,30 +276,38 @@ def test_the_report_asks_once_more_for_every_way_of_publishing(opened, makeups, 
 # ---------------------------------------------------------------- kits
 
 
-def test_a_kit_does_what_protect_does_and_asks_whom_it_asks(monkeypatch):
+def test_drawn_faces_are_moved_to_nobody_and_one_family_only_judges():
+    made = session.drawn_kit()
+    assert made.world == "drawn" and made.method.target == targets.NOBODY
+    roles = {judge.name: made.role(judge.name) for judge in made.judges}
+    assert roles == {**dict.fromkeys(recognizers.DRAWN, "gave hints"), "drawn_inception": "held out"}
+    assert "drawn faces only" in made.says
+
+
+def test_photographs_get_what_protect_does_and_are_judged_by_whom_it_asks(monkeypatch):
     monkeypatch.setattr(assets, "local", lambda asset: None)
     monkeypatch.setattr(dlib_resnet, "installed", lambda: False)
-    made = session.usual_kit.__wrapped__()
+    made = session.photo_kit.__wrapped__()
     assert made.method.recognizers == recognizers.OWN == prepare().method.recognizers
-    assert [judge.name for judge in made.judges] == ["distilled_inception"] == asking.at_hand()
-    assert made.method.target == targets.NOBODY and made.role("distilled_inception") == "held out"
+    assert [judge.name for judge in made.judges] == ["distilled_ir"] == asking.at_hand()
+    assert made.world == "open" and made.method.target == targets.NOBODY and made.role("distilled_ir") == "held out"
     assert all({kits.USUAL, kits.LAX} <= set(judge.thresholds) for judge in made.judges)
 
 
 def test_held_out_recognisers_judge_and_their_students_give_no_hints(mirror):
-    made = session.usual_kit(frozenset({"edgeface_xs", "edgeface_xxs"}))
+    made = session.photo_kit(frozenset({"edgeface_xs", "edgeface_xxs"}))
     assert made.method.recognizers == ("distilled", *recognizers.OPEN[:2])
     roles = {judge.name: made.role(judge.name) for judge in made.judges}
-    assert set(roles) == set(recognizers.judges_at_hand()) >= set(recognizers.OPEN)
+    assert tuple(roles) == recognizers.judges_at_hand() and set(roles) >= set(recognizers.OPEN)
     assert {name for name, role in roles.items() if role == "gave hints"} == set(recognizers.OPEN[:2])
     assert all(judge.thresholds[kits.USUAL] > judge.thresholds[kits.LAX] > 0 for judge in made.judges)
     assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says and "held out" in made.says
     hinting = tuple(judge for judge in made.judges if roles[judge.name] == "gave hints")
     assert "All of them had a say in this change, so they flatter it" in replace(made, judges=hinting).says
     with pytest.raises(StudioError, match="edgeface cannot be held out: at hand are "):
-        session.usual_kit(frozenset({"edgeface"}))
+        session.photo_kit(frozenset({"edgeface"}))
     with pytest.raises(ProtectionError, match="held out, no recogniser at hand is left to give hints"):
-        session.usual_kit(frozenset(recognizers.OPEN))
+        session.photo_kit(frozenset(recognizers.OPEN))
 
 
 # ---------------------------------------------------------------- what cannot be used

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from amtgan_lib.demos import widgets
+from amtgan_lib.demos import session, widgets
 from amtgan_lib.demos.session import StudioError
 from amtgan_lib.demos.session.study import Pair, Study, drawn_pairs, pairs_in
 
@@ -77,5 +77,5 @@ def test_what_is_no_study_is_refused(tmp_path, pairs):
 
 def test_drawn_people_are_protected_for_it():
     pytest.importorskip("mediapipe")
-    (pair,) = drawn_pairs((3,), fakes.studio_kit())
+    (pair,) = drawn_pairs((3,), fakes.few_steps(session.drawn_kit()))
     assert pair.original.size == pair.protected.size and pair.original.tobytes() != pair.protected.tobytes()

@@ -100,7 +100,7 @@ def test_protect_needs_no_network_and_nothing_of_others(monkeypatch):
     assert protector.method.target == "nobody"
     face = faces.detect_one(photo, 160)
     other = face.resample(protector.protect(photo).image)
-    judge = recognizers.load("distilled_inception")  # gave no hints
+    judge = recognizers.load("distilled_ir")  # gave no hints
     first, after = (judge.embed(image[None], face.points[None])[0] for image in (face.image, other))
     assert float(first @ after) < judge.thresholds[0.01]
 

@@ -31,11 +31,12 @@ pytest.importorskip("mediapipe")
 
 @pytest.fixture(scope="module", autouse=True)
 def small_portraits():
-    """Small portraits, and a kit that finds a look in a moment: what is tested is the widget."""
-    kit = fakes.studio_kit()
+    """Small portraits, and a drawn kit that finds a look in a moment for everything: what is tested is the widget."""
+    kit = fakes.few_steps(session.drawn_kit())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "LARGE", 160)
-        patch.setattr(session, "usual_kit", lambda held_out=frozenset(): kit)
+        patch.setattr(session, "drawn_kit", lambda: kit)
+        patch.setattr(session, "photo_kit", lambda held_out: kit)
         yield
 
 
@@ -208,12 +209,13 @@ def test_an_uploaded_photo_is_worked_on_and_compared_with_itself_until_there_is_
     assert desk.table["before"].max() < 0.9999
 
 
-def test_a_photo_is_judged_by_those_that_are_held_out(quickstart, monkeypatch):
-    asked, kit = [], session.usual_kit()
-    monkeypatch.setattr(quickstart, "_held_out", frozenset({"edgeface_xs"}))
-    monkeypatch.setattr(session, "usual_kit", lambda held_out: (asked.append(held_out), kit)[1])
+def test_a_photograph_gets_the_kit_for_photographs(quickstart, monkeypatch):
+    asked = []
+    monkeypatch.setattr(session, "photo_kit", lambda held_out: (asked.append(held_out), session.drawn_kit())[1])
+    quickstart.photos.buttons["portrait 3"].click()
+    assert not asked
     upload(quickstart.photos.upload, "me.png", encoded(portrait(19)))
-    assert asked == [frozenset({"edgeface_xs"})]
+    assert asked == [frozenset()]
 
 
 def test_an_uploaded_makeup_is_worn(desk):

@@ -43,6 +43,8 @@ LID_HEIGHT = 0.45  # of the way from the lash line to the brow
 FADE = 0.30  # eye distances from the outline inwards over which moves grow to their full size
 EDGE = 0.10  # the same for gains
 FINE = 4  # polygons are drawn so many times as large
+SHADE = (0.012, 0.16)  # eye distances: what is finer is grain, what is broader is the light of the room
+DARKEST, DEEPEST = 0.04, 0.25  # of brightness in [0,1], where its logarithm ends; and of a shade
 GREYISH = 3  # levels between the channels of a pixel that has no colour
 WARM = 0.03  # skin of any colour is redder than grey: the logarithm of red to green, in linear light
 
@@ -62,6 +64,7 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
     return Regions(
         moving=_tensor(_ramp(inward / FADE) * cover.movable),
         skin=_tensor(skin),
+        shades=_tensor(_shades(picture, eye) * skin),
         zones=_tensor(_lines(points, ZONES, side, eye)),
         blush=_tensor(_lines(points, BLUSH, side, eye) * skin),
         brows=_tensor(_brows(points, side, eye) * outline * near),
@@ -70,6 +73,13 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
         liner=_tensor(_liner(points, side, eye) * outline * near),
         colourless=torch.tensor([bool((np.ptp(picture, axis=0) < GREYISH / 127.5).mean() > 0.995)]),
     )
+
+
+def _shades(picture: np.ndarray, eye: float) -> np.ndarray:
+    """(S,S): how much brighter each place of a picture (3,S,S) is than what is around it, as a bounded logarithm."""
+    brightness = np.log((picture.mean(0) + 1) / 2 + DARKEST)
+    around = _softened(brightness, SHADE[1] * eye)
+    return np.clip(_softened(brightness, SHADE[0] * eye) - around, -DEEPEST, DEEPEST)
 
 
 def _tensor(mask: np.ndarray) -> Tensor:

@@ -26,8 +26,10 @@ BARE = ("shape", "light", "contour", "brows")
 MOVE, REACH = 0.024, 0.019
 LATTICE = 14  # points of the lattice that moves a face, along each side
 ASYMMETRY = 0.1  # share of a move that may differ from left to right
+# Light softens or deepens the shades that a face has, by up to these shares. A pattern of its own, however faint, was
+# seen as wrinkles on a smooth forehead.
+LIGHT, LIGHTS = (-0.40, 0.25), 20  # bounds, and points of its lattice along each side
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
-LIGHT = 0.02
 CONTOUR = 0.10
 # Each number of a colour goes from its first bound to its second: depth (all channels), red (against green and blue),
 # warmth (red and green against blue).
@@ -44,13 +46,15 @@ _NEARLY = 0.9  # of a bound: beyond it nothing more is to be won, and no gradien
 class Regions:
     """Where the parts of N faces lie, in [0,1] and soft; all 0 from the outline of the face on.
 
-    moving (N,1,S,S): how freely pixels may move; skin (N,1,S,S): bare skin; zones (N,Z,S,S): where contour is worn, the
-    same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S): upper and lower; brows (N,4,S,S): inner and outer half,
-    above and below; lips (N,1,S,S). colourless (N,): the photo is black and white.
+    moving (N,1,S,S): how freely pixels may move; skin (N,1,S,S): bare skin; shades (N,1,S,S): how much brighter skin is
+    than what is around it, as a logarithm; zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids
+    (N,2,S,S), liner (N,2,S,S): upper and lower; brows (N,4,S,S): inner and outer half, above and below; lips (N,1,S,S).
+    colourless (N,): the photo is black and white.
     """
 
     moving: Tensor
     skin: Tensor
+    shades: Tensor
     zones: Tensor
     blush: Tensor
     brows: Tensor
@@ -64,7 +68,7 @@ class Regions:
 class Look:
     """The numbers of each part of N faces, before their bounds: all real numbers are allowed, and 0 is no change.
 
-    shape (N,2,14,14): moves along x and y; light (N,1,S/2,S/2); contour (N,Z); blush (N,B,3); brows (N,4); lips (N,3);
+    shape (N,2,14,14): moves along x and y; light (N,1,20,20); contour (N,Z); blush (N,B,3); brows (N,4); lips (N,3);
     lids (N,2,3): lid and its outer corner; liner (N,2). A part that is None is not worn.
     """
 
@@ -82,10 +86,10 @@ class Look:
         """The look that changes nothing, with zeros for each of ``parts``; ValueError for a name that is none."""
         if strange := set(parts) - set(PARTS):
             raise ValueError(f"there are no parts {', '.join(sorted(strange))}; there are {', '.join(PARTS)}")
-        count, _, side, _ = regions.skin.shape
+        count = len(regions.skin)
         shapes = {
             "shape": (2, LATTICE, LATTICE),
-            "light": (1, side // 2, side // 2),
+            "light": (1, LIGHTS, LIGHTS),
             "contour": regions.zones.shape[1:2],
             "blush": (regions.blush.shape[1], 3),
             "brows": regions.brows.shape[1:2],
@@ -198,8 +202,8 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
         return None
     value, side = worn[part], regions.skin.shape[-1]
     if part == "light":
-        field = F.interpolate(value.tanh(), (side, side), mode="bilinear", align_corners=False)
-        return LIGHT * field * regions.skin
+        field = F.interpolate(value.tanh(), (side, side), mode="bicubic", align_corners=True)
+        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades
     if part == "contour":
         return CONTOUR * torch.einsum("nz,nzhw->nhw", value.tanh(), regions.zones)[:, None] * regions.skin
     if part in ("brows", "liner"):

@@ -142,8 +142,3 @@ class InceptionResnetV1(StagedNetwork):
 def small_inception_resnet() -> InceptionResnetV1:
     """Return the small network of the drawn world without weights: 80 x 80, 128 values, unit length."""
     return InceptionResnetV1(width=0.25, repeats=(2, 4, 2), embedding=128)
-
-
-def distilled_inception() -> InceptionResnetV1:
-    """Return the network of the student that only judges, without weights: 80 x 80, 256 values, unit length."""
-    return InceptionResnetV1(width=0.3125, repeats=(2, 3, 2), embedding=256)

@@ -193,7 +193,7 @@ def _random(part: str, like: Tensor, draw: torch.Generator) -> Tensor:
         smooth = _smooth(like, int(torch.randint(3, 9, (), generator=draw)), draw)
         return smooth + 0.3 * torch.randn(like.shape, generator=draw)
     if part == "light":
-        return 1.5 * _smooth(like, int(torch.randint(4, 40, (), generator=draw)), draw)
+        return 1.5 * _smooth(like, int(torch.randint(4, 20, (), generator=draw)), draw)
     return 1.2 * torch.randn(like.shape, generator=draw)
 
 

@@ -1,22 +1,45 @@
-"""A plain convolutional network in the manner of VGG (arXiv 1409.1556): no shortcuts, no branches."""
+"""Plain convolutional networks for students: one in the manner of VGG (arXiv 1409.1556), one of ResNet (1512.03385)."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from amtgan_lib.recognizers.staged import StagedNetwork
 
-WIDTHS = (32, 64, 128, 192)
-REPEATS = (1, 2, 2, 2)  # convolutions of a stage; the first of each halves the map
+WIDTHS = (32, 64, 128, 192)  # channels of the stages, each of which halves the map
+REPEATS = (1, 2, 2, 2)  # convolutions, or blocks of two, of a stage
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut, (N,width,h,w) -> (N,out,h/stride,w/stride)."""
+
+    def __init__(self, width: int, out: int, stride: int):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            _unit(width, out, stride), nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)
+        )
+        same = stride == 1 and width == out
+        pooled = (nn.AvgPool2d(stride), nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out))
+        self.shortcut = nn.Identity() if same else nn.Sequential(*pooled)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        return F.relu(self.convolutions(features) + self.shortcut(features))
 
 
 class PlainNetwork(StagedNetwork):
-    """Four stages of 3 x 3 convolutions. Shape: (N,3,h,w) -> (N,embedding), not normalised; h and w of 16 or more."""
+    """Four stages of 3 x 3 convolutions, with shortcuts if ``residual``, which then begin after a first convolution.
 
-    def __init__(self, embedding: int = 256, side: int = 96):
+    Shape: (N,3,side,side) -> (N,embedding), not normalised.
+    """
+
+    def __init__(self, *, residual: bool = False, embedding: int = 256, side: int = 96):
         super().__init__()
         self.stages, width = nn.ModuleList(), 3
-        for out, repeats in zip(WIDTHS, REPEATS, strict=True):
-            self.stages.append(nn.Sequential(*(_unit(width if i == 0 else out, out, i == 0) for i in range(repeats))))
+        for number, (out, repeats) in enumerate(zip(WIDTHS, REPEATS, strict=True)):
+            block = BasicBlock if residual and number else _unit
+            sizes = [(width if index == 0 else out, out, 2 if index == 0 else 1) for index in range(repeats)]
+            self.stages.append(nn.Sequential(*(block(*each) for each in sizes)))
             width = out
         pooled = width * (side // 2 ** len(WIDTHS) // 2) ** 2
         self.output = nn.Sequential(
@@ -36,12 +59,15 @@ class PlainNetwork(StagedNetwork):
         return self.output(last)
 
 
-def _unit(width: int, out: int, halving: bool) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(width, out, 3, 2 if halving else 1, 1, bias=False), nn.BatchNorm2d(out), nn.PReLU(out)
-    )
+def _unit(width: int, out: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.PReLU(out))
 
 
 def distilled_plain() -> PlainNetwork:
-    """Return a network of the distilled recognisers without weights: 96 x 96, 256 values."""
+    """Return a network of the distilled recognisers without weights: 96 x 96, 256 values, no shortcuts."""
     return PlainNetwork()
+
+
+def distilled_resnet() -> PlainNetwork:
+    """Return a network of the distilled recognisers without weights: 96 x 96, 256 values, with shortcuts."""
+    return PlainNetwork(residual=True)

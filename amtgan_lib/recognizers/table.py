@@ -10,7 +10,7 @@ from torch import nn
 
 from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.edgeface import dequantised, edgeface_xs, edgeface_xxs
-from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, distilled_inception, small_inception_resnet
+from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, small_inception_resnet
 from amtgan_lib.recognizers.iresnet import distilled_ir, ir152, irse50, small_ir, small_irse
 from amtgan_lib.recognizers.mobilefacenet import (
     FoamliuMobileFaceNet,
@@ -18,7 +18,7 @@ from amtgan_lib.recognizers.mobilefacenet import (
     XiaoccerMobileFaceNet,
     small_mobile_face,
 )
-from amtgan_lib.recognizers.plain import distilled_plain
+from amtgan_lib.recognizers.plain import distilled_plain, distilled_resnet
 
 Triple = tuple[float, float, float]
 HALF: Triple = (0.5, 0.5, 0.5)
@@ -125,10 +125,10 @@ def _drawn(name: str, **facts: Any) -> RecognizerSpec:
     )
 
 
-def _distilled(name: str, builder: Callable[[], nn.Module], input_size: int = 96, **facts: Any) -> RecognizerSpec:
+def _distilled(name: str, builder: Callable[[], nn.Module], **facts: Any) -> RecognizerSpec:
     """Return a row of our own for photographs: a small student of open recognisers."""
     licence = "research use (trained by this project, on CelebA-HQ and MT photographs among others)"
-    about = {"input_size": input_size, "embedding": 256, "licence": licence, "builder": builder}
+    about = {"input_size": 96, "embedding": 256, "licence": licence, "builder": builder}
     return RecognizerSpec(name, weights=f"{name}.safetensors", shipped=True, **about, **facts)
 
 
@@ -192,16 +192,9 @@ _ROWS = (
     ),
     # Kin to its teachers whatever its own layers are: what fools it was learnt from them.
     _distilled("distilled", distilled_ir, family="mobilefacenet", teachers=_MOBILE_FACE_NETS),
-    _distilled("distilled_ir", distilled_ir, family="distilled", teachers=_TEACHERS),
     _distilled("distilled_plain", distilled_plain, family="distilled", teachers=_TEACHERS),
-    _distilled(
-        "distilled_inception",
-        distilled_inception,
-        family="distilled_inception",
-        input_size=80,
-        teachers=_TEACHERS,
-        judge_only=True,
-    ),
+    _distilled("distilled_resnet", distilled_resnet, family="distilled", teachers=_TEACHERS),
+    _distilled("distilled_ir", distilled_ir, family="distilled_ir", teachers=_TEACHERS, judge_only=True),
     RecognizerSpec(
         "dlib",
         family="dlib_resnet",
@@ -227,7 +220,7 @@ PUBLISHED = tuple(row.name for row in _ROWS if row.published)
 DRAWN = tuple(row.name for row in _ROWS if row.drawn)
 OPEN = tuple(row.name for row in _ROWS if not (row.published or row.shipped or row.judge_only))
 JUDGES = tuple(row.name for row in _ROWS if row.judge_only)
-OWN = ("distilled_ir", "distilled_plain")
+OWN = ("distilled_plain", "distilled_resnet")
 """Whose hints come along: students of all four open recognisers."""
 SPARE = ("distilled",)
 """Taught by the MobileFaceNets alone: the EdgeFaces can be held out of it."""

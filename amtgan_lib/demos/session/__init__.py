@@ -6,7 +6,7 @@ What recognisers say is always asked of the 8-bit picture that is shown. No widg
 
 from amtgan_lib.demos.session.face import Face, Settings
 from amtgan_lib.demos.session.gallery import PEOPLE, Sample, makeups, people
-from amtgan_lib.demos.session.kits import HELD_OUT, Kit, StudioError, usual_kit
+from amtgan_lib.demos.session.kits import HELD_OUT, Kit, StudioError, drawn_kit, photo_kit
 from amtgan_lib.demos.session.sitting import AS_IT_IS, Studio
 from amtgan_lib.demos.session.study import Pair, Study, drawn_pairs, pairs_in
 
@@ -22,9 +22,10 @@ __all__ = [
     "Studio",
     "StudioError",
     "Study",
+    "drawn_kit",
     "drawn_pairs",
     "makeups",
     "pairs_in",
     "people",
-    "usual_kit",
+    "photo_kit",
 ]

@@ -1,17 +1,18 @@
-"""Which recognisers guide a face's look in the demos, and which judge it: what ``protect`` does, and whom it asks."""
+"""Which recognisers guide a face's look and which judge it: one kit for drawn faces, one for photographs."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from amtgan_lib import assets, protection, recognizers
 from amtgan_lib.images import PhotoError
-from amtgan_lib.methods import Method
+from amtgan_lib.methods import Method, natural
 from amtgan_lib.recognizers import Recognizer
 
 HELD_OUT = "held out"
+DRAWN_HELD_OUT = "inception_resnet"  # the family of the drawn recognisers that gives no hints
 USUAL, LAX = 0.01, 0.1  # false accept rates: how many of 100 strangers a recogniser takes for the owner is 1, or 10
 
 
@@ -21,13 +22,14 @@ class StudioError(PhotoError):
 
 @dataclass(frozen=True, eq=False)
 class Kit:
-    """A method that wears looks, and the judges of what it does.
+    """A method that wears looks, and the judges of what it does; ``world`` is "drawn" or "open".
 
     Every judge has thresholds at the false accept rates USUAL and LAX.
     """
 
     method: Method
     judges: tuple[Recognizer, ...]
+    world: str
 
     def role(self, name: str) -> str:
         """What a judge had to do with the change: a word about how much its opinion is worth."""
@@ -42,6 +44,11 @@ class Kit:
     def says(self) -> str:
         """What the meters of this kit mean, in words for whoever looks at them."""
         names = ", ".join(judge.name for judge in self.judges)
+        if self.world == "drawn":
+            return (
+                f"Judged by {names}, which know drawn faces only. They show how the method works; "
+                "about recognisers of real people they say nothing."
+            )
         if any(self.role(judge.name) == HELD_OUT for judge in self.judges):
             worth = "Those that are held out say more about others than those that gave hints"
         else:
@@ -53,16 +60,27 @@ class Kit:
 
 
 @functools.cache
-def usual_kit(held_out: Collection[str] = frozenset()) -> Kit:
-    """What ``protection.protect`` does, with hints from all at hand but the ``held_out``, and whom it asks.
+def drawn_kit() -> Kit:
+    """For drawn faces: the four recognisers that come with the package; those of one family only judge."""
+    hinting, _ = recognizers.partition("family", DRAWN_HELD_OUT, recognizers.DRAWN)
+    return Kit(natural.method(protection.guide_to(names=hinting)), _loaded(recognizers.DRAWN), "drawn")
+
+
+@functools.cache
+def photo_kit(held_out: Collection[str] = frozenset()) -> Kit:
+    """For photographs: what ``protect`` does, with hints from all at hand but the ``held_out``, and whom it asks.
 
     Raises StudioError for a held out recogniser that is not at hand, ProtectionError where none is left to give hints.
     """
     names = recognizers.judges_at_hand()
     if strangers := [name for name in held_out if name not in names]:
         raise StudioError(f"{strangers[0]} cannot be held out: at hand are {', '.join(names)}")
+    judges = _loaded(names)
+    return Kit(protection.prepare(held_out=sorted(held_out)).method, judges, "open")
+
+
+def _loaded(names: Iterable[str]) -> tuple[Recognizer, ...]:
     try:
-        judges = tuple(recognizers.load(name) for name in names)
+        return tuple(recognizers.load(name) for name in names)
     except assets.AssetError as error:
         raise StudioError(str(error)) from None
-    return Kit(protection.prepare(held_out=sorted(held_out)).method, judges)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from amtgan_lib import evaluation
 from amtgan_lib.demos.session.gallery import PEOPLE, people
-from amtgan_lib.demos.session.kits import Kit, StudioError, usual_kit
+from amtgan_lib.demos.session.kits import Kit, StudioError, drawn_kit
 from amtgan_lib.files import written
 from amtgan_lib.images import PHOTO_SUFFIXES, open_photo
 from amtgan_lib.protection import Protector
@@ -58,7 +58,7 @@ def _photos(folder: Path) -> list[Path]:
 
 def drawn_pairs(rows: Sequence[int] = PEOPLE, kit: Kit | None = None) -> list[Pair]:
     """Drawn people, protected now: a few seconds each."""
-    protector = Protector((kit or usual_kit()).method)
+    protector = Protector((kit or drawn_kit()).method)
     found = []
     for person in people(rows):
         photo = open_photo(person.large())

@@ -21,7 +21,7 @@ STRENGTHS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of the curve
 SLIDERS = {
     "strength": "The whole look; 0 gives the photo back.",
     "shape": "Features moved a little; with light it carries the protection of a bare face.",
-    "light": "Soft light and shade on the skin; with shape it carries the protection of a bare face.",
+    "light": "The shades that the skin has, softer or deeper; with shape it carries the protection of a bare face.",
     "contour": "Shading of cheeks, nose, chin and forehead.",
     "blush": "Colour on the cheeks, worn with a makeup only.",
     "brows": "Darker or lighter brows.",

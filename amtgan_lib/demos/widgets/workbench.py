@@ -16,7 +16,7 @@ from PIL import Image
 
 from amtgan_lib import images, pipeline
 from amtgan_lib.demos import session
-from amtgan_lib.demos.session import Sample, Settings, Studio
+from amtgan_lib.demos.session import Kit, Sample, Settings, Studio
 from amtgan_lib.demos.widgets import parts, texts
 from amtgan_lib.demos.widgets.pace import Newest
 from amtgan_lib.demos.widgets.parts import Uploaded
@@ -178,11 +178,15 @@ class Workbench:
 
     def _open(self, source: Sample | Uploaded | Path) -> None:
         known = source.known() if isinstance(source, Sample) else None
-        opened = Studio(_photo(source), session.usual_kit(self._held_out), known)
+        opened = Studio(_photo(source), self._kit_for(source), known)
         styles = {key: photo and opened.reference(photo) for key, photo in self._makeups.items()}
         self.studio, self.styles = opened, styles
         self.photos.mark(source.name if isinstance(source, Sample) else None)
         self.known.layout.display = "none" if known else ""  # a drawn person's other photo is known already
+
+    def _kit_for(self, source: Sample | Uploaded | Path) -> Kit:
+        """A photograph never gets the drawn kit: its meters would mean nothing."""
+        return session.drawn_kit() if isinstance(source, Sample) else session.photo_kit(self._held_out)
 
     def _wear(self, key: str, source: Sample | Uploaded | Path | None) -> None:
         if isinstance(source, Sample):
