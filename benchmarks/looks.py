@@ -1,6 +1,6 @@
 """What ``protect`` itself reaches on people of the test: looks by the hints of some recognisers, judged by others.
 
-.venv/bin/python -m benchmarks.looks own --photos 95 --store
+.venv/bin/python -m benchmarks.looks natural-own --store
 
 Needs the photographs that notebook 1 prepares (``--preset natural``), and dlib. Rows go to results/measured.
 """
@@ -15,11 +15,11 @@ from amtgan_lib.methods import natural
 from amtgan_lib.reporting import results
 
 EDGE_FACES = ("edgeface_xs", "edgeface_xxs")
-# Name: whose hints, and who judges: none of those that hinted, nor their teachers.
+# Stored table: whose hints, and who judges: none of those that hinted, nor their teachers.
 SETS = {
-    "honest": ((*recognizers.SPARE, *recognizers.OPEN[:2]), (*EDGE_FACES, "dlib")),
-    "own": (recognizers.OWN, ("dlib",)),
-    "all": ((*recognizers.OWN, *recognizers.OPEN), ("dlib",)),
+    "natural": ((*recognizers.SPARE, *recognizers.OPEN[:2]), (*EDGE_FACES, "dlib")),
+    "natural-own": (recognizers.OWN, ("dlib",)),
+    "natural-all": ((*recognizers.OWN, *recognizers.OPEN), ("dlib",)),
 }
 
 
@@ -42,7 +42,7 @@ def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
     print({method: f"{each:.1f} seconds a photo" for method, each in seconds.items()})
     judges = [recognizers.load(each) for each in judging]
     thresholds = {judge.name: judge.thresholds[0.01] for judge in judges}
-    facts = {"preset": f"natural-{name}", "target": person, "seed": 0, "dataset": "celeba_hq test"}
+    facts = {"preset": "natural", "target": person, "seed": 0, "dataset": "celeba_hq test"}
     judge = evaluation.Judgement(face_set, person, pairs.person, thresholds, 0.01, held_out=judging)
     probes = evaluation.probes_by_method(reports, tqdm, face_set.size)
     success, _ = judge.table(probes, judges, experiment="black_box_success", **facts)
@@ -62,7 +62,7 @@ def main() -> None:
     table = measured(options.name, options.photos, options.quick)
     print(results.summary(table, SETS[options.name][1]))
     if options.store:
-        print(results.write(table, paths.MEASURED / f"natural-{options.name}.csv"))
+        print(results.write(table, paths.MEASURED / f"{options.name}.csv"))
 
 
 if __name__ == "__main__":

@@ -59,16 +59,25 @@ def test_the_default_generator_takes_any_target_and_says_what_it_learned_from():
     assert all(name in CARD for name in facts["recognizers"])
 
 
-def test_the_card_repeats_what_the_distilled_recogniser_says():
-    row, network, facts = recognizers.read_shipped(paths.WEIGHTS / "distilled.safetensors")
-    card = CARD[CARD.index("`distilled` is") :].split("\n\n")[0].replace("\n", " ")
-    assert f"{row.input_size} px, {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters" in card
-    for people in ("test people", "London", "training people"):
-        assert f"{100 * facts[f'eer {people}']:.2f} %" in card
-    assert " / ".join(f"{facts['thresholds'][far]:.3f}" for far in ("0.1", "0.01", "0.001")) in card
-    assert facts["commit"] in card and all(name in card for name in facts["teachers"])
-    assert "research use" in card and "research use" in row.licence
-    assert (paths.WEIGHTS / "distilled.safetensors").stat().st_size < 4e6
+STUDENTS = (*recognizers.OWN, "distilled_ir", *recognizers.SPARE)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_card_repeats_what_a_distilled_recogniser_says(name):
+    row, network, facts = recognizers.read_shipped(paths.WEIGHTS / f"{name}.safetensors")
+    (line,) = [line for line in CARD.splitlines() if line.startswith(f"| `{name}` |")]
+    assert f"| {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M |" in line
+    people = ("test people", "London", "training people")
+    assert " / ".join(f"{100 * facts[f'eer {each}']:.1f}" for each in people) + " %" in line
+    assert " / ".join(f"{facts['thresholds'][far]:.3f}" for far in ("0.1", "0.01", "0.001")) in line
+    assert ("judges only" in line) is row.judge_only and "research use" in row.licence
+    assert facts["commit"] in CARD and tuple(facts["teachers"]) == row.teachers and str(facts["steps"]) in CARD
+    assert all(f"`{teacher}`" in CARD for teacher in facts["teachers"])
+
+
+def test_the_students_are_small():
+    """Those that come along for every user together take 12 MB at most."""
+    assert sum((paths.WEIGHTS / f"{name}.safetensors").stat().st_size for name in STUDENTS[:3]) <= 12e6
 
 
 @pytest.mark.mirror
@@ -77,7 +86,7 @@ def test_the_distilled_recogniser_knows_people_whom_it_never_saw(mirror):
     manifest = datasets.available_manifest()
     london = manifest[manifest["set"] == "london"].sort_values("person").head(24)
     crops = [faces.detect_one(datasets.file_of(asset), 160) for asset in london["asset"]]
-    vectors = recognizers.embed_many(recognizers.load("distilled"), *(torch.stack(each) for each in sides(crops)))
+    vectors = recognizers.embed_many(recognizers.load("distilled_plain"), *(torch.stack(each) for each in sides(crops)))
     scores = (vectors @ vectors.T).numpy()
     same = london["person"].to_numpy()[:, None] == london["person"].to_numpy()[None]
     pairs = np.triu(np.ones_like(same), 1).astype(bool)
@@ -100,9 +109,9 @@ def test_protect_needs_no_network_and_nothing_of_others(monkeypatch):
     assert protector.method.target == "nobody"
     face = faces.detect_one(photo, 160)
     other = face.resample(protector.protect(photo).image)
-    judge = recognizers.load("distilled_ir")  # gave no hints
-    first, after = (judge.embed(image[None], face.points[None])[0] for image in (face.image, other))
-    assert float(first @ after) < judge.thresholds[0.01]
+    own = recognizers.load(recognizers.OWN[0])
+    first, after = (own.embed(image[None], face.points[None])[0] for image in (face.image, other))
+    assert float(first @ after) < 0.7  # a look is bounded, unlike a free change
 
 
 @pytest.mark.mirror

@@ -46,7 +46,7 @@ class Search:
     away: float = 1.0
     towards: float = 0.5
     towards_a_person: float = 1.3
-    visible: float = 0.005
+    visible: float = 0.007
     rough: float = 0.3
     frown: float = 30.0
     makeup: float = 0.15

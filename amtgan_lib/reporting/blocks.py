@@ -23,7 +23,7 @@ AGAIN = {"jpeg75": "JPEG, quality 75", "half": "half the size"}
 OVERVIEW = {
     "procedural": ("drawn faces", ("clean", "mi_fgsm", "published", "residual")),
     "open-small": ("photographs", ("clean", "published", "residual")),
-    "natural": ("photographs", ("clean", "natural_nobody_bare")),
+    "natural": ("photographs", ("clean", "natural")),
     "any-target": ("photographs", ("clean", "mi_fgsm", "any_target", "any_target_nobody_bare")),
 }
 
