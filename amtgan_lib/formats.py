@@ -15,9 +15,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-# A photo of so many pixels needs about 4 GiB of memory to be protected (docs/limits.md has the measurement). Pillow's
-# own limit is lower than what some phones take, and its words are about attacks.
-MEGAPIXELS = 200
+# Protecting takes some 25 bytes a pixel beside the gigabyte of the models: so large a photo needs 4 GiB. Pillow warns
+# from 89 megapixels on, which is less than what some phones take, and its words are about attacks.
+MEGAPIXELS = 120
 SIXTEEN_BIT = "I;16"  # also I;16B, I;16L, by byte order
 SIXTEEN_PER_EIGHT = 257  # 65535 / 255: full white is full white in both
 

@@ -43,6 +43,8 @@ def read(image: Image.Image) -> Metadata:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
+            if raw := image.info.get("exif"):
+                Image.Exif().load(raw)  # that of a JPEG file was read before, and what is wrong with it was swallowed
             tags = image.getexif()
             exif, turn = _kept(tags), tags.get(ExifTags.Base.Orientation)
         except Exception:  # SyntaxError, struct.error, TypeError, KeyError, ... by what is wrong with it

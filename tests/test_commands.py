@@ -226,7 +226,11 @@ def test_exif_is_kept_unless_it_is_to_be_left_out(put, out, capsys):
     put("me.jpg", exif=exif_of(place=True))
     assert protect("me.jpg", "-o", out) == 0
     assert Image.open(out).getexif()[0x013B] == "Ann"
-    assert "where the photo was taken (GPS); --strip-metadata removes that" in capsys.readouterr().out
+    assert not Image.open(out).getexif().get_ifd(0x8825)
+    assert "where the photo was taken (GPS) was left out" in capsys.readouterr().out
+    assert protect("me.jpg", "-o", out, "--keep-location", "--overwrite") == 0
+    assert Image.open(out).getexif().get_ifd(0x8825)[2] == (51.0, 30.0, 0.0)
+    assert "records where the photo was taken (GPS)" in capsys.readouterr().out
     assert protect("me.jpg", "-o", out, "--strip-metadata", "--overwrite") == 0
     assert not Image.open(out).getexif() and b"Ann" not in Path(out).read_bytes()
     assert "GPS" not in capsys.readouterr().out
@@ -257,13 +261,14 @@ def test_a_jpeg_is_judged_as_it_was_written(put, monkeypatch):
     assert np.array_equal(seen[0].rgb, open_photo("out.jpg").rgb)
 
 
-def test_a_format_that_cannot_hold_the_photo_fails_and_leaves_nothing(put, here, capsys):
+def test_a_format_that_cannot_hold_the_photo_fails_before_the_work(put, here, capsys, monkeypatch):
+    monkeypatch.setattr(Method, "detect_all", lambda *args: pytest.fail("a face was looked for"))
     with Image.open(put("me.png")) as picture:
         picture.putalpha(200)
         picture.save("me.png")
     assert protect("me.png", "-o", "out.jpg") == 1
     assert tree() == ["me.png"]
-    assert "[1/1] me.png: cannot write mode RGBA as JPEG; nothing was written" in capsys.readouterr().out
+    assert "transparent parts, which JPEG cannot hold" in capsys.readouterr().out
 
 
 def test_an_output_that_cannot_be_written_is_said(put, monkeypatch, capsys):
