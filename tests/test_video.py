@@ -263,7 +263,7 @@ def rich(tmp_path):
             copies.append((stream, container.add_stream_from_template(stream)))
             copies[-1][1].metadata["language"] = language
         for packet in [*film.demux(), *words.demux()]:
-            for stream, copy in copies if packet.dts is not None else ():
+            for stream, copy in copies if packet.size else ():
                 if stream.type == packet.stream.type:
                     again = av.Packet(bytes(packet))
                     again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
