@@ -22,6 +22,7 @@ OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "
 INTRA = 1  # AV_PICTURE_TYPE_I
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions, by the numbers of ITU-T H.273
 ENDS_EARLY = 0.5  # seconds of a clip that may be missing at its end before it is taken for cut off
+DECLARED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # in which the length is stored; elsewhere it is estimated
 PLACES = ("location", "gps", "xyz")  # in the names under which cameras and phones store where a video was taken
 
 
@@ -173,7 +174,13 @@ class Frames:
             self._refuse_cut_off(container, end)
 
     def _refuse_cut_off(self, container: Any, end: float) -> None:
-        told = ((container.start_time or 0) + (container.duration or 0)) / 1e6
+        if container.format.name not in DECLARED:
+            return
+        seen_and_heard = [
+            stream for stream in container.streams if stream.type in ("video", "audio") and stream.duration
+        ]
+        ends = [float(((each.start_time or 0) + each.duration) * each.time_base) for each in seen_and_heard]
+        told = max(ends, default=((container.start_time or 0) + (container.duration or 0)) / 1e6)
         if told - end > ENDS_EARLY:
             raise VideoError(
                 f"{self.clip.path.name} is cut off: it ends at {end:.1f} s and says that it lasts {told:.1f} s"
@@ -201,8 +208,8 @@ class Frames:
 
 
 def _end(packet: Any) -> float:
-    """Seconds at which what a packet of pictures or sound holds is over; 0 for others, which may tell anything."""
-    if packet.pts is None or packet.stream.type not in ("video", "audio"):
+    """Seconds at which what a packet holds is over; 0 if it does not say."""
+    if packet.pts is None:
         return 0.0
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
