@@ -105,6 +105,7 @@ def test_no_preview_of_the_unchanged_face_is_written(picture, out, tmp_path):
     content = with_previews(picture)
     assert content.count(b"THE UNCHANGED FACE") >= 5
     (tmp_path / "in.jpg").write_bytes(content)
+    assert open_photo(tmp_path / "in.jpg").original.info == {}  # some encoders write what they find there
     written = saved(tmp_path / "in.jpg", tmp_path / out, keep_location=True).read_bytes()
     assert b"UNCHANGED" not in written and written[2:].count(b"\xff\xd8\xff") == 0
     with Image.open(tmp_path / out) as again:

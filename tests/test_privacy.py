@@ -37,6 +37,7 @@ SECRETS = {
     "a key of a model service": rb"\bsk-(?:[a-z]+-)*[A-Za-z0-9_]{32,}\b",
     "a signed token": rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
     "a password": rb"""(?i)\b(?:api_?(?:key|secret)|passw(?:or)?d|secret)["']?\s*[:=]\s*["'][A-Za-z0-9+/_-]{16,}["']""",
+    "a path in somebody's home": rb"(?:/home|/Users)/[a-z]\w+",
     "a password in an address": rb"\b[a-z]+://[^\s/:@\"'<>{}$]+:[^\s/:@\"'<>{}$]+@[a-z0-9.-]+",
 }
 LARGEST_TEXT = 5_000_000  # bytes
@@ -84,6 +85,7 @@ LEAKS = {
     "b.ipynb": b'"hf_' + b"b" * 34 + b'"',
     "c.yaml": b"password: '" + b"hunter2hunter2hunter2'",
     "d.md": b"https://ann:" + b"secret@example.org/x",
+    "run.json": b"/home/" + b"ann/holiday/me.jpg",
     "e.txt": b"AKIA" + b"ABCDEFGHIJKLMNOP",
     "me.jpg": b"\xff\xd8\xff\xe0" + bytes(100),
     "docs/me.png": b"\x89PNG\r\n\x1a\n" + bytes(100),
