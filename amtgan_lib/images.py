@@ -7,7 +7,6 @@ Inside the library an image is float RGB, (3, H, W) or (N, 3, H, W), in [-1, 1].
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from amtgan_lib import formats, metadata
 from amtgan_lib.files import written
+from amtgan_lib.formats import SIXTEEN_BIT, SIXTEEN_PER_EIGHT, PhotoError
 
 HALF_RANGE = 127.5  # 8-bit levels in one unit of [-1, 1]
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in JPEG
-SIXTEEN_PER_EIGHT = 257  # 65535 / 255: full white is full white in both
-SIXTEEN_BIT = "I;16"  # also I;16B, I;16L, by byte order
 OWN_MODES = ("RGB", "RGBA", "L", "LA")
+FAR_SPACES = ("CMYK", "LAB")
+# Modes whose colour profile still holds when they became RGB or got alpha: that of CMYK says nothing about RGB values.
+KEEP_PROFILE = ("1", "P", "PA", "L", "RGB")
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,18 +36,6 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF orientation
-# The tags beside camera settings and place that are kept. Others may hold pictures (XMP, Photoshop's resources) or say
-# how the pixels lie in the file (sizes, which are another file's by then, and spoil a TIFF).
-KEPT_TAGS = {
-    *(0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128),  # description, make, model, resolutions and their unit
-    *(0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x4746, 0x4749),  # software, date, artist, host, copyright, ratings
-    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # title, comment, author, keywords, subject, as Windows writes them
-}
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
-
-
-class PhotoError(ValueError):
-    """A photo that cannot be read or used; the message is one sentence for its owner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +84,9 @@ class Photo:
 
     ``original`` is the upright picture in its own mode, ``rgb`` is (H, W, 3) uint8. Kept as they are: RGB, RGBA,
     grey with or without alpha, 16-bit grey. Palettes, bilevel, CMYK and other colour spaces become RGB, or RGBA
-    where a colour is transparent, for good. The decoder gives 16-bit RGB as 8 bit, and nothing here can tell.
-    ``exif`` is without orientation and without whatever may hold a preview picture, which would show the unchanged
-    face: its second directory, the maker's note, XMP. What the file's tags say that cannot be written is left out.
+    where a colour is transparent, for good, and 16-bit RGB becomes 8 bit.
+    ``exif`` and ``comment`` are what :mod:`amtgan_lib.metadata` keeps of the file's; ``exif`` may hold the place.
+    ``notes`` say what the file holds that is lost, a sentence each.
     """
 
     rgb: np.ndarray
@@ -104,6 +94,8 @@ class Photo:
     name: str = "photo"
     exif: bytes = b""
     icc_profile: bytes | None = None
+    comment: bytes = b""
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -171,7 +163,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _read(file: Path | io.BytesIO, name: str) -> Photo:
-    with Image.open(file) as image:
+    with formats.opened(file, name) as image:
         return _as_photo(image, name)
 
 
@@ -181,53 +173,56 @@ def _decoded(read: Callable[[], Photo], name: str) -> Photo:
     except PhotoError:
         raise
     except UnidentifiedImageError:
-        raise PhotoError(f"{name} is not an image that can be read (JPEG, PNG, WebP, TIFF or BMP)") from None
-    except Image.DecompressionBombError as error:
-        raise PhotoError(f"{name} is too large: {error}") from None
+        raise PhotoError(f"{name} is not an image that can be read (JPEG, PNG, WebP, TIFF, HEIC, ...)") from None
     except Exception as error:  # broken bytes make decoders raise OSError, SyntaxError, TypeError, struct.error, ...
         raise PhotoError(f"{name} is damaged or incomplete: {error}") from error
 
 
 def _as_photo(image: Image.Image, name: str) -> Photo:
-    tags = image.getexif()
-    exif = _kept(tags)  # before loading, which drops some of a TIFF file's
+    notes = [formats.only_picture(image, name), _deep(image)]
+    said, turn = _decode(image)
+    icc, upright = image.info.get("icc_profile"), image if turn is None else image.transpose(turn)
+    original = _in_own_kind(upright, icc, name)
+    if upright.mode in FAR_SPACES:
+        notes.append(f"its colours ({upright.mode}) became RGB")
+    if original is not upright and upright.mode not in KEEP_PROFILE:
+        icc = None
+    original = original.copy() if original is image else original
+    original.info = {}  # which holds XMP and more, and some encoders write it
+    notes = tuple(note for note in (*notes, *said.notes) if note)
+    return Photo(_rgb8(original), original, name, said.exif, icc, said.comment, notes)
+
+
+def _decode(image: Image.Image) -> tuple[metadata.Metadata, Image.Transpose | None]:
+    """Decode a picture; returns what its file says, and how the picture must be turned to be upright."""
+    if image.format == "TIFF":  # its tags are its EXIF data; decoding drops some, and turns the picture
+        said = metadata.read(image)
+        image.load()
+        return said, None
     image.load()
-    turn = TURNS.get(tags.get(ExifTags.Base.Orientation))  # a TIFF file has been turned, and says so, by now
-    icc, upright = image.info.get("icc_profile"), image.copy() if turn is None else image.transpose(turn)
-    if upright.mode in ("I", "F"):
-        upright = _sixteen_bit(upright, name)
-    elif "transparency" in upright.info and upright.mode in ("1", "L", "P", "RGB"):
-        upright = upright.convert("LA" if upright.mode == "L" else "RGBA")
-    elif upright.mode not in OWN_MODES and not upright.mode.startswith(SIXTEEN_BIT):
-        icc = icc if upright.mode in ("1", "P", "PA") else None  # a CMYK profile says nothing about RGB values
-        upright = upright.convert("RGBA" if upright.mode in ("PA", "La", "RGBa") else "RGB")
-    return Photo(_rgb8(upright), upright, name, exif, icc)
+    said = metadata.read(image)
+    return said, TURNS.get(said.turn)
 
 
-def _kept(tags: Image.Exif) -> bytes:
-    """The tags that are kept, as the bytes of a file's EXIF; empty if there are none."""
-    kept = Image.Exif()
-    kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
-    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        try:
-            found = tags.get_ifd(directory)
-        except (OSError, ValueError, TypeError, struct.error):  # it is said to lie where there is nothing
-            continue
-        for tag, value in found.items():
-            if tag != ExifTags.Base.MakerNote and _writable(tag, value):
-                kept.get_ifd(directory)[tag] = value
-    return kept.tobytes() if len(kept.tobytes()) > len(Image.Exif().tobytes()) else b""
+def _deep(image: Image.Image) -> str:
+    """A note if colours have more than 8 bits, which the decoder cuts off."""
+    sizes = image.tag_v2.get(0x0102, ()) if image.format == "TIFF" else ()  # BitsPerSample
+    coded = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    deep = image.info.get("bit_depth", 8) > 8 or any(";16" in each for each in coded) or max(sizes, default=8) > 8
+    return "more than 8 bits a colour became 8" if deep and image.mode in ("RGB", "RGBA", "LA") else ""
 
 
-def _writable(tag: int, value: object) -> bool:
-    """Whether a tag can be written as it was read; a file may give it any type, or another file's."""
-    single = Image.Exif()
-    single[tag] = value
-    try:
-        single.tobytes()
-    except Exception:  # TypeError, ValueError, struct.error, OverflowError, ... by type and value
-        return False
-    return True
+def _in_own_kind(image: Image.Image, icc: bytes | None, name: str) -> Image.Image:
+    """The picture in one of the modes that photos have, in its own where possible."""
+    if image.mode in ("I", "F"):
+        return _sixteen_bit(image, name)
+    if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
+        return image.convert("LA" if image.mode == "L" else "RGBA")
+    if image.mode in OWN_MODES or image.mode.startswith(SIXTEEN_BIT):
+        return image
+    if image.mode in FAR_SPACES:
+        return metadata.to_rgb(image, icc)
+    return image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") else "RGB")
 
 
 def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:
@@ -239,10 +234,7 @@ def _sixteen_bit(image: Image.Image, name: str) -> Image.Image:
 
 
 def _rgb8(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith(SIXTEEN_BIT):
-        grey = np.rint(np.asarray(image) / np.float32(SIXTEEN_PER_EIGHT)).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else formats.in_eight_bits(image).convert("RGB"))
 
 
 def to_tensor(pixels: Image.Image | np.ndarray) -> Tensor:

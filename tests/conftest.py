@@ -87,3 +87,11 @@ def seed() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def wrong_once() -> Path:
+    """Folder of the photos and clips that went wrong once, or skip."""
+    if not (SHARED / "cases").is_dir():
+        pytest.skip("shared/cases is not beside the checkout")
+    return SHARED / "cases"

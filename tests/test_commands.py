@@ -227,7 +227,11 @@ def test_exif_is_kept_unless_it_is_to_be_left_out(put, out, capsys):
     put("me.jpg", exif=exif_of(place=True))
     assert protect("me.jpg", "-o", out) == 0
     assert Image.open(out).getexif()[0x013B] == "Ann"
-    assert "where the photo was taken (GPS); --strip-metadata removes that" in capsys.readouterr().out
+    assert not Image.open(out).getexif().get_ifd(0x8825)
+    assert "where the photo was taken (GPS) was left out" in capsys.readouterr().out
+    assert protect("me.jpg", "-o", out, "--keep-location", "--overwrite") == 0
+    assert Image.open(out).getexif().get_ifd(0x8825)[2] == (51.0, 30.0, 0.0)
+    assert "records where the photo was taken (GPS)" in capsys.readouterr().out
     assert protect("me.jpg", "-o", out, "--strip-metadata", "--overwrite") == 0
     assert not Image.open(out).getexif() and b"Ann" not in Path(out).read_bytes()
     assert "GPS" not in capsys.readouterr().out
@@ -258,13 +262,29 @@ def test_a_jpeg_is_judged_as_it_was_written(put, monkeypatch):
     assert np.array_equal(seen[0].rgb, open_photo("out.jpg").rgb)
 
 
-def test_a_format_that_cannot_hold_the_photo_fails_and_leaves_nothing(put, here, capsys):
+def test_a_format_that_cannot_hold_the_photo_fails_before_the_work(put, here, capsys, monkeypatch):
+    monkeypatch.setattr(Method, "detect_all", lambda *args: pytest.fail("a face was looked for"))
     with Image.open(put("me.png")) as picture:
         picture.putalpha(200)
         picture.save("me.png")
     assert protect("me.png", "-o", "out.jpg") == 1
     assert tree() == ["me.png"]
-    assert "[1/1] me.png: cannot write mode RGBA as JPEG; nothing was written" in capsys.readouterr().out
+    assert "transparent parts, which JPEG cannot hold" in capsys.readouterr().out
+
+
+def test_an_opaque_screenshot_becomes_a_jpeg(put, capsys):
+    with Image.open(put("me.png")) as picture:
+        picture.convert("RGBA").save("me.png")
+    assert protect("me.png", "-o", "out.jpg") == 0
+    assert Image.open("out.jpg").mode == "RGB"
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(put, monkeypatch, capsys):
+    put("me.png")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(protection, "prepare", lambda *args, **named: pytest.fail("a generator was loaded"))
+    assert protect("me.png", "-o", "new/out.png") == 1
+    assert "cannot be written to; nothing was written" in capsys.readouterr().out
 
 
 def test_an_output_that_cannot_be_written_is_said(put, monkeypatch, capsys):
@@ -319,6 +339,26 @@ def test_a_folder_in_which_all_is_well_has_status_0(put, capsys):
     assert protect("in") == 0
     assert tree("in_protected") == ["a.png", "b/a.png"]
     assert protect("in/", "-o", "other") == 0
+
+
+def test_a_folder_s_status_counts_every_picture_in_it(put, here, capsys, people):
+    """Whatever its ending, and whether it can be read or not."""
+    put("in/a.jpg")
+    put("in/b.jfif")
+    with Image.open(people[PROTECTED][0]) as picture:
+        picture.save(here / "in" / "c.tga")
+        picture.save(here / "in" / "d", "PNG")
+    (here / "in" / "notes.txt").write_text("no photo")
+    assert protect("in", "-o", "out") == 0
+    said = capsys.readouterr().out
+    assert "4 of 4 photos protected" in said and "1 other file skipped: in/notes.txt" in said
+    (here / "in" / "e.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(60))
+    with Image.open(people[PROTECTED][0]) as picture:
+        picture.save(here / "in" / "f.gif", save_all=True, append_images=[picture.rotate(90)])
+    assert protect("in", "-o", "out", "--skip-existing") == 1
+    said = capsys.readouterr().out
+    assert "in/e.heic" in said and "in/f.gif: f.gif holds 2 frames or pages" in said
+    assert tree("out") == ["a.png", "b.png", "c.png", "d.png"]
 
 
 def test_models_and_the_makeup_are_read_once_for_all_photos(put, monkeypatch):
@@ -700,7 +740,8 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
         ("me.png -o out.png --format jpg", 2, "OUT out.png already has a format: omit --format."),
         ("in -o out.png", 2, "in is a folder, so OUT must be a folder, but out.png is a file."),
         ("in -o me.png", 2, "in is a folder, so OUT must be a folder, but me.png is a file."),
-        ("empty", 1, "there is no photo in empty (.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp)."),
+        ("me.png --strip-metadata --keep-location", 2, "--strip-metadata and --keep-location contradict each other"),
+        ("empty", 1, "there is no photo in empty."),
         ("me.png --reference wall.png", 1, "wall.png: no face was found"),
     ],
 )

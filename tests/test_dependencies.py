@@ -33,6 +33,8 @@ ORDER = (
     "recipes",
     "losses",
     "images",
+    "formats",
+    "metadata",
     "files",
     "paths",
     "compute",

@@ -1,5 +1,6 @@
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from amtgan_lib import images
+from amtgan_lib import formats, images
 from amtgan_lib.images import Change, PhotoError, open_photo
 
 WIDTH, HEIGHT = 31, 23
@@ -270,11 +271,26 @@ def test_what_is_no_image(tmp_path):
         open_photo(tmp_path)
 
 
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+def test_a_photo_of_too_many_pixels_is_refused_with_the_number(tmp_path, monkeypatch):
     Image.fromarray(pixels(3)).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(PhotoError, match="too large"):
-        open_photo(tmp_path / "a.png")
+    monkeypatch.setattr(formats, "MEGAPIXELS", 0.0001)
+    for source in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes()):
+        with pytest.raises(PhotoError, match=r"a\.png has more than 0\.0001 megapixels"):
+            images.read_photo(source, "a.png") if isinstance(source, bytes) else open_photo(source)
+
+
+@pytest.mark.parametrize(("side", "fine"), [(10_400, True), (14_000, False)])
+def test_between_pillow_s_limit_and_ours_nothing_is_said(side, fine, tmp_path, monkeypatch):
+    """The header alone: a picture of 108 megapixels is opened without a word, one of 196 is refused at once."""
+    monkeypatch.setattr(images, "_as_photo", lambda image, name: image.size)
+    Image.new("1", (side, side)).save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if fine:
+            assert open_photo(tmp_path / "a.png") == (side, side)
+        else:
+            with pytest.raises(PhotoError, match=f"more than {formats.MEGAPIXELS} megapixels"):
+                open_photo(tmp_path / "a.png")
 
 
 def test_an_uploaded_photo_is_the_photo_of_its_file(tmp_path):

@@ -75,14 +75,18 @@ def make(path, frames, pts=None, base=Fraction(1, 25), sound=None, **extras):
     """Write a clip of pictures, at ``pts`` in ``base`` seconds, with a tone in the codec ``sound``."""
     pts = list(range(len(frames))) if pts is None else pts
     codec = {".webm": "libvpx-vp9"}.get(path.suffix, "libx264")
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"} if extras.get("fast") else {}) as container:
         container.metadata.update(extras.get("metadata", {}))
         video = container.add_stream(codec, rate=25, options=extras.get("options", {"crf": "5"}))
         video.height, video.width = frames[0].shape[:2]
-        video.pix_fmt = "yuv444p" if video.width % 2 else "yuv420p"
+        video.pix_fmt = extras.get("depth") or ("yuv444p" if video.width % 2 else "yuv420p")
         video.time_base = video.codec_context.time_base = base
         if turn := extras.get("turn"):
             video.set_display_rotation(turn)
+        if matrix := extras.get("matrix"):
+            video.set_display_matrix(matrix)
+        for name, value in extras.get("coded", {}).items():
+            setattr(video.codec_context, name, value)
         audio = (
             container.add_stream(sound, rate=48000 if sound == "libopus" else RATE, layout="mono") if sound else None
         )
@@ -171,6 +175,144 @@ def test_a_picture_that_lies_on_its_side_is_written_upright(squares, tmp_path):
         frame = next(container.decode(video=0))
     assert frame.rotation == 0 and (frame.width, frame.height) == (WIDTH, HEIGHT)
     assert np.abs(read(out)[0][0].astype(int) - walk()[0]).mean() < 3
+
+
+QUARTERS = [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)]
+
+
+def shown(stored, a, b, c, d):
+    """What a player shows, pixel by pixel: the stored (x, y) at (ax + cy, bx + dy), moved into the picture."""
+    y, x = np.mgrid[: stored.shape[0], : stored.shape[1]]
+    across, down = a * x + c * y, b * x + d * y
+    across, down = across - across.min(), down - down.min()
+    picture = np.zeros((down.max() + 1, across.max() + 1, 3), np.uint8)
+    picture[down, across] = stored
+    return picture
+
+
+@pytest.mark.parametrize("turn", QUARTERS)
+def test_every_turn_and_mirror_is_written_as_a_player_shows_it(squares, tmp_path, turn):
+    """All eight display matrices, with pixels that are not square, too: these lie down with the picture."""
+    a, b, c, d = turn
+    matrix = [round(each * 65536) for each in (a, b, 0, c, d, 0, 0, 0)] + [1 << 30]
+    stored = [picture((50, 30))] * 3
+    aspect = {"sample_aspect_ratio": Fraction(4, 3)}
+    clip = make(tmp_path / "clip.mp4", stored, matrix=matrix, coded=aspect)
+    report = protect_video(clip, tmp_path / "out.mp4", painter(), strength=0)
+    expected = shown(stored[0], *turn)
+    with av.open(str(report.path)) as container:
+        (video,) = container.streams.video
+        assert video.sample_aspect_ratio == (Fraction(4, 3) if a else Fraction(3, 4))
+        frame = next(container.decode(video))
+        assert frame.side_data.get("DISPLAYMATRIX") is None
+    got = frame.to_ndarray(format="rgb24", interpolation=EXACT)
+    assert got.shape == expected.shape and np.abs(got.astype(int) - expected).mean() < 3
+
+
+def test_a_picture_shown_askew_is_refused(squares, tmp_path):
+    clip = make(tmp_path / "clip.mp4", walk(), turn=30)
+    with pytest.raises(VideoError, match="turned by less than a quarter"):
+        protect_video(clip, tmp_path / "out.mp4", painter())
+
+
+HDR = {"color_trc": 18, "color_primaries": 9, "colorspace": 9}
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_hdr_is_refused_before_the_work(squares, tmp_path, transfer, monkeypatch):
+    clip = make(tmp_path / "clip.mp4", walk(), coded={**HDR, "color_trc": transfer})
+    monkeypatch.setattr(faces, "meshes", lambda photo: pytest.fail("a face was looked for"))
+    with pytest.raises(VideoError, match=r"clip\.mp4 is HDR"):
+        protect_video(clip, tmp_path / "out.mp4", painter())
+    assert [each.name for each in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_ten_bit_colours_keep_their_meaning_and_the_loss_is_said(squares, tmp_path):
+    clip = make(tmp_path / "clip.mkv", walk(), depth="yuv420p10le", coded={"colorspace": 1, "color_trc": 1})
+    report = protect_video(clip, tmp_path / "out.mkv", painter(), strength=0)
+    assert report.left_out == ("more than 8 bits a colour",)
+    before, after = read(clip)[0][0].astype(int), read(report.path)[0][0]
+    assert np.abs(before - after).mean() < 2
+    with av.open(str(report.path)) as container:
+        assert (container.streams.video[0].codec_context.colorspace, container.streams.video[0].pix_fmt) == (
+            1,
+            "yuv420p",
+        )
+
+
+@pytest.fixture
+def rich(tmp_path):
+    """A film with two sound tracks, subtitles and chapters, and the place where it was taken."""
+    plain, path = make(tmp_path / "plain.mkv", walk(), sound="aac"), tmp_path / "rich.mkv"
+    (tmp_path / "words.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nBonjour\n")
+    chapter = {"id": 1, "start": 0, "end": 400, "time_base": Fraction(1, 1000), "metadata": {}}
+    with (
+        av.open(str(plain)) as film,
+        av.open(str(tmp_path / "words.srt")) as words,
+        av.open(str(path), "w") as container,
+    ):
+        container.metadata.update({"title": "A walk", "location": "+51.5-000.1/"})
+        container.set_chapters([chapter])
+        copies = []
+        for stream, language in (
+            (film.streams.video[0], "und"),
+            (film.streams.audio[0], "eng"),
+            (film.streams.audio[0], "deu"),
+            (words.streams.subtitles[0], "fra"),
+        ):
+            copies.append((stream, container.add_stream_from_template(stream)))
+            copies[-1][1].metadata["language"] = language
+        for packet in [*film.demux(), *words.demux()]:
+            for stream, copy in copies if packet.size else ():
+                if stream.type == packet.stream.type:
+                    again = av.Packet(bytes(packet))
+                    again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
+                    again.time_base, again.is_keyframe, again.stream = packet.time_base, packet.is_keyframe, copy
+                    container.mux(again)
+    return path
+
+
+def test_sound_tracks_subtitles_and_chapters_stay_and_the_place_does_not(squares, rich, tmp_path):
+    report = protect_video(rich, tmp_path / "out.mkv", painter())
+    with av.open(str(report.path)) as container:
+        assert [stream.language for stream in container.streams.audio] == ["eng", "deu"]
+        assert [stream.language for stream in container.streams.subtitles] == ["fra"]
+        texts = [bytes(packet) for packet in container.demux(container.streams.subtitles[0]) if packet.dts is not None]
+        assert texts == [b"Bonjour"]
+        assert len(container.chapters()) == 1 and container.metadata.get("title", container.metadata.get("TITLE"))
+    assert b"+51.5" not in report.path.read_bytes() and any("where it was taken" in each for each in report.left_out)
+    kept = protect_video(rich, tmp_path / "kept.mkv", painter(), keep_location=True)
+    assert b"+51.5" in kept.path.read_bytes() and kept.left_out == ()
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_clip_that_is_cut_off_is_refused(squares, tmp_path, suffix):
+    """One whose beginning says how long it is, and that can be read up to the cut."""
+    whole = make(tmp_path / f"whole{suffix}", walk() * 3, options={"crf": "5", "g": "5"}, fast=True)
+    (tmp_path / f"half{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r"half\.\w+(,.*)? is (cut off|no video|damaged)"):
+        protect_video(tmp_path / f"half{suffix}", tmp_path / f"out{suffix}", painter())
+    assert not (tmp_path / f"out{suffix}").exists()
+    assert protect_video(whole, tmp_path / f"out{suffix}", painter()).frames == 60
+
+
+def test_frames_in_which_a_face_jumps_are_named(squares, tmp_path, monkeypatch, capsys):
+    """A face found elsewhere for a frame was perhaps not where it was changed."""
+    places = [(x, 48 if step != 10 else 25) for step, (x, _) in enumerate(WALK)]
+    clip = make(tmp_path / "clip.mp4", [picture(place) for place in places])
+    report = protect_video(clip, tmp_path / "out.mp4", painter())
+    assert 10 in report.doubtful and report.lost == () and "in which a face jumps (0.4" in str(report)
+    assert protect_video(make(tmp_path / "calm.mp4", walk()), tmp_path / "calm_out.mp4", painter()).doubtful == ()
+    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: painter())
+    assert main(["video", str(clip)]) == 1 and "a face jumps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("out", ["folder/out.webm", "out.gif"])
+def test_what_cannot_be_written_is_said_before_the_work(squares, tmp_path, monkeypatch, out):
+    clip = make(tmp_path / "clip.mp4", walk(), sound="aac")
+    monkeypatch.setattr(faces, "meshes", lambda photo: pytest.fail("a face was looked for"))
+    with pytest.raises(VideoError, match=r"cannot hold the sound|ends in"):
+        protect_video(clip, tmp_path / out, painter())
 
 
 def test_odd_sides_stay(squares, tmp_path):

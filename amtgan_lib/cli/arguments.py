@@ -66,8 +66,9 @@ class Protect:
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
         thresholds: Thresholds to use instead of the recognisers' own, as notebook 02 writes them.
         keep_recognised: Also write photos in which a face is still recognised. The exit status is still 1.
-        strip_metadata: Leave out EXIF data such as camera, time and place. Without it, EXIF is kept, except for its
-            preview picture.
+        strip_metadata: Leave out EXIF data such as camera and time, and comments. Without it, they are kept, except for
+            the place and previews.
+        keep_location: Keep where the photo was taken (GPS).
         overwrite: Replace existing files, but never an input photo.
         skip_existing: Skip photos whose output exists, to resume a folder.
         report: Print what each recogniser says about each face, before and after.
@@ -92,6 +93,7 @@ class Protect:
     thresholds: Table = None
     keep_recognised: Flag = False
     strip_metadata: Flag = False
+    keep_location: Flag = False
     overwrite: Flag = False
     skip_existing: Flag = False
     report: Flag = False
@@ -103,6 +105,7 @@ class Protect:
         _refuse(not 0 <= self.strength <= 1, f"--strength is {self.strength:g}: it must be between 0 and 1.")
         _refuse(self.passes is not None and self.passes < 1, f"--passes is {self.passes}: it must be at least 1.")
         _refuse(self.overwrite and self.skip_existing, f"--overwrite and --skip-existing {two}")
+        _refuse(self.strip_metadata and self.keep_location, f"--strip-metadata and --keep-location {two}")
         _refuse(bool(self.pick) and self.faces == "largest", f"--pick and --faces largest {two}")
         _refuse(bool(self.ask and self.held_out), f"--ask and --held-out {two}")
         _refuse(

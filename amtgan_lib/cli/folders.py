@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from amtgan_lib.cli.arguments import NotDone, Protect, WrongArguments
-from amtgan_lib.images import PHOTO_SUFFIXES
-
-FORMATS = ", ".join(sorted(PHOTO_SUFFIXES))
+from amtgan_lib.formats import WRITTEN, PhotoError, format_of, is_picture
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class PhotoJob:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder holds: photos, other files, and why some folders could not be read, each in order."""
+    """What a folder holds: pictures, other files, and why some folders could not be read, each in order."""
 
     photos: tuple[Path, ...]
     others: tuple[Path, ...] = ()
@@ -35,9 +33,9 @@ class Contents:
 
 
 def look(where: Path, leave_out: Path | None = None) -> Contents:
-    """The photos of a folder and its subfolders; hidden and linked ones and the folder ``leave_out`` are skipped.
+    """The pictures of a folder and its subfolders; hidden and linked ones and the folder ``leave_out`` are skipped.
 
-    Raises NotDone if there is no photo.
+    Pictures that cannot be read are among them. Raises NotDone if there is none.
     """
     if where.is_file():
         return Contents((where,))
@@ -46,9 +44,9 @@ def look(where: Path, leave_out: Path | None = None) -> Contents:
         here = Path(folder)
         folders[:] = sorted(name for name in folders if name[0] != "." and not _same(here / name, leave_out))
         for file in sorted(name for name in files if name[0] != "."):
-            (photos if Path(file).suffix.lower() in PHOTO_SUFFIXES else others).append(here / file)
+            (photos if is_picture(here / file) else others).append(here / file)
     if not photos and not problems:
-        raise NotDone(f"there is no photo in {where} ({FORMATS}).")
+        raise NotDone(f"there is no photo in {where}.")
     return Contents(tuple(photos), tuple(others), tuple(problems))
 
 
@@ -62,7 +60,7 @@ def destination(options: Protect) -> Path:
     if photo.is_dir():
         named = photo if photo.name not in ("", "..") else photo.resolve()
         output = output or Path(f"{named}_protected")
-        if output.is_file() or (not output.exists() and output.suffix.lower() in PHOTO_SUFFIXES):
+        if output.is_file() or (not output.exists() and output.suffix.lower() in WRITTEN):
             raise WrongArguments(f"{photo} is a folder, so OUT must be a folder, but {output} is a file.")
         if _same(photo, output):
             raise WrongArguments(f"{output} is the folder of the photos themselves: choose another one.")
@@ -71,8 +69,10 @@ def destination(options: Protect) -> Path:
         return photo.with_name(f"{photo.stem}_protected{_suffix(photo, form)}")
     if output.is_dir() or not output.suffix:
         return output / f"{photo.stem}{_suffix(photo, form)}"
-    if output.suffix.lower() not in PHOTO_SUFFIXES:
-        raise WrongArguments(f"{output} has a suffix that cannot be written: use {FORMATS}, or an existing folder.")
+    try:
+        format_of(output)
+    except PhotoError as error:
+        raise WrongArguments(f"{error}, or an existing folder.") from None
     if form:
         raise WrongArguments(f"OUT {output} already has a format: omit --format.")
     return output
@@ -81,7 +81,7 @@ def destination(options: Protect) -> Path:
 def _suffix(photo: Path, form: str | None) -> str:
     """The suffix for a format, by default `.png`; `same` is the photo's own if such a file can be written."""
     if form == "same":
-        return photo.suffix if photo.suffix.lower() in PHOTO_SUFFIXES else ".png"
+        return photo.suffix if photo.suffix.lower() in WRITTEN else ".png"
     return f".{form or 'png'}"
 
 
@@ -118,6 +118,8 @@ def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> Photo
         reason = f"{job.output} is a folder"
     elif between := [folder for folder in job.output.parents if folder.is_file()]:
         reason = f"{between[0]} is a file, not a folder"
+    elif not os.access(folder := next(each for each in job.output.absolute().parents if each.exists()), os.W_OK):
+        reason = f"{folder} cannot be written to"
     elif os.path.lexists(job.output) and options.skip_existing:
         return replace(job, done=True)
     elif os.path.lexists(job.output) and not options.overwrite:

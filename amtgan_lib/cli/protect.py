@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from amtgan_lib import evaluation, images, protection, recognizers
+from amtgan_lib import evaluation, formats, images, metadata, protection, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
 from amtgan_lib.cli.arguments import Interrupted, Protect, WrongArguments, face_numbers
 from amtgan_lib.cli.asking import Panel
@@ -26,7 +25,8 @@ from amtgan_lib.methods import targets
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.protection import Protector
 
-PLACE_NOTE = "the file records where the photo was taken (GPS); --strip-metadata removes that"
+PLACE_KEPT = "the file records where the photo was taken (GPS)"
+PLACE_LEFT_OUT = "where the photo was taken (GPS) was left out; --keep-location keeps it"
 
 
 def run(options: Protect) -> int:
@@ -71,6 +71,7 @@ class Loaded:
         """Protect one photo and judge the file as it will be written; it is moved into place only if it passes."""
         photo = open_photo(job.photo)
         method = self.protector.method
+        lost = "" if method.writes_crops else formats.check(photo.original, job.output)  # before the work
         crops, small = method.detect_all(photo)
         if not crops:
             raise PhotoError("no face was found")
@@ -80,17 +81,20 @@ class Loaded:
             raise PhotoError("this generator writes one face as a square crop: use --faces largest or --pick")
         result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=chosen)
         with folders.draft(job.output) as draft:
-            written = open_photo(result.save(draft, keep_metadata=not self.options.strip_metadata))
+            kept, changes = _kept(self.options), [report.mean_change for report in result.faces]
+            result.save(draft, **kept)
+            del result  # a large photo's pixels
+            written = open_photo(draft)
             if method.writes_crops:
                 answers = [self._answers(chosen[0].alone(), open_photo(images.to_pil(chosen[0].image)), written)]
             else:
                 answers = [self._answers(crop, photo, written) for crop in chosen]
-            changes = [report.mean_change for report in result.faces]
             judged = dict(zip(numbers, zip(answers, changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
             about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
             about |= {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
-            outcome = PhotoOutcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
+            notes = _notes(photo, self.options) + (lost,) * bool(lost)
+            outcome = PhotoOutcome(job.photo, job.output, seen, notes=notes, **about)
             # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
                 return replace(outcome, output=None, notes=())
@@ -133,10 +137,15 @@ def _move(draft: Path, output: Path, overwrite: bool) -> None:
     os.replace(draft, output)
 
 
+def _kept(options: Protect) -> dict[str, bool]:
+    return {"keep_metadata": not options.strip_metadata, "keep_location": options.keep_location}
+
+
 def _notes(photo: Photo, options: Protect) -> tuple[str, ...]:
-    exif = Image.Exif()
-    exif.load(photo.exif)
-    return (PLACE_NOTE,) if exif.get_ifd(ExifTags.IFD.GPSInfo) and not options.strip_metadata else ()
+    """What the written file lacks of the photo's, or tells about its owner; nothing on what was to be left out."""
+    if options.strip_metadata or not metadata.has_place(photo.exif):
+        return photo.notes
+    return (*photo.notes, PLACE_KEPT if options.keep_location else PLACE_LEFT_OUT)
 
 
 def _chosen(crops: Sequence[FaceCrop], options: Protect, people: TextIO) -> Sequence[int]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from amtgan_lib.cli.arguments import Flag, PhotoFile, must_exist
+from amtgan_lib.cli.arguments import Flag, Interrupted, PhotoFile, must_exist
 
 
 def video(
@@ -19,12 +19,13 @@ def video(
     strength: float = 1.0,
     lost: Literal["blank", "cover", "refuse", "keep"] = "blank",
     strip_metadata: Flag = False,
+    keep_location: Flag = False,
     overwrite: Flag = False,
 ) -> int:
     """Protect every face in every frame of a video; frames, their times and the sound stay.
 
-    The exit status is 0 only if no face was lost in any frame; a face too small to change counts as lost. Recognisers
-    are not asked: run `protect` on a single frame for that.
+    The exit status is 0 only if no face was lost in any frame, and none jumps; a face too small to change counts as
+    lost. Recognisers are not asked: run `protect` on a single frame for that. An interrupted video begins anew.
 
     Args:
         clip: The video.
@@ -35,7 +36,8 @@ def video(
         strength: Share of the change to apply, 0 to 1.
         lost: What to do with frames in which a face was lost: blank makes them black, cover hides the place of the
             face, refuse writes no video, keep leaves the face unprotected.
-        strip_metadata: Leave out the title, place and date stored in the file.
+        strip_metadata: Leave out the title and date stored in the file.
+        keep_location: Keep where the video was taken, which is left out otherwise.
         overwrite: Replace an existing file.
     """
     must_exist(clip, reference, generator)  # before slow imports
@@ -47,15 +49,19 @@ def video(
     out = output or clip.with_stem(f"{clip.stem}_protected")
     if out.exists() and not overwrite:
         raise VideoError(f"{out} exists: --overwrite replaces it")
-    report = protect_video(
-        clip,
-        out,
-        protection.prepare(generator, impersonate=impersonate),
-        reference,
-        strength=strength,
-        lost=lost,
-        keep_metadata=not strip_metadata,
-        progress=lambda frames: tqdm(frames, unit="frame", leave=False),
-    )
+    try:
+        report = protect_video(
+            clip,
+            out,
+            protection.prepare(generator, impersonate=impersonate),
+            reference,
+            strength=strength,
+            lost=lost,
+            keep_metadata=not strip_metadata,
+            keep_location=keep_location,
+            progress=lambda frames: tqdm(frames, unit="frame", leave=False),
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted: nothing was written, and the same command begins anew.") from None
     print(f"{report} -> {out}")
-    return 1 if report.lost else 0
+    return 1 if report.lost or report.doubtful else 0

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from amtgan_lib import images
+from amtgan_lib import formats, images, metadata
 from amtgan_lib.faces import FaceCrop, SmallFace
 from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Alteration, Method
@@ -64,20 +64,20 @@ class Protected:
         address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
         return f'<img src="{address}" alt="protected photo"><br><small>{escape(repr(self))}</small>'
 
-    def save(self, path: str | Path, keep_metadata: bool = True) -> Path:
-        """Write the picture, moved into place when complete; EXIF is kept unless told otherwise.
+    def save(self, path: str | Path, keep_metadata: bool = True, keep_location: bool = False) -> Path:
+        """Write the picture, moved into place when complete; EXIF is kept unless told otherwise, the place is not.
 
         The ICC profile is always kept: without it the same pixels would show other colours.
-        JPEG is written at quality 95 without chroma subsampling: coarser files wash the protection out.
+        JPEG is written at quality 95 without chroma subsampling, WebP without loss: coarser files wash the protection
+        out. Raises PhotoError for a file that cannot hold the picture (see :mod:`amtgan_lib.formats`).
         """
-        options: dict[str, Any] = {}
-        if keep_metadata and self.photo.exif:
-            options["exif"] = self.photo.exif
-        if self.photo.icc_profile:
-            options["icc_profile"] = self.photo.icc_profile
-        if Path(path).suffix.lower() in (".jpg", ".jpeg"):
-            options |= {"quality": 95, "subsampling": 0}
-        return images.save(path, self.image, **options)
+        kind, picture = formats.format_of(path), formats.fitted(self.image, path)
+        options: dict[str, Any] = dict(formats.OPTIONS.get(kind, {}))
+        if keep_metadata:
+            options |= metadata.options(kind, self.photo.exif, self.photo.comment, keep_location)
+        if self.photo.icc_profile and (picture.mode[0] == self.image.mode[0] or picture.mode == "L"):
+            options["icc_profile"] = self.photo.icc_profile  # that of greys says nothing about RGB values
+        return images.save(path, picture, **options)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import ipywidgets as W
 import numpy as np
 from PIL import Image
 
+from amtgan_lib import formats
 from amtgan_lib.demos.session import Sample
 from amtgan_lib.demos.widgets import texts
-from amtgan_lib.images import PHOTO_SUFFIXES
 
 THUMBNAIL = 124  # pixels: twice what a thumbnail is wide, for sharp screens
 # The server drops a larger message before anything here hears of it: all that we can do is say so at every upload.
@@ -33,7 +33,7 @@ class Uploaded:
 
 def upload(on_file: Callable[[Uploaded], None], *classes: str) -> W.FileUpload:
     """A button that hands each uploaded file on; ready for the next one, also for the same file again."""
-    button = W.FileUpload(accept=",".join(sorted(PHOTO_SUFFIXES)), multiple=False, tooltip=LIMIT)
+    button = W.FileUpload(accept=",".join(["image/*", *sorted(formats.readable())]), multiple=False, tooltip=LIMIT)
     for name in ("amtgan-upload", *classes):
         button.add_class(name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ VP9 = ("libvpx-vp9", {"crf": "12", "b": "0", "cpu-used": "5", "row-mt": "1"})
 CODECS = {".mp4": X264, ".m4v": X264, ".mov": X264, ".mkv": X264, ".webm": VP9}
 OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate"}  # no news about the new one
 INTRA = 1  # AV_PICTURE_TYPE_I
+HDR = {16: "PQ", 18: "HLG"}  # transfer functions, by the numbers of ITU-T H.273
+ENDS_EARLY = 0.5  # seconds of a clip that may be missing at its end before it is taken for cut off
+DECLARED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # in which the length is stored; elsewhere it is estimated
+PLACES = ("location", "gps", "xyz")  # in the names under which cameras and phones store where a video was taken
 
 
 class VideoError(ProtectionError):
@@ -57,16 +61,64 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """How a player turns the stored pictures to show them, a quarter at a time, mirrored or not.
+
+    swapped: rows become columns; flips: then (up and down, left and right).
+    """
+
+    swapped: bool = False
+    flips: tuple[bool, bool] = (False, False)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, 3) as stored to (H, W, 3) as shown."""
+        shown = pixels.swapaxes(0, 1) if self.swapped else pixels
+        return np.ascontiguousarray(shown[:: -1 if self.flips[0] else 1, :: -1 if self.flips[1] else 1])
+
+
+def _turn(decoded: Any, where: str) -> Turn:
+    """From the display matrix [[a, b, u], [c, d, v], ...] of ISO 14496-12: stored (x, y) is shown at (ax+cy, bx+dy)."""
+    matrix = decoded.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return Turn()
+    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), "<i4")[:9] / 65536
+    if max(abs(b), abs(c)) < 0.01 * min(abs(a), abs(d)):
+        return Turn(False, (d < 0, a < 0))
+    if max(abs(a), abs(d)) < 0.01 * min(abs(b), abs(c)):
+        return Turn(True, (b < 0, c < 0))
+    raise VideoError(f"{where} is shown turned by less than a quarter: turn the video itself first")
+
+
+@dataclass(frozen=True)
 class Clip:
-    """A video file that can be read more than once. Raises VideoError for what is none."""
+    """A video file that can be read more than once. Raises VideoError for what is none, and for HDR.
+
+    ``turn`` is that of its first frame, ``size`` the (width, height) of that frame as shown.
+    """
 
     path: Path
+    turn: Turn = field(init=False)
+    size: tuple[int, int] = field(init=False)
 
     def __post_init__(self):
         if not self.path.is_file():
             raise VideoError(f"{self.path}: there is no such file")
-        with self._opened():
-            pass
+        with self._opened() as (container, video):
+            self._refuse_hdr(video.codec_context.color_trc)
+            first = next(iter(container.decode(video)), None)
+            if first is None:
+                raise VideoError(f"{self.path.name} has no video in it")
+            turn = _turn(first, self.path.name)
+        shown = (first.height, first.width) if turn.swapped else (first.width, first.height)
+        object.__setattr__(self, "turn", turn)
+        object.__setattr__(self, "size", shown)
+
+    def _refuse_hdr(self, transfer: int) -> None:
+        """Frames are 8-bit SDR here; HDR ones would need a tone mapping that the library lacks."""
+        if transfer in HDR:
+            raise VideoError(
+                f"{self.path.name} is HDR ({HDR[transfer]}), which is not supported: convert it to SDR first"
+            )
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
@@ -110,14 +162,29 @@ class Frames:
         last: Frame | None = None
         with self.clip._opened() as (container, video):
             video.thread_type = "AUTO"
-            chosen = [video, *(container.streams[index] for index in self.streams)]
-            for packet in container.demux(chosen):
+            end = 0.0
+            for packet in container.demux():
+                end = max(end, _end(packet))
                 if packet.stream.index == video.index:
                     for decoded in packet.decode():
                         last = self._checked(decoded, video.time_base, last)
                         yield last
-                elif packet.dts is not None and self.copy is not None:
+                elif packet.stream.index in self.streams and packet.dts is not None and self.copy is not None:
                     self.copy(packet)
+            self._refuse_cut_off(container, end)
+
+    def _refuse_cut_off(self, container: Any, end: float) -> None:
+        if container.format.name not in DECLARED:
+            return
+        seen_and_heard = [
+            stream for stream in container.streams if stream.type in ("video", "audio") and stream.duration
+        ]
+        ends = [float(((each.start_time or 0) + each.duration) * each.time_base) for each in seen_and_heard]
+        told = max(ends, default=((container.start_time or 0) + (container.duration or 0)) / 1e6)
+        if told - end > ENDS_EARLY:
+            raise VideoError(
+                f"{self.clip.path.name} is cut off: it ends at {end:.1f} s and says that it lasts {told:.1f} s"
+            )
 
     def _checked(self, decoded: Any, base: Fraction, last: Frame | None) -> Frame:
         number = 0 if last is None else last.number + 1
@@ -125,8 +192,12 @@ class Frames:
         pts = decoded.dts if decoded.pts is None else decoded.pts
         if pts is None:
             raise VideoError(f"{where} has no time: write the file anew with a video tool, then protect it")
-        pixels = decoded.to_ndarray(format="rgb24", interpolation=_exact())
-        rgb = np.ascontiguousarray(np.rot90(pixels, decoded.rotation // 90))
+        self.clip._refuse_hdr(decoded.color_trc)
+        if decoded.side_data.get("DOVI_RPU_BUFFER") is not None:
+            raise VideoError(
+                f"{self.clip.path.name} is HDR (Dolby Vision), which is not supported: convert it to SDR first"
+            )
+        rgb = _turn(decoded, where)(decoded.to_ndarray(format="rgb24", interpolation=_exact()))
         if last is not None and pts <= last.pts:
             raise VideoError(f"{where} is not later than the frame before it: the file is damaged")
         if last is not None and rgb.shape != last.rgb.shape:
@@ -136,17 +207,25 @@ class Frames:
         return Frame(number, rgb, pts, decoded.duration or 0, base)
 
 
+def _end(packet: Any) -> float:
+    """Seconds at which what a packet holds is over; 0 if it does not say."""
+    if packet.pts is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
 class Writer:
     """The protected clip: frames like those of ``clip``, its sound and subtitles as they are; use it with ``with``.
 
-    size: (width, height) of the upright frames. The file is written under a temporary name and moved into place in the
-    end, or removed if anything stops it. ``left_out`` says in words what it does not hold.
+    The file is written under a temporary name and moved into place in the end, or removed if anything stops it.
+    ``left_out`` says in words what it does not hold. keep_location: where it was taken, too, if metadata is kept.
     """
 
-    def __init__(self, clip: Clip, out: Path, size: tuple[int, int], keep_metadata: bool = True):
+    def __init__(self, clip: Clip, out: Path, keep_metadata: bool = True, keep_location: bool = False):
         if out.suffix.lower() not in CODECS:
             raise VideoError(f"{out.name}: the name of a protected video ends in {', '.join(CODECS)}")
-        self.clip, self.out, self.size, self.keep_metadata = clip, out, size, keep_metadata
+        self.clip, self.out = clip, out
+        self.keep_metadata, self.keep_location = keep_metadata, keep_location
         self.left_out: list[str] = []
         self._container: Any = None
         self._copies: dict[int, Any] = {}
@@ -194,21 +273,33 @@ class Writer:
                 if stream.index != video.index:
                     self._add_copy(stream)
             if self.keep_metadata:
-                kept = {name: text for name, text in container.metadata.items() if name not in OF_THE_FILE}
-                self._container.metadata.update(kept)
+                self._container.metadata.update(self._kept(container.metadata))
+            self._container.set_chapters(container.chapters())
+
+    def _kept(self, metadata: dict[str, str]) -> dict[str, str]:
+        kept = {name: text for name, text in metadata.items() if name not in OF_THE_FILE}
+        if self.keep_location:
+            return kept
+        placed = [name for name in kept if any(word in name.lower() for word in PLACES)]
+        self.left_out += ["where it was taken (--keep-location keeps it)"] * bool(placed)
+        return {name: text for name, text in kept.items() if name not in placed}
 
     def _add_video(self, video: Any) -> None:
         codec, options = CODECS[self.out.suffix.lower()]
         self._video = self._container.add_stream(codec, rate=video.average_rate or 25, options=dict(options))
         self._video.time_base = video.time_base
         context, source = self._video.codec_context, video.codec_context
-        context.width, context.height = self.size
+        context.width, context.height = width, height = self.clip.size
         # Players everywhere expect colours at half the resolution, which needs even sides.
-        context.pix_fmt = "yuv444p" if self.size[0] % 2 or self.size[1] % 2 else "yuv420p"
+        context.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         context.time_base = video.time_base
-        for name in ("color_range", "colorspace", "color_primaries", "color_trc", "sample_aspect_ratio"):
+        for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
             if (given := getattr(source, name)) is not None:
                 setattr(context, name, given)
+        if aspect := video.sample_aspect_ratio or source.sample_aspect_ratio:
+            context.sample_aspect_ratio = 1 / aspect if self.clip.turn.swapped else aspect
+        if source.format and max(part.bits for part in source.format.components) > 8:
+            self.left_out.append("more than 8 bits a colour")
 
     def _add_copy(self, stream: Any) -> None:
         if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
@@ -219,6 +310,7 @@ class Writer:
         if codec in self._container.supported_codecs:
             self._copies[stream.index] = self._container.add_stream_from_template(stream)
             self._copies[stream.index].metadata.update(stream.metadata)
+            self._copies[stream.index].disposition = stream.disposition
         elif stream.type == "audio":
             raise VideoError(f"{self.out.name} cannot hold the sound of {self.clip.path.name} ({codec}): name a .mkv")
         else:

@@ -53,8 +53,9 @@ class VideoReport:
 
     lost: numbers of the frames, from 0, in which a face was missing or none was found, and what was done to them;
     lost_times the same as spans (first, last) in seconds. too_small: those of them in which a face was seen that is too
-    small to be changed. flicker: mean difference between the changes of a face in two
-    frames on end, in 8-bit levels, in face coordinates; nan where there are none. seconds: the time it took.
+    small to be changed. doubtful: frames, and their spans, in which a face was found far from where it is before and
+    after, so that it may have been changed in the wrong place. flicker: mean difference between the changes of a face
+    in two frames on end, in 8-bit levels, in face coordinates; nan where there are none. seconds: the time it took.
     """
 
     path: Path
@@ -67,18 +68,25 @@ class VideoReport:
     seconds: float
     left_out: tuple[str, ...]
     too_small: tuple[int, ...] = ()
+    doubtful: tuple[int, ...] = ()
+    doubtful_times: tuple[tuple[float, float], ...] = ()
 
     def __str__(self) -> str:
         faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
         text = f"{self.path.name}: {self.frames} frames, {faces}, flicker {self.flicker:.2f} levels"
         if self.lost:
-            text += f"; {len(self.lost)} frames with a lost face {DONE[self.done_to_lost]} ({self._spans()})"
+            text += (
+                f"; {len(self.lost)} frames with a lost face {DONE[self.done_to_lost]} ({_in_words(self.lost_times)})"
+            )
             text += _small_among(self.too_small)
+        if self.doubtful:
+            text += f"; look at {len(self.doubtful)} frames in which a face jumps ({_in_words(self.doubtful_times)})"
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
-    def _spans(self) -> str:
-        rounded = [(f"{first:.1f}", f"{last:.1f}") for first, last in self.lost_times]
-        return ", ".join(f"{first} s" if first == last else f"{first}-{last} s" for first, last in rounded)
+
+def _in_words(spans: Sequence[tuple[float, float]]) -> str:
+    rounded = [(f"{first:.1f}", f"{last:.1f}") for first, last in spans]
+    return ", ".join(f"{first} s" if first == last else f"{first}-{last} s" for first, last in rounded)
 
 
 def protect_video(
@@ -91,6 +99,7 @@ def protect_video(
     lost: Lost = "blank",
     every: float = EVERY,
     keep_metadata: bool = True,
+    keep_location: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> VideoReport:
     """Protect every face in every frame of the video ``path``; write it to ``out``, whose ending names the container.
@@ -105,7 +114,8 @@ def protect_video(
             the whole picture black. "cover": black where the face may be, wider with the time since it was seen; all
             of it where none was ever seen. "refuse": nothing is written. "keep": they pass, the face UNPROTECTED.
         every: seconds between key frames at most; 0 protects each frame by itself, which flickers.
-        keep_metadata: title, place and date of the file go along.
+        keep_metadata: title and date of the file go along.
+        keep_location: and where it was taken.
         progress: wraps the frames, once to find the faces and once to protect them (``tqdm.tqdm``).
 
     A face that turns away counts as there until its shot ends, unless it was last seen at the picture's border. One
@@ -117,14 +127,14 @@ def protect_video(
     _check(path, out, protector, strength, lost, every)
     makeup = None if reference is None else protector.method.reference(reference)
     clip = Clip(path)
-    plan = _look(clip, progress, every)
-    if lost == "refuse" and plan.lost:
-        raise VideoError(
-            f"{path.name}: a face was lost in {len(plan.lost)} of {len(plan.glances)} frames"
-            f"{_small_among(plan.too_small)}; nothing written"
-        )
-    painter = _Painter(protector, makeup, strength, lost, plan)
-    with Writer(clip, out, plan.size, keep_metadata) as writer:
+    with Writer(clip, out, keep_metadata, keep_location) as writer:  # what cannot be written is said before the work
+        plan = _look(clip, progress, every)
+        if lost == "refuse" and plan.lost:
+            raise VideoError(
+                f"{path.name}: a face was lost in {len(plan.lost)} of {len(plan.glances)} frames"
+                f"{_small_among(plan.too_small)}; nothing written"
+            )
+        painter = _Painter(protector, makeup, strength, lost, plan)
         for frame, rgb, alone in painter.frames(progress(clip.frames(writer.copy, writer.streams))):
             writer.add(frame, rgb, alone)
     return VideoReport(
@@ -132,12 +142,14 @@ def protect_video(
         frames=len(plan.glances),
         faces=tuple(FaceOfVideo(each.first, each.last, len(each.meshes), len(each.keys)) for each in plan.tracks),
         lost=tuple(plan.lost),
-        lost_times=tuple((plan.times[run[0]], plan.times[run[-1]]) for run in tracks.runs(plan.lost)),
+        lost_times=plan.spans(plan.lost),
         done_to_lost=lost,
         flicker=float(np.mean(painter.flicker)) if painter.flicker else float("nan"),
         seconds=time.perf_counter() - begun,
         left_out=tuple(writer.left_out),
         too_small=tuple(plan.too_small),
+        doubtful=tuple(plan.doubtful),
+        doubtful_times=plan.spans(plan.doubtful),
     )
 
 
@@ -163,9 +175,8 @@ def _check(path: Path, out: Path, protector: Protector, strength: float, lost: s
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What the first look found: the size (width, height), a glance a frame, the faces, and who is missed where."""
+    """What the first look found: a glance a frame, the faces, and who is missed where."""
 
-    size: tuple[int, int]
     glances: list[Glance]
     tracks: list[Track]
     missed: list[list[Track] | None]
@@ -185,16 +196,22 @@ class _Plan:
         """Frames with a face that is seen, and too small to be changed; all of them are lost."""
         return sorted({number for each in self.tracks for number in each.too_small})
 
+    @functools.cached_property
+    def doubtful(self) -> list[int]:
+        """Frames in which a face jumps."""
+        return sorted({number for each in self.tracks for number in each.jumps})
+
+    def spans(self, numbers: Sequence[int]) -> tuple[tuple[float, float], ...]:
+        """The seconds at which runs of frames begin and end."""
+        return tuple((self.times[run[0]], self.times[run[-1]]) for run in tracks.runs(numbers))
+
     def faces(self, number: int) -> list[Track]:
         """The faces that are seen in a frame, and can be changed."""
         return [each for each in self.tracks if each.usable(number)]
 
 
 def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) -> _Plan:
-    glances, size = [], (0, 0)
-    for frame in progress(clip.frames()):
-        size = frame.rgb.shape[1], frame.rgb.shape[0]
-        glances.append(_glance(frame))
+    glances = [_glance(frame) for frame in progress(clip.frames())]
     found = tracks.track(glances)
     if not any(each.usable(number) for each in found for number in each.meshes):
         face = "face large enough to change" if found else "face"
@@ -203,7 +220,7 @@ def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) ->
         )
     for each in found:
         tracks.choose_keys(each, [glance.time for glance in glances], every, CHANGED)
-    return _Plan(size, glances, found, tracks.missed(found, glances, size))
+    return _Plan(glances, found, tracks.missed(found, glances, clip.size))
 
 
 def _glance(frame: Frame) -> Glance:

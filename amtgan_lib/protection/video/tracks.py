@@ -23,6 +23,7 @@ SIZES = 2.0  # and how much larger or smaller
 FEW, BORDER, GRACE = 5, 0.15, 1.0
 CUT = 30.0  # mean difference of two thumbnails, in 8-bit levels, at which a new shot begins
 CALM = 0.05  # seconds, the spread of the weights that smooth a face's places
+JUMP = 0.3  # in widths of the face: so far from the middle of its places before and after, it may be another thing
 TOLERANCE = 0.015  # share of the face's size that smoothing may move it: more is motion, and no jitter
 
 
@@ -37,11 +38,15 @@ class Glance:
 
 @dataclass(eq=False)
 class Track:
-    """One face of one shot: the frames in which it was seen, and its mesh (478, 2) in each, however small."""
+    """One face of one shot: the frames in which it was seen, and its mesh (478, 2) in each, however small.
+
+    jumps: the frames in which it was seen far from the middle of its places before and after.
+    """
 
     shot: range
     meshes: dict[int, np.ndarray] = field(default_factory=dict)
     keys: list[int] = field(default_factory=list)
+    jumps: list[int] = field(default_factory=list)
 
     @property
     def first(self) -> int:
@@ -80,6 +85,7 @@ def track(glances: Sequence[Glance]) -> list[Track]:
             _continue(here, shot, number, glances)
         found += here
     for each in found:
+        each.jumps = _jumps(each)
         _calm(each, [glance.time for glance in glances])
     return found
 
@@ -149,6 +155,18 @@ def runs(numbers: Sequence[int]) -> Iterator[list[int]]:
         run.append(number)
     if run:
         yield run
+
+
+def _jumps(each: Track) -> list[int]:
+    """Found in a frame and both beside it, and not between those; also where it is much larger or smaller."""
+    found = []
+    for run in runs(list(each.meshes)):
+        for before, number, after in zip(run, run[1:], run[2:]):
+            middle = (each.meshes[before] + each.meshes[after]) / 2
+            distance, larger = _apart(middle, each.meshes[number])
+            if distance > JUMP or larger > 1 + JUMP:
+                found.append(number)
+    return found
 
 
 def _calm(each: Track, times: Sequence[float]) -> None:

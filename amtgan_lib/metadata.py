@@ -1,0 +1,138 @@
+"""What is kept of a file's EXIF data, comment and colour profile: nothing that may show or place the unchanged face."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+# The tags beside camera settings that are kept. Others may hold pictures (XMP, Photoshop's resources) or say how the
+# pixels lie in the file (sizes, which are another file's by then, and spoil a TIFF).
+KEPT_TAGS = {
+    *(0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128),  # description, make, model, resolutions and their unit
+    *(0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x4746, 0x4749),  # software, date, artist, host, copyright, ratings
+    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # title, comment, author, keywords, subject, as Windows writes them
+}
+DAMAGED = "its EXIF data is damaged; what could not be read was left out"
+PLACE_IN_XMP = "where the photo was taken (XMP) was left out"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says beside its pixels.
+
+    exif: the bytes of an EXIF block, empty if there is nothing to keep; with the place (GPS), without orientation,
+    preview, maker's note and unknown tags. turn: the EXIF orientation, 1 to 8. notes: sentences on what was lost.
+    """
+
+    exif: bytes = b""
+    turn: int = 1
+    comment: bytes = b""
+    notes: tuple[str, ...] = ()
+
+
+def read(image: Image.Image) -> Metadata:
+    """What a picture's file says; damaged EXIF data is left out and said, never an error.
+
+    A TIFF file is its own EXIF data and must not have been decoded, any other must: Pillow drops or finds some then.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            if raw := image.info.get("exif"):
+                Image.Exif().load(raw)  # that of a JPEG file was read before, and what is wrong with it was swallowed
+            tags = image.getexif()
+            exif, turn = _kept(tags), tags.get(ExifTags.Base.Orientation)
+        except Exception:  # SyntaxError, struct.error, TypeError, KeyError, ... by what is wrong with it
+            exif, turn = b"", 1
+            said = [*said, DAMAGED]
+    comment = image.info.get("comment", b"")
+    notes = (DAMAGED,) * bool(said) + (PLACE_IN_XMP,) * (b"GPSL" in _bytes(image.info.get("xmp")))
+    known = isinstance(turn, int) and 1 <= turn <= 8
+    return Metadata(exif, int(turn) if known else 1, comment if isinstance(comment, bytes) else b"", notes)
+
+
+def _bytes(value: object) -> bytes:
+    return value.encode("utf-8", "replace") if isinstance(value, str) else value if isinstance(value, bytes) else b""
+
+
+def _kept(tags: Image.Exif) -> bytes:
+    """The tags that are kept, as the bytes of a file's EXIF; empty if there are none."""
+    kept = Image.Exif()
+    kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
+    for directory, known in ((ExifTags.IFD.Exif, CAMERA_TAGS), (ExifTags.IFD.GPSInfo, ExifTags.GPSTAGS)):
+        try:
+            found = tags.get_ifd(directory)
+        except (OSError, ValueError, TypeError, struct.error):  # it is said to lie where there is nothing
+            continue
+        for tag, value in found.items():
+            if tag in known and _writable(tag, value):
+                kept.get_ifd(directory)[tag] = value
+    return _as_bytes(kept)
+
+
+# Notes of makers and unknown tags may hold previews, and pointers lead to directories that are not kept.
+CAMERA_TAGS = {tag for tag in ExifTags.TAGS if 0x829A <= tag <= 0xA4FF} - {tag.value for tag in ExifTags.IFD}
+
+
+def _as_bytes(exif: Image.Exif) -> bytes:
+    return data if len(data := exif.tobytes()) > len(Image.Exif().tobytes()) else b""
+
+
+def _writable(tag: int, value: object) -> bool:
+    """Whether a tag can be written as it was read; a file may give it any type, or another file's."""
+    single = Image.Exif()
+    single[tag] = value
+    try:
+        single.tobytes()
+    except Exception:  # TypeError, ValueError, struct.error, OverflowError, ... by type and value
+        return False
+    return True
+
+
+def has_place(exif: bytes) -> bool:
+    """Whether EXIF data, as :func:`read` keeps it, records where the photo was taken."""
+    tags = Image.Exif()
+    tags.load(exif)
+    return bool(tags.get_ifd(ExifTags.IFD.GPSInfo))
+
+
+def without_place(exif: bytes) -> bytes:
+    """EXIF data, as :func:`read` keeps it, without where the photo was taken."""
+    if not has_place(exif):
+        return exif
+    tags, kept = Image.Exif(), Image.Exif()
+    tags.load(exif)
+    kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS})
+    if camera := tags.get_ifd(ExifTags.IFD.Exif):
+        kept.get_ifd(ExifTags.IFD.Exif).update(camera)
+    return _as_bytes(kept)
+
+
+def options(kind: str, exif: bytes, comment: bytes, place: bool) -> dict[str, Any]:
+    """What is handed to Pillow's ``save`` to have a file of a format hold them; ``place``: the GPS data, too."""
+    kept: dict[str, Any] = {}
+    if kind != "BMP" and (exif := exif if place else without_place(exif)):
+        kept["exif"] = exif
+    if comment and kind == "JPEG":
+        kept["comment"] = comment
+    elif comment and kind == "PNG":
+        kept["pnginfo"] = texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("Comment", comment.decode("utf-8", "replace").replace("\0", ""))
+    return kept
+
+
+def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A CMYK or Lab picture in sRGB; CMYK through its colour profile, unless it has none or a damaged one."""
+    if image.mode != "LAB" and not profile:
+        return image.convert("RGB")
+    try:
+        lab = image.mode == "LAB"
+        own = ImageCms.createProfile("LAB") if lab else ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB")
