@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from amtgan_lib import evaluation
+from amtgan_lib import evaluation, formats
 from amtgan_lib.demos.session.gallery import PEOPLE, people
 from amtgan_lib.demos.session.kits import Kit, StudioError, drawn_kit
 from amtgan_lib.files import written
-from amtgan_lib.images import PHOTO_SUFFIXES, open_photo
+from amtgan_lib.images import open_photo
 from amtgan_lib.protection import Protector
 
 SIDES = ("left", "right")
@@ -53,7 +53,7 @@ def pairs_in(originals: str | Path, protected: str | Path) -> list[Pair]:
 
 
 def _photos(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in formats.readable())
 
 
 def drawn_pairs(rows: Sequence[int] = PEOPLE, kit: Kit | None = None) -> list[Pair]:
