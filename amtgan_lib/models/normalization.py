@@ -22,7 +22,7 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,H,W) of the same type."""
-        if features.shape[-2:].numel() < SMALL or torch.is_grad_enabled() and features.requires_grad:
+        if features.shape[-2:].numel() < SMALL or (torch.is_grad_enabled() and features.requires_grad):
             # In channels last the backward pass of group normalisation takes 17 times as long, and the forward pass of
             # small maps up to 80 times (same torch, CPU).
             features = features.contiguous()
