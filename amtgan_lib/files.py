@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,37 @@ def written(path: Path) -> Iterator[Path]:
     """A temporary name in the folder of ``path``, which is made: what is written there is moved to ``path`` in the end.
 
     If anything stops the writing, nothing stays of it, and whatever was at ``path`` stays as it was. The temporary name
-    has the same suffix, by which writers choose the format.
+    has the same suffix, by which writers choose the format. An OSError of the writing names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    partial.unlink(missing_ok=True)  # of a process of this number that was killed
+    partial = temporary(path, "partial")
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(partial)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def temporary(path: Path, kind: str) -> Path:
+    """A hidden name for this process beside ``path``; what killed processes left under such names is removed."""
+    left = re.compile(rf"\.+{re.escape(path.stem)}\.(\d+)\.(draft|partial)(\.\d+\.partial)?{re.escape(path.suffix)}")
+    for entry in os.scandir(path.parent):
+        if (found := left.fullmatch(entry.name)) and not _runs(int(found[1])):
+            Path(entry.path).unlink(missing_ok=True)
+    name = path.with_name(f".{path.stem}.{os.getpid()}.{kind}{path.suffix}")
+    name.unlink(missing_ok=True)  # of a process of this number that was killed
+    return name
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs for somebody else
+        return True
+    return True
