@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files of tensors, which hold data and never run code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
@@ -48,3 +52,16 @@ def _runs(process: int) -> bool:
     except PermissionError:  # it runs for somebody else
         return True
     return True
+
+
+def read_tensors(path: str | Path, device: str | torch.device = "cpu") -> Any:
+    """What ``torch.save`` wrote: a state dict, a checkpoint. ValueError where the file is damaged or holds code."""
+    import torch
+
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, MemoryError for a length, ... by the bytes
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is damaged or no file of weights: {first or type(error).__name__}") from error

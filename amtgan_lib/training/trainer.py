@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from amtgan_lib.datasets import FaceBatch, FaceSet
-from amtgan_lib.files import written
+from amtgan_lib.files import read_tensors, written
 from amtgan_lib.models import region_counts, save_generator
 from amtgan_lib.training import distributed, interrupts, origin
 from amtgan_lib.training.paper import PaperStep
@@ -124,7 +124,7 @@ class Trainer(State):
         ValueError for that of another run; training faces are compared once ``learn_from`` has named them. A
         checkpoint that was written before all but the configuration was stored is resumed under a warning.
         """
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = read_tensors(path, self.device)
         saved, ours = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
         if "origin" not in state:
             said = "does not say its target, recognisers' weights and training faces, so they are not compared"
