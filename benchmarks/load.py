@@ -87,7 +87,8 @@ def main() -> int:
         for number, (rate, memory) in enumerate(quarters(seen), 1):
             print(f"quarter {number}: {rate:.0f} photos a minute, {memory:.0f} MiB")
         print(f"{given.photos} photos in {seen[-1][0]:.0f} s, {len(bad)} bad, reported: {reported == bad}")
-        both = [subprocess.Popen(command(two, given.words), stdout=subprocess.DEVNULL) for _ in range(2)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        both = [subprocess.Popen(command(two, given.words), **quiet) for _ in range(2)]
         statuses = [process.wait() for process in both]
         missing = sorted({p.name for p in two.iterdir()} - {p.name for p in two.with_name("out").iterdir()})
         print(f"two runs at once on {given.photos // 4} photos: statuses {statuses}, without an output: {missing}")
