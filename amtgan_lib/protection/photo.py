@@ -87,11 +87,12 @@ class Protector:
     """A method for whole photos; ``prepare`` makes the one that ``protect`` uses.
 
     Raises ProtectionError for a method that makes people pass as a real person, unless ``impersonate`` says that this
-    is agreed.
+    is agreed. ``experiment``: a face may stay as it was, which a control of an experiment does; else that is an error.
     """
 
     method: Method
     impersonate: bool = False
+    experiment: bool = False
 
     def __post_init__(self):
         check_method(self.method, self.impersonate)
@@ -127,7 +128,7 @@ class Protector:
         for face in small if faces == "all" else ():
             warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
         result = pasted(photo, chosen, altered, small)
-        for crop in chosen if strength else ():
+        for crop in chosen if strength and not self.experiment else ():
             if _same_within(crop.box, result.image, photo.original):
                 raise unchanged(crop)
         return result
@@ -135,7 +136,7 @@ class Protector:
     def altered(self, crop: FaceCrop, reference: FaceCrop, strength: float, begin: Look | None = None) -> Alteration:
         """What the method does to a face (see ``Method.altered``); ProtectionError where that is nothing at all."""
         alteration = self.method.altered(crop, reference, strength, begin)
-        if strength and torch.equal(alteration.on(crop), crop.image):
+        if strength and not self.experiment and torch.equal(alteration.on(crop), crop.image):
             raise unchanged(crop)
         return alteration
 
