@@ -11,7 +11,9 @@ import importlib
 import io
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from amtgan_lib import __version__, lazy
@@ -25,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; errors of this package become one sentence on stderr."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _say_any_name()
+    _end_as_interrupted()
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -46,6 +49,13 @@ def _say_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not in a notebook
             stream.reconfigure(errors="backslashreplace")
+
+
+def _end_as_interrupted() -> None:
+    """Let SIGTERM, by which a system or a scheduler ends programs, save and clean up as Ctrl-C does."""
+    alone = threading.current_thread() is threading.main_thread()
+    if alone and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _say(sentence: str, status: int) -> int:

@@ -1,11 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files of tensors, which hold data and never run code."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
@@ -13,13 +18,50 @@ def written(path: Path) -> Iterator[Path]:
     """A temporary name in the folder of ``path``, which is made: what is written there is moved to ``path`` in the end.
 
     If anything stops the writing, nothing stays of it, and whatever was at ``path`` stays as it was. The temporary name
-    has the same suffix, by which writers choose the format.
+    has the same suffix, by which writers choose the format. An OSError of the writing names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    partial.unlink(missing_ok=True)  # of a process of this number that was killed
+    partial = temporary(path, "partial")
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(partial)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def temporary(path: Path, kind: str) -> Path:
+    """A hidden name for this process beside ``path``; what killed processes left under such names is removed."""
+    left = re.compile(rf"\.+{re.escape(path.stem)}\.(\d+)\.(draft|partial)(\.\d+\.partial)?{re.escape(path.suffix)}")
+    for entry in os.scandir(path.parent):
+        if (found := left.fullmatch(entry.name)) and not _runs(int(found[1])):
+            Path(entry.path).unlink(missing_ok=True)
+    name = path.with_name(f".{path.stem}.{os.getpid()}.{kind}{path.suffix}")
+    name.unlink(missing_ok=True)  # of a process of this number that was killed
+    return name
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs for somebody else
+        return True
+    return True
+
+
+def read_tensors(path: str | Path, device: str | torch.device = "cpu") -> Any:
+    """What ``torch.save`` wrote: a state dict, a checkpoint. ValueError where the file is damaged or holds code."""
+    import torch
+
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, MemoryError for a length, ... by the bytes
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is damaged or no file of weights: {first or type(error).__name__}") from error

@@ -106,10 +106,12 @@ class Photo:
         """The photo plus a change, in the photo's own mode.
 
         Where the change is 0 the pixels come back bit for bit, alpha and 16-bit values included.
-        Raises ValueError for a change that was made for a photo of another size.
+        Raises ValueError for a change that was made for a photo of another size, or one that is not finite.
         """
         if change.photo_size != self.size:
             raise ValueError(f"the change is for a photo of {change.photo_size} pixels, this one has {self.size}")
+        if not np.isfinite(change.values).all():  # as 8-bit levels they would be anything
+            raise ValueError("the change is not finite")
         pixels = np.array(self.original)
         x0, y0, x1, y1 = change.box
         region = pixels[y0:y1, x0:x1]

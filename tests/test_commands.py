@@ -361,6 +361,25 @@ def test_a_folder_s_status_counts_every_picture_in_it(put, here, capsys, people)
     assert tree("out") == ["a.png", "b.png", "c.png", "d.png"]
 
 
+def test_two_runs_on_one_folder_share_the_photos(put, monkeypatch, capsys):
+    """Another run writes each of the photos while this one works: before it begins with it, or before it is done."""
+    for name in "abc":
+        put(f"in/{name}.png")
+    same_face = evaluation.same_face
+
+    def meanwhile(crop, clean, written, *rest):
+        for name in (clean.name, "b.png"):
+            Path("out", name).write_bytes(b"of the other run")
+        return same_face(crop, clean, written, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "same_face", meanwhile)
+        assert protect("in", "-o", "out", "--skip-existing") == 0
+    assert tree("out") == ["a.png", "b.png", "c.png"]
+    assert all(Path("out", f"{name}.png").read_bytes() == b"of the other run" for name in "abc")
+    assert "3 photos skipped" in capsys.readouterr().out
+
+
 def test_models_and_the_makeup_are_read_once_for_all_photos(put, monkeypatch):
     for name in "abc":
         put(f"in/{name}.png")

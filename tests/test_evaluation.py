@@ -423,8 +423,10 @@ def test_recognition_table_judges_files_unaligned(world, tmp_path, monkeypatch):
 
 def test_thresholds_are_read_at_their_rate(tmp_path):
     path = tmp_path / "thresholds.csv"
-    pd.DataFrame({"recogniser": ["a", "b"] * 2, "far": [0.1, 0.1, 0.01, 0.01], "threshold": [1, 2, 3, 4]}).to_csv(path)
-    assert evaluation.read_thresholds(path, 0.01) == {"a": 3, "b": 4}
+    pd.DataFrame(
+        {"recogniser": ["a", "b"] * 2, "far": [0.1, 0.1, 0.01, 0.01], "threshold": [0.1, 0.2, 0.3, 0.4]}
+    ).to_csv(path)
+    assert evaluation.read_thresholds(path, 0.01) == {"a": 0.3, "b": 0.4}
     with pytest.raises(ValueError, match=r"no threshold at FAR 0.001 in thresholds.csv; there are \[0.01, 0.1\]"):
         evaluation.read_thresholds(path, 0.001)
     with pytest.raises(ValueError, match="run notebook 02_recognizers"):
@@ -734,8 +736,8 @@ def test_the_face_of_the_clean_photo_is_looked_for_in_its_place(people_at, after
 
 
 def test_in_a_picture_of_another_size_or_without_a_clean_face_the_largest_is_taken(people_at):
-    after = [(RIGHT, YOU), (LEFT, ME)]
-    people_at({"clean.png": [(LEFT, ME)], "none.png": [], "half.png": after, "after.png": after}, half=(24, 12))
+    after, half = [(RIGHT, YOU), (LEFT, ME)], [((14.0, 0.0, 24.0, 12.0), YOU), ((0.0, 0.0, 10.0, 12.0), ME)]
+    people_at({"clean.png": [(LEFT, ME)], "none.png": [], "half.png": half, "after.png": after}, half=(24, 12))
     clean = evaluation.read_probes(["clean.png", "none.png"], SIDE)
     assert colours_of(evaluation.read_probes(["half.png", "after.png"], SIDE, clean)) == [YOU, YOU]
     with pytest.raises(ValueError, match="longer than"):

@@ -1,5 +1,6 @@
 """Files appear whole or not at all, whatever stops their writing."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -81,3 +82,21 @@ def test_what_a_killed_process_of_the_same_number_left_is_no_obstacle(tmp_path):
     with written(tmp_path / "link") as partial:
         partial.symlink_to("elsewhere")
     assert (tmp_path / "link").is_symlink() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_killed_processes_left_goes_and_what_others_write_stays(tmp_path):
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    draft = f".a.{killed.pid}.draft"
+    names = {f".a.{killed.pid}.partial.txt", f"{draft}.txt", f".{draft}.{killed.pid}.partial.txt"}
+    others = {f".a.{os.getppid()}.partial.txt", f".b.{killed.pid}.partial.txt", ".a.txt", "a.5.partial.txt"}
+    for name in names | others:
+        (tmp_path / name).touch()
+    with written(tmp_path / "a.txt") as partial:
+        partial.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", *others}
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"), written(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

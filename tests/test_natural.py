@@ -178,3 +178,28 @@ def test_protect_takes_a_natural_look_unless_a_generator_is_named(monkeypatch):
         protection.prepare(passes=3)
     with pytest.raises(MethodError, match="leave out the generator, or quick"):
         protection.prepare(natural.__file__, quick=True)
+
+
+class Answering(torch.nn.Module):
+    """A recogniser that gives the same hint for every face."""
+
+    name, thresholds, gain = "answering", {}, torch.ones(1)
+
+    def __init__(self, answer: float):
+        super().__init__()
+        self.answer = answer
+
+    def embed(self, images, points=None):
+        return images.mean((2, 3)) * 0 + self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [(float("nan"), MethodError, "values that are not finite"), (0.577, ProtectionError, "did not change")],
+)
+def test_hints_that_say_nothing_or_no_number_protect_nobody(answer, error, said):
+    network = Answering(answer)
+    nobody = targets.Target(targets.NOBODY, {network.name: torch.eye(3)[0].numpy()})
+    subject = Protector(natural.method(Guide([network], nobody), Search(steps=2, visible=0)))
+    with pytest.raises(error, match=said):
+        subject.protect(portrait(11))

@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import fakes
 import nbformat
@@ -697,6 +700,102 @@ time.sleep(100)"""
     assert (state["status"], state["notebooks"]["01_a"]["status"]) == ("interrupted", "interrupted")
     left = sorted(path.name for path in (paths.RUNS / "r" / "notebooks").iterdir())
     assert left == ["01_a.failed.ipynb", "01_a.failed.log"]
+
+
+# In place of notebook 3: it saves what it has when it is interrupted, which takes a while, and goes on from there.
+TRAINING = """\
+import os, time
+from pathlib import Path
+folder = Path(run_dir, "train", recipe)
+folder.mkdir(parents=True, exist_ok=True)
+step = int(Path(resume_from).read_text()) if resume_from else 0
+Path(run_dir, f"began-{step}").write_text(str(os.getpid()))
+try:
+    while step < 2:
+        time.sleep(100)
+except KeyboardInterrupt:
+    time.sleep(seconds_to_save)
+    (folder / "checkpoint.pt").write_text("2")
+    raise"""
+STARTED = """\
+import sys
+from pathlib import Path
+from amtgan_lib import __main__, paths
+root = Path(sys.argv[1])
+paths.NOTEBOOKS, paths.PRESETS, paths.RUNS = (root / name for name in ("notebooks", "presets", "runs"))
+sys.exit(__main__.main(["pipeline", "--preset", "small", "--run-id", "r", *sys.argv[2:]]))"""
+
+
+@contextmanager
+def started(project: Path, marker: Path, *words: str) -> Iterator[subprocess.Popen]:
+    """The command in a process of its own, once its notebook has written the marker."""
+    call, limit = [sys.executable, "-c", STARTED, str(project), *words], time.monotonic() + 400
+    with subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not marker.exists() and process.poll() is None and time.monotonic() < limit:
+                time.sleep(0.1)
+            yield process
+        finally:
+            process.kill()
+
+
+def written_training(seconds_to_save: float) -> None:
+    own = f'recipe = "residual"\nresume_from = ""\nseconds_to_save = {seconds_to_save}'
+    write_notebook("03_train", own, TRAINING)
+    write_preset({"notebooks": ["03_train"]})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_saves_and_resumes_from_there(project, number, capfd):
+    written_training(seconds_to_save=2.5)
+    with started(project, paths.RUNS / "r" / "began-0") as process:
+        process.send_signal(number)
+        _, err = process.communicate(timeout=400)
+    assert process.returncode == 130
+    assert err.splitlines()[-2:] == [
+        "interrupted: waiting for the notebook to save; Ctrl-C ends it at once",
+        "python -m amtgan_lib: interrupted in 03_train; "
+        "to resume: python -m amtgan_lib pipeline --preset small --run-id r --resume",
+    ]
+    pipeline.run("small", run_id="r", resume=True)
+    assert "03_train goes on from " in capfd.readouterr().out
+    assert (paths.RUNS / "r" / "began-2").exists()
+    pipeline.run("small", run_id="r", resume=True)
+    assert "03_train: kept as it is" in capfd.readouterr().out
+
+
+def test_a_second_interrupt_does_not_wait(project):
+    written_training(seconds_to_save=100)
+    with started(project, paths.RUNS / "r" / "began-0") as process:
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(2.5)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not alive(int((paths.RUNS / "r" / "began-0").read_text()))
+    assert not (paths.RUNS / "r" / "train" / "residual" / "checkpoint.pt").exists()
+
+
+def test_a_killed_training_resumes_from_its_last_checkpoint_unless_something_has_changed(project, monkeypatch):
+    """The checkpoint of a run that has begun anew since, or with other parameters, is not taken."""
+    monkeypatch.setattr(engine, "execute", written := mock.Mock(side_effect=KeyboardInterrupt))
+    written_training(seconds_to_save=0)
+    checkpoint = paths.RUNS / "r" / "train" / "residual" / "checkpoint.pt"
+
+    def resumed_from(resume: bool = True, **overrides) -> str | None:
+        with pytest.raises(pipeline.Interrupted):
+            pipeline.run("small", run_id="r", resume=resume, overrides=overrides)
+        return written.call_args.args[1].get("resume_from")
+
+    assert resumed_from(resume=False) is None
+    with runs.edit(paths.RUNS / "r") as state:  # as a process leaves it that is killed
+        state["notebooks"]["03_train"]["status"] = "running"
+    assert resumed_from() is None  # nothing has been saved
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("1")
+    assert resumed_from() == str(checkpoint)
+    assert resumed_from(seconds_to_save=Text("1")) is None
+    assert not checkpoint.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Callable
@@ -46,7 +47,8 @@ from amtgan_lib.models import Regularizer, load_generator
 from amtgan_lib.pipeline import PresetError
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.recognizer import Recognizer
-from amtgan_lib.training import TrainConfig, Trainer, build_generator, export, residual, train
+from amtgan_lib.training import TrainConfig, Trainer, TrainingError, build_generator, export, residual, train
+from amtgan_lib.training import trainer as trainer_module
 from benchmarks.published import PlainLoop
 
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
@@ -982,7 +984,7 @@ def test_an_interrupt_does_not_hide_that_a_step_failed(monkeypatch):
         return {"makeup": float("nan")}
 
     monkeypatch.setattr(subject, "train_step", step)
-    with pytest.raises(FloatingPointError, match="a loss is not finite"):
+    with pytest.raises(TrainingError, match="a loss is not finite"):
         train(subject, SOURCES, REFERENCES, progress=iter)
 
 
@@ -1006,6 +1008,65 @@ def test_a_checkpoint_is_saved_every_so_many_steps(tmp_path, monkeypatch):
     assert saved == [(tmp_path / "run.pt", step) for step in (2, 4, 5)]
 
 
+def test_a_checkpoint_is_saved_every_few_minutes_by_the_clock(tmp_path, monkeypatch):
+    saved, subject = [], trainer(replace(RESIDUAL_TINY, steps=3))
+    monkeypatch.setattr(subject, "save", lambda path: saved.append(subject.step))
+    monkeypatch.setattr(trainer_module, "SECONDS", 0.0)
+    train(subject, SOURCES, REFERENCES, checkpoint=tmp_path / "run.pt", progress=iter)
+    assert saved == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:115] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_names_the_settings_and_the_last_good_state(error, tmp_path, monkeypatch):
+    checkpoint, subject = tmp_path / "run.pt", trainer(RESIDUAL_TINY)
+    real = subject.train_step
+
+    def step(*sides):
+        if subject.step == 2:
+            raise error
+        return real(*sides)
+
+    monkeypatch.setattr(subject, "train_step", step)
+    with pytest.raises(TrainingError, match=r"step 2: batch 1 at size 32 needs .*the last good state is .*run"):
+        train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, every=1, progress=iter)
+    assert torch.load(checkpoint, weights_only=True)["step"] == 2
+
+
+def test_a_full_disk_is_one_sentence_with_the_file_and_the_last_checkpoint_stays(tmp_path):
+    """The system stops the writing at 20 kB, less than a checkpoint has."""
+    checkpoint, subject = tmp_path / "run.pt", trainer(RESIDUAL_TINY)
+    subject.save(checkpoint)
+    whole, limits = checkpoint.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert len(whole) > 20_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"run\.pt"):
+            subject.save(checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoint.read_bytes() == whole and [file.name for file in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_a_request_to_end_waits_for_the_end_of_its_step(tmp_path):
+    """SIGTERM, where a program has a handler for it, as the commands have."""
+    checkpoint, subject = tmp_path / "run.pt", trainer(TINY)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        update = subject.update
+        subject.update = lambda *given: (update(*given), subject.step == 1 and signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, progress=iter)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_run_that_breaks_down_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     checkpoint, subject = tmp_path / "run.pt", trainer(RESIDUAL_TINY)
     real = subject.train_step
@@ -1015,7 +1076,7 @@ def test_a_run_that_breaks_down_keeps_the_last_good_checkpoint(tmp_path, monkeyp
         return {**terms, "makeup": float("nan")} if subject.step == 3 else terms
 
     monkeypatch.setattr(subject, "train_step", step)
-    with pytest.raises(FloatingPointError, match=r"step 3: a loss is not finite: .*'makeup': nan"):
+    with pytest.raises(TrainingError, match=r"step 3: a loss is not finite: .*'makeup': nan.*learning_rate.*run\.pt$"):
         train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, every=2, progress=iter)
     again = trainer(RESIDUAL_TINY)
     again.resume(checkpoint)

@@ -472,6 +472,15 @@ def test_the_command_passes_on_that_a_person_has_agreed(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- calm
 
 
+@pytest.mark.parametrize(("amount", "said"), [(0.0, "did not change"), (float("nan"), "not finite")])
+def test_a_face_that_is_not_changed_ends_the_clip_and_leaves_nothing(squares, tmp_path, amount, said):
+    """Nobody is asked about a video, so that an unchanged face would have status 0."""
+    clip = make(tmp_path / "clip.mp4", walk())
+    with pytest.raises(methods.MethodError, match=said):
+        protect_video(clip, tmp_path / "out.mp4", Protector(Method("still", Brush(amount), SIZE)))
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
 def test_key_frames_alone_are_changed_and_flicker_less(squares, tmp_path):
     """Even a change that is drawn by lot each time: between key frames one becomes the next."""
     clip = make(tmp_path / "clip.mp4", walk())

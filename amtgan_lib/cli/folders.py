@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from amtgan_lib.cli.arguments import NotDone, Protect, WrongArguments
+from amtgan_lib.files import temporary
 from amtgan_lib.formats import WRITTEN, PhotoError, format_of, is_picture
 
 
@@ -136,8 +137,8 @@ def draft(output: Path) -> Iterator[Path]:
     At the end it is removed if it is still there, and so are new folders that stayed empty.
     """
     made = [folder for folder in (output.parent, *output.parent.parents) if not folder.exists()]
-    path = output.with_name(f".{output.stem}.{os.getpid()}.draft{output.suffix}")
     output.parent.mkdir(parents=True, exist_ok=True)
+    path = temporary(output, "draft")
     try:
         yield path
     finally:

@@ -98,6 +98,8 @@ class Loaded:
             # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
                 return replace(outcome, output=None, notes=())
+            if self.options.skip_existing and os.path.lexists(job.output):  # another run on this folder was faster
+                return PhotoOutcome(job.photo, job.output, kept=True)
             _move(draft, job.output, self.options.overwrite)
         return outcome
 
@@ -211,7 +213,7 @@ class ProtectRun:
             self.interrupted = True
 
     def _outcome(self, job: PhotoJob) -> PhotoOutcome:
-        if job.done:
+        if job.done or (self.options.skip_existing and os.path.lexists(job.output)):
             return PhotoOutcome(job.photo, job.output, kept=True)
         if job.problem:
             return PhotoOutcome(job.photo, problem=job.problem)

@@ -7,6 +7,7 @@ It trains what notebook 03_train of a preset would train, with the same paramete
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _status(arguments: Sequence[str] | None) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # torchrun ends its processes so: they save first
     try:
         tyro.cli(launch, prog="python -m amtgan_lib.cli.training", args=arguments)
     except KeyboardInterrupt:

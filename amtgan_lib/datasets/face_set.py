@@ -150,19 +150,26 @@ def load(path: Path, zoo: str = "") -> FaceSet:
     """A set that :func:`prepare` stored.
 
     ``zoo`` names the set of recognisers that it will meet: ValueError where they recognise another world's faces, and
-    where drawn faces were prepared from other drawings than this code makes.
+    where drawn faces were prepared from other drawings than this code makes, and for a file that is damaged.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run notebook 01_prepare_data first")
-    with np.load(path) as stored:
-        text = io.StringIO(str(stored["manifest"]))
-        manifest = pd.read_csv(text, dtype=str, keep_default_na=False)
+    try:
+        with np.load(path) as stored:
+            names = ("images", "masks", "landmarks", "points")
+            text, drawings = str(stored["manifest"]), str(stored.get("drawings", ""))
+            arrays = [stored[name] for name in names]
+        manifest = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         world = world_of(manifest)
-        if zoo and zoo not in world.zoos:
-            raise ValueError(f"{path.name} holds {world.name} faces: take a zoo of {', '.join(world.zoos)}, not {zoo}")
-        if world.name == "drawn" and str(stored["drawings"]) != drawn.folder().name:
-            raise ValueError(f"{path} was prepared from other drawings than these: run notebook 01_prepare_data again")
-        return FaceSet(manifest, *(stored[name] for name in ("images", "masks", "landmarks", "points")))
+        if any(len(array) != len(manifest) for array in arrays):
+            raise ValueError("its parts have other numbers of faces")
+    except Exception as error:  # BadZipFile, OSError, KeyError, ValueError, MemoryError, ... by the bytes
+        raise ValueError(f"{path} is damaged ({error}): run notebook 01_prepare_data again") from error
+    if zoo and zoo not in world.zoos:
+        raise ValueError(f"{path.name} holds {world.name} faces: take a zoo of {', '.join(world.zoos)}, not {zoo}")
+    if world.name == "drawn" and drawings != drawn.folder().name:
+        raise ValueError(f"{path} was prepared from other drawings than these: run notebook 01_prepare_data again")
+    return FaceSet(manifest, *arrays)
 
 
 def _crop(row: dict, files: dict[str, Path], size: int) -> faces.FaceCrop:

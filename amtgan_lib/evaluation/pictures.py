@@ -83,12 +83,26 @@ def _face(file: str | Path, size: int, before: Place | None) -> faces.FaceCrop |
 
 
 def embed(probes: Probes, recognizer: Recognizer, aligned: bool = True) -> np.ndarray:
-    """Unit vectors (N, D); NaN rows where no face was found. ``aligned=False`` shows the whole crop (a quirk)."""
+    """Unit vectors (N, D); NaN rows where no face was found. ``aligned=False`` shows the whole crop (a quirk).
+
+    Raises ValueError as ``unit_vectors``.
+    """
     # A missing face keeps its row: any valid points will do, the row is overwritten below.
     anywhere = torch.as_tensor(faces.CROP_TEMPLATE[:, ::-1].copy() * probes.image.shape[-1], dtype=torch.float32)
     points = torch.where(torch.from_numpy(probes.found)[:, None, None], probes.points, anywhere)
     vectors = embed_many(recognizer, probes.image, points if aligned else None).cpu().numpy()
     vectors[~probes.found] = np.nan
+    unit_vectors(vectors[probes.found], recognizer.name)
+    return vectors
+
+
+def unit_vectors(vectors: np.ndarray, name: str) -> np.ndarray:
+    """The same vectors (N, D) of a recogniser; ValueError unless each has the length 1.
+
+    A network that breaks down gives zeros or NaN. Either is far from every face, and would pass for protection.
+    """
+    if vectors.ndim != 2 or not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
+        raise ValueError(f"the recogniser {name} gave no usable answer: its vectors do not have the length 1")
     return vectors
 
 

@@ -25,6 +25,10 @@ def stored_thresholds(table: Path) -> dict[str, dict[float, float]]:
         raise ValueError(f"{table} is no table in CSV: {error}") from None
     if missing := [column for column in ("recogniser", "far", "threshold") if column not in rows]:
         raise ValueError(f"{table} has no column {missing[0]}")
+    for column, least in (("threshold", -1), ("far", 0)):
+        numbers = pd.to_numeric(rows[column], errors="coerce")
+        if not numbers.between(least, 1).all():  # beyond them nobody would be recognised, or everybody
+            raise ValueError(f"{table}: the column {column} must hold numbers from {least} to 1")
     own = rows.groupby("recogniser", sort=False)
     return {name: dict(zip(part["far"].tolist(), part["threshold"].tolist())) for name, part in own}
 

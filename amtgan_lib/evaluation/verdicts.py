@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from amtgan_lib.evaluation.pictures import unit_vectors
 from amtgan_lib.evaluation.scores import stored_thresholds
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo
@@ -74,7 +75,7 @@ def with_thresholds(recognizers: Sequence[Recognizer], far: float, table: Path |
     """The recognisers, those that ``table`` lists with its thresholds in place of their own.
 
     table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
-    recogniser has no threshold at ``far``.
+    recogniser has no threshold at ``far``, or one that no cosine can have.
     """
     found, stored = [], {} if table is None else stored_thresholds(table)
     for recognizer in recognizers:
@@ -83,6 +84,8 @@ def with_thresholds(recognizers: Sequence[Recognizer], far: float, table: Path |
         if far not in known:
             where = f"there are {', '.join(f'{other:g}' for other in known)}" if known else f"it is not in {table}"
             raise ValueError(f"{recognizer.name} has no threshold at a false accept rate of {far:g}: {where}")
+        if not all(-1 <= threshold <= 1 for threshold in known.values()):  # NaN is caught, too
+            raise ValueError(f"{recognizer.name} has a threshold that is no cosine: {known}")
         found.append(recognizer.with_thresholds(given) if given else recognizer)
     return found
 
@@ -99,12 +102,14 @@ def same_face(
 
     Stricter than another photo of the owner, and needs none. Both faces are cut in the frame in which ``crop`` was
     found, so a face that a detector loses in the protected photo is never to its credit. ``target`` has the unit vector
-    (D,) of another person per recogniser.
+    (D,) of another person per recogniser. Raises ValueError where a recogniser gives no unit vectors, or none is asked.
     """
+    if not recognizers:
+        raise ValueError("no recogniser was asked, so nothing is known about the face")
     images, points = zip(*(crop.view(picture, SIZE) for picture in (clean, protected)))
     both, answers = (torch.stack(images), torch.stack(points)), []
     for each in recognizers:
-        before, after = each.embed(*both).cpu().numpy()
+        before, after = unit_vectors(each.embed(*both).cpu().numpy(), each.name)
         near = None if target is None else float(after @ np.asarray(target[each.name]))
         answers.append(_answer(each, far, float(before @ before), float(before @ after), near))
     return answers

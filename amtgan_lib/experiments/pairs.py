@@ -33,7 +33,7 @@ def protect_pairs(
     transfer (column truth) under ``truth/``, since a picture can only be compared in its own framing. ``crop`` finds a
     file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
-    crop, protector = crop or faces.detect_one, Protector(method, impersonate=True)
+    crop, protector = crop or faces.detect_one, Protector(method, impersonate=True, experiment=True)
     references = {file: method.framed(file, crop(file, method.size)) for file in pairs["reference"].unique()}
     reports = []
     for row in progress(list(pairs.itertuples(index=False))):

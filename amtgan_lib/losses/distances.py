@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from amtgan_lib.files import read_tensors
+
 ALEXNET_TRUNK = "alexnet-owt-7be5be79.pth"  # torchvision's file name; it carries the first 8 hex digits of the sha256
 ALEXNET_SHA256_PREFIX = "7be5be79"
 
@@ -60,7 +62,7 @@ def lpips_alex(trunk_path: str | Path | None = None) -> Perceptual:
 
     # With pnet_rand=False the constructor would fetch a trunk; filled strictly, this one holds the checked file only.
     network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    trunk = torch.load(path, map_location="cpu", weights_only=True)
+    trunk = read_tensors(path)
     slots = {key: "features." + key.split(".", 1)[1] for key in network.net.state_dict()}
     network.net.load_state_dict({key: trunk[source] for key, source in slots.items()}, strict=True)
     return Perceptual(network, "LPIPS (alex)")

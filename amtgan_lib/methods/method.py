@@ -83,17 +83,24 @@ class Method:
     ) -> Alteration:
         """What the method does to a face, ready for its crop, its photo or a frame nearby.
 
-        begin: the look of a frame nearby, for a method that wears looks.
+        begin: the look of a frame nearby, for a method that wears looks. MethodError for what is not finite.
         """
         if crop.size != self.size or reference.size != self.size:
             raise ValueError(f"expected crops of {self.size} px, got {crop.size} and {reference.size}")
         if self.wear is not None:
             look = self.wear(crop, reference, begin)
-            return Painting(look.fields(strength), look.look)
+            painting = Painting(look.fields(strength), look.look)
+            self._check(crop, painting.fields.flow, painting.fields.gain)
+            return painting
         drawn = self.draw(crop, reference)
+        self._check(crop, drawn)  # before it is clamped, which makes a number of infinity
         if self.recipe is not None and self.recipe.stretch_output:
             drawn = images.stretch(drawn[None])[0]
         return Difference(strength * (drawn.detach().float().cpu() - crop.image))
+
+    def _check(self, crop: FaceCrop, *parts: Tensor) -> None:
+        if not all(bool(torch.isfinite(part).all()) for part in parts):
+            raise MethodError(f"{crop.name}: {self.name} drew a face with values that are not finite")
 
 
 @dataclass(frozen=True, eq=False)

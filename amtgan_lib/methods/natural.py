@@ -17,7 +17,7 @@ from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.faces.parts import face_regions
 from amtgan_lib.losses import EVERYDAY, colour_difference, mirrored
 from amtgan_lib.methods.generator import Guide
-from amtgan_lib.methods.method import NOBODY, Method
+from amtgan_lib.methods.method import NOBODY, Method, MethodError
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
 from amtgan_lib.recognizers import Recognizer
 
@@ -81,7 +81,8 @@ def worn(
 ) -> Worn:
     """The look that moves a face from its owner to the guide's target, bare or in the makeup of a ``reference``.
 
-    begin: a look to start from, such as that of the frame before. FaceError for a crop without its mesh.
+    begin: a look to start from, such as that of the frame before. FaceError for a crop without its mesh,
+    MethodError where the recognisers' answers are not finite.
     """
     if crop.mesh is None or (reference is not None and reference.mesh is None):
         raise FaceError(f"{crop.name}: this face was not found by its mesh, so no look fits it")
@@ -97,7 +98,10 @@ def worn(
         for _ in range(search.steps // (2 if part else 1)):
             with torch.enable_grad():
                 cost = loss(Look(**numbers), draw)
-            adam.step(torch.autograd.grad(cost, adam.numbers))
+            gradients = torch.autograd.grad(cost, adam.numbers)
+            if not all(bool(torch.isfinite(each).all()) for each in gradients):  # torch crashes on such a look
+                raise MethodError(f"{crop.name}: the recognisers gave hints with values that are not finite")
+            adam.step(gradients)
         if part == search.more or not loss.still_known(Look(**numbers)):
             break
         loss.weight *= MORE

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from amtgan_lib.files import read_tensors
 from amtgan_lib.models.discriminator import Discriminator
 from amtgan_lib.models.generator import Generator
 from amtgan_lib.models.regularizer import Regularizer
@@ -38,7 +38,7 @@ def load_published(kind: Kind, source: str | Path | Mapping[str, Tensor]) -> nn.
     if kind not in _KINDS:
         raise ValueError(f"kind is {kind!r}; expected one of {', '.join(map(repr, _KINDS))}")
     build, names = _KINDS[kind]
-    entries = source if isinstance(source, Mapping) else torch.load(source, map_location="cpu", weights_only=True)
+    entries = source if isinstance(source, Mapping) else read_tensors(source)
     entries = {name: value for name, value in entries.items() if kind != "generator" or name not in UNUSED}
     module, table = build(), names()
     _check_names(kind, entries, table, module.state_dict())

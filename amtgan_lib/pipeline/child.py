@@ -15,7 +15,8 @@ from amtgan_lib.pipeline.runs import RunError
 def main(job: str) -> int:
     """Run the job, keeping what is done of it; exit status: 0, 1 after a sentence on stderr, 130 interrupted."""
     # Python does not catch an interrupt that was ignored where the sweep was started, as `nohup` and `&` do.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     arguments = json.loads(job)
     overrides = {name: Text(value) for name, value in arguments.pop("overrides").items()}

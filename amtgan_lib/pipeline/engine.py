@@ -8,6 +8,7 @@ import copy
 import html
 import logging
 import os
+import queue
 import re
 import sys
 import threading
@@ -32,6 +33,8 @@ from amtgan_lib.pipeline.runs import STEP_VARIABLE
 
 QUIET_SECONDS = 30
 """Between two lines of progress where stderr is no terminal."""
+SECONDS_TO_SAVE = 600
+"""At most for a notebook that was interrupted: a step of a training at full size, and its checkpoint."""
 
 
 class CellFailed(Exception):
@@ -99,21 +102,47 @@ class Client(PapermillNotebookClient):
         self.progress = progress
 
     def papermill_execute_cells(self) -> None:
-        """Execute the cells; Ctrl-C ends what waits for the kernel, which would else complain that it died."""
+        """Execute the cells. Ctrl-C goes on to the kernel, which is waited for: a training saves. A second one ends it.
+
+        What waits for the kernel's answers ends, too: it would else complain that the kernel died.
+        """
         try:
             super().papermill_execute_cells()
         except KeyboardInterrupt:
-            loop = ensure_event_loop()
-            waiting = asyncio.all_tasks(loop)
-            for task in waiting:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+            _cancel_waiting()
+            try:
+                run_sync(self._interrupted)()
+            except KeyboardInterrupt:
+                _cancel_waiting()
             raise
+
+    async def _interrupted(self) -> None:
+        """Interrupt the running cell and wait for its end, which shows in that the kernel answers again."""
+        await self.km.interrupt_kernel()
+        question, begun, told = self.kc.kernel_info(), time.monotonic(), False
+        while await self.km.is_alive() and (waited := time.monotonic() - begun) < SECONDS_TO_SAVE:
+            try:
+                answer = await self.kc.get_shell_msg(timeout=0.5)
+            except queue.Empty:
+                if waited > 1 and not told:
+                    tqdm.write("interrupted: waiting for the notebook to save; Ctrl-C ends it at once", sys.stderr)
+                    told = True
+                continue
+            if answer["parent_header"].get("msg_id") == question:
+                return
 
     def process_message(self, msg: dict, cell, cell_index: int):
         """Handle one message of the kernel."""
         self.progress.saw(cell_index, printed(msg))
         return super().process_message(msg, cell, cell_index)
+
+
+def _cancel_waiting() -> None:
+    loop = ensure_event_loop()
+    waiting = asyncio.all_tasks(loop)
+    for task in waiting:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
 
 
 class Engine(NBClientEngine):

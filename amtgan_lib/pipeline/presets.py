@@ -54,8 +54,11 @@ def load(preset: str | Path) -> Preset:
         names = sorted(other.stem for other in paths.PRESETS.glob("*.yaml"))
         raise PresetError(f"There is no preset {str(preset)!r}: {hint(str(preset), names, 'there are')}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):  # a few lines of them fill the memory
+            raise PresetError(f"The preset {path} repeats values by aliases (*name): write them out.")
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not text, or 2026-13-45
         raise PresetError(f"The preset {path} is not YAML: {error}") from error
     return _checked(path.stem, content)
 

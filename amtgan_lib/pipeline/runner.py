@@ -16,6 +16,7 @@ from amtgan_lib.pipeline.presets import Step
 from amtgan_lib.reporting import results
 
 LONGEST_MESSAGE = 300
+RUNNING = "running"
 
 
 class NotebookFailed(Exception):
@@ -55,6 +56,7 @@ def run(
     run_dir = runs.folder(run_id or runs.default_id(chosen.name))
     with runs.held(run_dir, wait):
         kept, reason = to_keep(run_dir, plan, steps) if resume else (set(), "")
+        begun = checkpoint_of_first(run_dir, plan, steps, kept) if resume else {}
         _open(run_dir, chosen, overrides or {}, steps, kept)
         with runs.edit(run_dir) as state:
             state["plan"] = [step.name for step in plan]
@@ -63,17 +65,29 @@ def run(
         print(f"{chosen.name}: {len(steps)} notebooks into {shown(run_dir)}", flush=True)
         if reason:
             print(f"{len(kept)} of {len(steps)} steps kept; the others run, since {reason}", flush=True)
-        _run_all(steps, plan, run_dir, kept, foretell)
+        for name, checkpoint in begun.items():
+            print(f"{name} goes on from {shown(checkpoint)}", flush=True)
+        _run_all(steps, plan, run_dir, kept, foretell, begun)
     return run_dir
 
 
-def _run_all(steps: Sequence[Step], plan: Sequence[Step], run_dir: Path, kept: set[str], foretell: bool) -> None:
+def _run_all(
+    steps: Sequence[Step],
+    plan: Sequence[Step],
+    run_dir: Path,
+    kept: set[str],
+    foretell: bool,
+    begun: Mapping[str, Path],
+) -> None:
     begin, status = time.monotonic(), "failed"
     try:
         if foretell:
             _foretell([step for step in steps if step.name not in kept], run_dir)
         for number, step in enumerate(steps, 1):
-            said = "kept as it is" if step.name in kept else f"done in {runs.clock(_execute(step, plan, run_dir))}"
+            if step.name in kept:
+                said = "kept as it is"
+            else:
+                said = f"done in {runs.clock(_execute(step, plan, run_dir, begun.get(step.name)))}"
             print(f"[{number}/{len(steps)}] {step.name}: {said}", flush=True)
         status = "done"
     except (Interrupted, KeyboardInterrupt):
@@ -114,6 +128,40 @@ def to_keep(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> tuple
             kept.add(step.name)
         last = max(last, record.get("finished", ""))
     return kept, ""
+
+
+def checkpoint_of_first(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step], kept: set[str]) -> dict[str, Path]:
+    """The checkpoint of the first step that runs, {its name: file}, where it is a training that was stopped.
+
+    All that could make it another training must be as it was: cells, parameters, code, and what ran before it. A later
+    training follows steps that run again, so it begins anew.
+    """
+    first = next((step for step in steps if step.name not in kept), None)
+    if first is None or not _trains(first):
+        return {}
+    record = runs.read(run_dir).get("notebooks", {}).get(first.name, {})
+    checkpoint = _checkpoint(run_dir, first)
+    as_done = {**record, "status": "done"}
+    changed = _to_run(first, as_done, runs.code(), "", checkpoint) or _on_other_faces(first, plan, record)
+    stopped = record.get("status") in (RUNNING, "interrupted", "failed")
+    return {first.name: checkpoint} if stopped and not changed else {}
+
+
+def _trains(step: Step) -> bool:
+    return {"recipe", "resume_from"} <= step.values.keys()
+
+
+def _checkpoint(run_dir: Path, step: Step) -> Path:
+    return run_dir / "train" / str(step.values["recipe"]) / "checkpoint.pt"
+
+
+def _begin_anew(run_dir: Path, step: Step) -> None:
+    """Remove the checkpoint of an earlier training in this folder, which could pass for that of the new one."""
+    if not _trains(step):
+        return
+    left, given = _checkpoint(run_dir, step), Path(str(step.values["resume_from"]))
+    if left.is_file() and left.resolve() != given.resolve():
+        left.unlink()
 
 
 def _to_run(step: Step, record: dict, code: str, last: str, copy: Path) -> str:
@@ -172,16 +220,25 @@ def _open(
     runs.point_latest(run_dir)
 
 
-def _execute(step: Step, plan: Sequence[Step], run_dir: Path) -> float:
-    """Run one step and return its seconds; the copy has its name only when all cells have run."""
+def _execute(step: Step, plan: Sequence[Step], run_dir: Path, checkpoint: Path | None) -> float:
+    """Run one step and return its seconds; the copy has its name only when all cells have run.
+
+    A training goes on from its ``checkpoint`` and ends as if it had not been stopped, so its record does not name it.
+    """
     from amtgan_lib.pipeline import engine
 
     copies, begin = runs.copies(run_dir, step.name), time.monotonic()
     copies["done"].parent.mkdir(exist_ok=True)
     facts = {"parameters": step.parameters, "sha256": step.notebook.sha256, "code": runs.code()}
     facts |= {"commit": results.commit(), "started": runs.now(), "status": "failed", "faces": _faces(step, plan)}
+    with runs.edit(run_dir) as state:  # what is known of a run that is killed
+        state["notebooks"][step.name] = {**facts, "status": RUNNING, "finished": facts["started"], "seconds": 0.0}
     try:
         parameters = {**step.parameters, "run_dir": str(run_dir)}
+        if checkpoint is None:
+            _begin_anew(run_dir, step)
+        else:
+            parameters["resume_from"] = str(checkpoint)
         engine.execute(step.notebook, parameters, copies["running"], copies["log"], step.name)
         os.replace(copies["running"], copies["done"])
         copies["log"].unlink()

@@ -111,9 +111,17 @@ def point_latest(run_dir: Path) -> None:
 
 
 def read(run_dir: Path | str) -> dict:
-    """run.json, or an empty dict where there is none yet."""
+    """run.json, or an empty dict where there is none yet; RunError where it is damaged."""
     path = Path(run_dir) / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}): take another run id, or remove the folder.") from error
+    if not isinstance(state, dict):
+        raise RunError(f"{path} is damaged (it holds no mapping): take another run id, or remove the folder.")
+    return state
 
 
 @contextmanager

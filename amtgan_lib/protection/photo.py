@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from amtgan_lib.faces import FaceCrop, SmallFace
 from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Alteration, Method
 from amtgan_lib.methods.targets import Target
+from amtgan_lib.models.rendering import Look
 from amtgan_lib.protection.consent import Aim, ProtectionError, aimed, check_method
 
 SHOWN = 640  # pixels: the longer side of the picture that a notebook shows, at most
@@ -85,11 +87,12 @@ class Protector:
     """A method for whole photos; ``prepare`` makes the one that ``protect`` uses.
 
     Raises ProtectionError for a method that makes people pass as a real person, unless ``impersonate`` says that this
-    is agreed.
+    is agreed. ``experiment``: a face may stay as it was, which a control of an experiment does; else that is an error.
     """
 
     method: Method
     impersonate: bool = False
+    experiment: bool = False
 
     def __post_init__(self):
         check_method(self.method, self.impersonate)
@@ -106,8 +109,8 @@ class Protector:
         """Protect a photo's faces: those ``found`` in it before (cropped as by the method), or all that are found now.
 
         Without a ``reference`` each face stays in its own makeup. Raises ProtectionError (or PhotoError) where no face
-        is found, or one fails. Faces too small to be changed are named in the result, and with "all" by a
-        ProtectionWarning each; those beside ``found`` are not looked for.
+        is found, or one fails or stays as it was. Faces too small to be changed are named in the result, and with "all"
+        by a ProtectionWarning each; those beside ``found`` are not looked for.
         """
         if faces not in ("all", "largest"):
             raise ProtectionError(f"faces is {faces!r}; expected 'all' or 'largest'")
@@ -119,16 +122,38 @@ class Protector:
         if not crops:
             raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
         chosen = crops if faces == "all" else crops[:1]
-        altered = [self.method.altered(crop, makeup or crop, strength) for crop in chosen]
+        altered = [self.altered(crop, makeup or crop, strength) for crop in chosen]
         if self.method.writes_crops:
             return self._as_crop(photo, chosen[0], altered[0].on(chosen[0]))
         for face in small if faces == "all" else ():
             warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
-        return pasted(photo, chosen, altered, small)
+        result = pasted(photo, chosen, altered, small)
+        for crop in chosen if strength and not self.experiment else ():
+            if _same_within(crop.box, result.image, photo.original):
+                raise unchanged(crop)
+        return result
+
+    def altered(self, crop: FaceCrop, reference: FaceCrop, strength: float, begin: Look | None = None) -> Alteration:
+        """What the method does to a face (see ``Method.altered``); ProtectionError where that is nothing at all."""
+        alteration = self.method.altered(crop, reference, strength, begin)
+        if strength and not self.experiment and torch.equal(alteration.on(crop), crop.image):
+            raise unchanged(crop)
+        return alteration
 
     def _as_crop(self, photo: Photo, crop: FaceCrop, changed: Tensor) -> Protected:
         """The quirk: the largest face as a square crop, as the released code saves it."""
         return Protected(images.to_pil(changed), (_report(crop, changed),), photo)
+
+
+def unchanged(crop: FaceCrop) -> ProtectionError:
+    """The error for a face that a method left as it was, which must not pass for protected."""
+    x0, y0, *_ = crop.box
+    return ProtectionError(f"{crop.name}: the face at ({x0:.0f}, {y0:.0f}) did not change, so it is not protected")
+
+
+def _same_within(box: tuple[float, float, float, float], one: Image.Image, other: Image.Image) -> bool:
+    x0, y0, x1, y1 = (max(round(edge), 0) for edge in box)
+    return np.array_equal(*(np.asarray(picture)[y0:y1, x0:x1] for picture in (one, other)))
 
 
 def pasted(

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from amtgan_lib import assets, paths
+from amtgan_lib.files import read_tensors
 from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.alignment import align
 from amtgan_lib.recognizers.shipped import read_shipped
@@ -169,8 +170,7 @@ def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path |
         return Judge(row, build(name), _sha256(dlib_resnet.file(row.weights))).to(device)
     path = Path(assets.published_weights(row.weights) if row.published else assets.fetch(row.weights))
     network = build(name)
-    # weights_only: a checkpoint may hold tensors, never code.
-    network.load_state_dict(row.entries(torch.load(path, map_location="cpu", weights_only=True)), strict=True)
+    network.load_state_dict(row.entries(read_tensors(path)), strict=True)
     return Recognizer(row, folded(network), _sha256(path)).to(device)
 
 

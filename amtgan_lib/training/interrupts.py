@@ -1,4 +1,4 @@
-"""Ctrl-C while networks change."""
+"""Ctrl-C, or the request to end (SIGTERM), while networks change."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let Ctrl-C come through at the end of the block, unless that fails anyway; a second one comes through at once.
+    """Let an interrupt come through at the end of the block, unless that fails anyway; a second one comes at once.
 
-    Other threads than the main one cannot be interrupted, and a program that ignores Ctrl-C goes on ignoring it.
+    Other threads than the main one cannot be interrupted. A program that ignores Ctrl-C goes on ignoring it, and one
+    that is ended by SIGTERM still is.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    before = {number: found for number in SIGNALS if callable(found := signal.getsignal(number))}
+    if threading.current_thread() is not threading.main_thread() or not before:
         yield
         return
-    held = False
+    held: list[int] = []
 
-    def hold(*_: object) -> None:
-        nonlocal held
-        held = True
-        signal.signal(signal.SIGINT, before)
+    def hold(number: int, _: object) -> None:
+        held.append(number)
+        restore()
 
-    signal.signal(signal.SIGINT, hold)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, hold)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        signal.raise_signal(signal.SIGINT)
+        restore()
+    for number in held:
+        signal.raise_signal(number)

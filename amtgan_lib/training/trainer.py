@@ -8,6 +8,7 @@ process group (``distributed.process_group``) each process takes its part of the
 from __future__ import annotations
 
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from amtgan_lib.datasets import FaceBatch, FaceSet
-from amtgan_lib.files import written
+from amtgan_lib.files import read_tensors, written
 from amtgan_lib.models import region_counts, save_generator
 from amtgan_lib.training import distributed, interrupts, origin
 from amtgan_lib.training.paper import PaperStep
@@ -27,8 +28,13 @@ from amtgan_lib.training.residual import ResidualStep
 from amtgan_lib.training.state import State
 
 FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what may change when a run is resumed
+SECONDS = 180.0  # between two checkpoints at most, or the length of a step
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
+
+
+class TrainingError(Exception):
+    """A training that cannot go on; one sentence names the settings that matter, and the last good checkpoint."""
 
 
 class Trainer(State):
@@ -91,7 +97,10 @@ class Trainer(State):
         self.origin |= origin.of_data(sources, references)
 
     def save(self, path: Path) -> None:
-        """The whole state under ``path``, moved into place when complete; the first process alone writes it."""
+        """The whole state under ``path``, moved into place when complete; the first process alone writes it.
+
+        Raises OSError, which names the file, where there is no room for it or it may not be written.
+        """
         if self.share.rank:
             return
         state = {
@@ -104,7 +113,10 @@ class Trainer(State):
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
         with written(path) as unfinished:
-            torch.save(state, unfinished)
+            try:
+                torch.save(state, unfinished)
+            except RuntimeError as error:  # what torch says of a full disk, without a name
+                raise OSError(f"{path} cannot be written, perhaps the disk is full: {error}") from error
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration (all but ``FREE``), made from the same (``origin``).
@@ -112,7 +124,7 @@ class Trainer(State):
         ValueError for that of another run; training faces are compared once ``learn_from`` has named them. A
         checkpoint that was written before all but the configuration was stored is resumed under a warning.
         """
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = read_tensors(path, self.device)
         saved, ours = json.loads(state["config"]), json.loads(json.dumps(asdict(self.config)))
         if "origin" not in state:
             said = "does not say its target, recognisers' weights and training faces, so they are not compared"
@@ -140,11 +152,13 @@ def train(
     minutes: float | None = None,
     progress: Callable[[Iterator[int]], Iterator[int]] | None = None,
 ) -> Trainer:
-    """Train until ``config.steps``; saves to ``checkpoint`` every so many steps, at the end and when interrupted.
+    """Train until ``config.steps``; saves to ``checkpoint``, at the end and when interrupted, too.
 
-    Nothing is resumed unless ``resume_from`` names it. An interrupt waits for the end of its step. A second one does
-    not, nor does it save: some networks are ahead of others, and the last checkpoint stays as it is.
+    It is saved ``every`` so many steps, and at the first step after ``SECONDS`` without one. Nothing is resumed unless
+    ``resume_from`` names it. An interrupt waits for the end of its step. A second one does not, nor does it save: some
+    networks are ahead of others, and the last checkpoint stays as it is.
     ``minutes`` ends it sooner, at the first step after so many; GroupError in a group, whose clocks would differ.
+    TrainingError where a loss is not finite or memory runs out; the last checkpoint stays as it is and is named.
     """
     if minutes is not None and trainer.share.size > 1:
         raise distributed.GroupError(f"{trainer.share.size} processes would stop at different steps: leave out minutes")
@@ -154,7 +168,7 @@ def train(
         trainer.resume(resume_from)
     distributed.check_same(trainer.step, list(trainer.networks.parameters()))
     bar = _progress_bar(trainer) if progress is None else progress(iter(range(trainer.step, trainer.config.steps)))
-    whole = True  # no network is ahead of another
+    whole, saved = True, time.monotonic()  # whole: no network is ahead of another
     try:
         for _ in bar:
             first, second = map(trainer.share.of, trainer.picks(len(sources), len(references)))
@@ -162,17 +176,19 @@ def train(
             with interrupts.held_back():
                 whole = False
                 terms = trainer.train_step(*batches)
-                if not all(map(_finite, terms.values())):
-                    raise FloatingPointError(f"step {trainer.step}: a loss is not finite: {terms}")
+                _check(terms)
                 whole = True
             if hasattr(bar, "set_postfix"):
                 bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()})
-            if checkpoint is not None and trainer.step % every == 0:
+            if checkpoint is not None and (trainer.step % every == 0 or time.monotonic() - saved >= SECONDS):
                 trainer.save(checkpoint)
+                saved = time.monotonic()
             if time.monotonic() >= deadline:
                 break
-    except Exception:
-        checkpoint = None  # the weights may be what is wrong: the last checkpoint stays as it is
+    except Exception as error:
+        last, checkpoint = checkpoint, None  # the weights may be what is wrong: the last checkpoint stays as it is
+        if reason := _reason(error, trainer):
+            raise TrainingError(f"step {trainer.step}: {reason}; {_kept(last)}") from error
         raise
     finally:
         if checkpoint is not None and whole:
@@ -180,8 +196,25 @@ def train(
     return trainer
 
 
-def _finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")
+def _check(terms: dict[str, float]) -> None:
+    if broken := {name: value for name, value in terms.items() if not math.isfinite(value)}:
+        raise FloatingPointError(f"a loss is not finite: {broken}")
+
+
+def _reason(error: Exception, trainer: Trainer) -> str:
+    """What a user can do about an error of a step, "" where that is nothing."""
+    if isinstance(error, FloatingPointError):
+        return f"{error}; a smaller learning_rate or attack may help"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        config = trainer.config
+        needs = f"batch {config.batch} at size {config.size} needs more memory than {trainer.device} has"
+        return f"{needs}; a smaller batch, size or width takes less, and so does checkpointing"
+    return ""
+
+
+def _kept(checkpoint: Path | None) -> str:
+    there = checkpoint is not None and checkpoint.is_file()
+    return f"the last good state is {checkpoint}" if there else "no checkpoint was written before"
 
 
 def _progress_bar(trainer: Trainer):

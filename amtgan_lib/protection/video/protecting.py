@@ -275,7 +275,7 @@ class _Painter:
             crop = self._crop(photo, each, frame.number)
             known = self._altered[each]
             begin = getattr(known[max(known)], "look", None) if known else None
-            known[frame.number] = self.protector.method.altered(crop, self.makeup or crop, self.strength, begin)
+            known[frame.number] = self.protector.altered(crop, self.makeup or crop, self.strength, begin)
 
     def _next_key(self, number: int) -> int:
         return max((_around(each.keys, number)[1] for each in self.plan.faces(number)), default=number)
