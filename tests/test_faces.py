@@ -467,19 +467,23 @@ def test_a_mesh_counts_pixel_centres():
 
 
 class Scripted:
-    """mediapipe's place taken by a script: candidate boxes, the first mesh, and what each further look sees."""
+    """mediapipe's place taken by a script: candidate boxes, the first mesh, and what each further look sees.
+
+    The photo has no candidates when it is turned.
+    """
 
     def __init__(self, monkeypatch, boxes, looks, score=0.9):
         self.looks = iter(looks)
         monkeypatch.setattr(detection, "_solutions", lambda: detection._Solutions(*"nfms"))
-        monkeypatch.setattr(detection, "_boxes", lambda rgb: [np.array(box, float) for box in boxes])
+        passes = iter([[np.array(box, float) for box in boxes]])
+        monkeypatch.setattr(detection, "_boxes", lambda rgb: next(passes, []))
         monkeypatch.setattr(detection, "_mesh", lambda rgb, box: posed((0.6, 0, (box[:2] + box[2:]) / 2)))
         monkeypatch.setattr(detection, "_run_mesh", lambda *arguments: next(self.looks))
         monkeypatch.setattr(detection, "_detections", lambda *arguments: [(None, score)])
 
 
 def test_a_candidate_that_is_not_found_again_is_no_face(monkeypatch):
-    Scripted(monkeypatch, [(100, 100, 200, 200)], [None] * 4)
+    Scripted(monkeypatch, [(100, 100, 200, 200)], [None])
     assert detect(wave_photo()) == []
 
 
@@ -493,7 +497,7 @@ def test_looks_go_on_until_they_agree(monkeypatch):
 
 
 def test_looks_that_never_agree_are_no_face(monkeypatch):
-    Scripted(monkeypatch, [(100, 100, 200, 200)], [drawn_mesh() + np.array([20, 0])] * 4 * detection.LOOKS)
+    Scripted(monkeypatch, [(100, 100, 200, 200)], [drawn_mesh() + np.array([20, 0])] * detection.LOOKS)
     assert detect(wave_photo()) == []
 
 
@@ -506,14 +510,17 @@ def test_two_boxes_of_one_face_are_one_face(monkeypatch):
 def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
     wrong, mesh, looked_at = posed((0.6, 0, (WIDTH - 1 - 150, HEIGHT - 1 - 150))), posed((0.6, 0, (150, 150))), []
 
-    def upright(rgb):
-        looked_at.append(rgb.shape[:2])
+    def upright(rgb, known=()):
+        looked_at.append([face.mesh for face in known])
         # Upside-down faces were seen to score 0.8.
-        return [{1: detection._Face(wrong, 0.8), 2: detection._Face(mesh, 0.9)}[len(looked_at)]]
+        return {1: [detection._Face(wrong, 0.8)], 2: [detection._Face(mesh, 0.9)]}.get(len(looked_at), [])
 
     monkeypatch.setattr(detection, "_upright_faces", upright)
     (crop,) = detect(wave_photo())
-    assert len(looked_at) == 2  # as it is, then upside down, which convinces
+    assert looked_at[:2] == [[], []], "a doubtful face is not left out of the next search"
+    for turns, (known,) in zip((1, 3), looked_at[2:], strict=True):  # what convinces is, at its place there
+        there = detection._turned_back(known, turns, (HEIGHT, WIDTH))
+        np.testing.assert_allclose(there, (WIDTH - 1, HEIGHT - 1) - mesh)
     left, right = crop.points[:2]
     assert torch.allclose(left, torch.from_numpy(CROP_TEMPLATE[0, ::-1].copy()).float() * 255, atol=1e-3)
     assert crop.matrix[0, 0] == pytest.approx(-0.6)  # the crop is turned by half, and its place too
@@ -526,9 +533,9 @@ def test_people_who_lie_different_ways_are_all_found(monkeypatch):
     upright = [((150, 150), 0.79), ((370, 150), 0.7)]
     turned = [((150, 155), 0.6), ((370, 155), 0.947), ((150, 330), 0.5)]
     turned = [((WIDTH - 1 - x, HEIGHT - 1 - y), score) for (x, y), score in turned]
-    passes = iter([upright, turned])  # and no third one: a face convinces by then
+    passes = iter([upright, turned, [], []])
 
-    def faces_of(rgb):
+    def faces_of(rgb, known=()):
         return [detection._Face(posed((0.6, 0, place)), score) for place, score in next(passes)]
 
     monkeypatch.setattr(detection, "_upright_faces", faces_of)

@@ -12,7 +12,7 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,12 +116,15 @@ def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size
 
 
 def _faces(rgb: np.ndarray) -> list[_Face]:
-    """The faces of a photo; one without a convincingly upright face is also turned by a half and by quarters."""
+    """The faces of a photo, whichever way up: it is also searched turned by a half and by quarters.
+
+    Faces that are convincing already are skipped there; a doubtful one is compared with what the turned photo shows.
+    """
     found = _upright_faces(rgb)
     for turns in (2, 1, 3):
-        if any(face.score >= UPRIGHT_SCORE for face in found):
-            break
-        turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)))
+        sure = [face for face in found if face.score >= UPRIGHT_SCORE]
+        known = [_Face(_turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
+        turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
         found = _merged(found + [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned])
     return found
 
@@ -135,6 +138,12 @@ def _merged(found: list[_Face]) -> list[_Face]:
     return kept
 
 
+def _turned(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Points of a photo with this shape (H, W, 3) where ``np.rot90(photo, turns)`` has them."""
+    height, width = shape[:2] if turns == 2 else shape[1::-1]
+    return _turned_back(mesh, 4 - turns, (height, width))
+
+
 def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.ndarray:
     """Points found in ``np.rot90(photo, turns)`` as points of the photo with this shape (H, W, 3)."""
     last_x, last_y = shape[1] - 1, shape[0] - 1
@@ -142,15 +151,16 @@ def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.nda
     return np.stack({1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}[turns], axis=1)
 
 
-def _upright_faces(rgb: np.ndarray) -> list[_Face]:
+def _upright_faces(rgb: np.ndarray, known: Sequence[_Face] = ()) -> list[_Face]:
+    """The faces that a photo shows the way up it is held, without those ``known``."""
     found: list[_Face] = []
     for box in _boxes(rgb):
-        if _known(box, found):
+        if _known(box, [*known, *found]):
             continue
         mesh = _mesh(rgb, box)
         face = None if mesh is None else _confirmed(rgb, mesh)
         # Another box may lead to a face that is known already.
-        if face is not None and not _known(face.box, found):
+        if face is not None and not _known(face.box, [*known, *found]):
             found.append(face)
     return found
 
