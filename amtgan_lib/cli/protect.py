@@ -14,7 +14,7 @@ from typing import TextIO
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from amtgan_lib import evaluation, images, protection, recognizers
+from amtgan_lib import evaluation, faces, images, protection, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
 from amtgan_lib.cli.arguments import Interrupted, Protect, WrongArguments, face_numbers
 from amtgan_lib.cli.asking import Panel
@@ -24,7 +24,7 @@ from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo, PhotoError, open_photo
 from amtgan_lib.methods import targets
 from amtgan_lib.methods.targets import Target
-from amtgan_lib.protection import Protector
+from amtgan_lib.protection import Protector, none_found
 
 PLACE_NOTE = "the file records where the photo was taken (GPS); --strip-metadata removes that"
 
@@ -71,9 +71,11 @@ class Loaded:
         """Protect one photo and judge the file as it will be written; it is moved into place only if it passes."""
         photo = open_photo(job.photo)
         method = self.protector.method
-        crops, small = method.detect_all(photo)
+        crops, left = method.detect_all(photo, self.options.boxes)
+        if job.shown:
+            images.save(job.shown, faces.boxed(photo, crops, left))
         if not crops:
-            raise PhotoError("no face was found")
+            raise PhotoError(none_found(left))
         numbers = _chosen(crops, self.options, people)
         chosen = [crops[number - 1] for number in numbers]
         if method.writes_crops and len(chosen) > 1:
@@ -88,7 +90,8 @@ class Loaded:
             changes = [report.mean_change for report in result.faces]
             judged = dict(zip(numbers, zip(answers, changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
-            about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
+            small, doubtful = faces.sorted_out(left)
+            about = {"too_small": small, "doubtful": doubtful, "all_chosen": self.options.everyone}
             about |= {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
             outcome = PhotoOutcome(job.photo, job.output, seen, notes=_notes(photo, self.options), **about)
             # A face too small to change does not keep the others from being written.
@@ -221,7 +224,7 @@ class ProtectRun:
         self.done.append(outcome)
         lines = [f"[{len(self.done)}/{self.total}] {outcomes.line(outcome)}"]
         lines += outcomes.report(outcome, self.took_part) if self.options.report else []
-        lines += [f"  note: {note}" for note in (*outcome.too_small, *outcome.notes)]
+        lines += [f"  note: {note}" for note in (*outcome.too_small, *outcome.doubtful, *outcome.notes)]
         for line in lines:
             tqdm.write(line, file=self.people)
         self.people.flush()
@@ -260,8 +263,17 @@ class ProtectRun:
             ways += ["more --strength"] if self.options.strength < 1 else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
             lines.append(f"For faces still recognised, {advice}; --keep-recognised writes such photos anyway.")
-        if any(outcome.missed and outcome.output for outcome in self.done):
+        written = [outcome for outcome in self.done if outcome.missed and outcome.output]
+        if any(outcome.too_small for outcome in written):
             lines.append("Faces too small to change are unprotected in written photos: cover them or crop them out.")
+        if any(outcome.doubtful for outcome in written):
+            lines.append(
+                "Look at the doubtful places, which --show-faces draws. A face there is unprotected in the written photo: "
+                "mark it with --add-face, cover it or crop it out. If there is none, name the faces with --pick."
+            )
+        if self.loaded and not faces.cross_checked():
+            fetch = "`python -m amtgan_lib assets fetch --group weights` brings it"
+            lines.append(f"No second detector looked for missed faces: {fetch}.")
         return lines
 
     def _facts(self, status: int) -> dict:
