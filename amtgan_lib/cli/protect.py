@@ -268,7 +268,7 @@ class ProtectRun:
             lines.append("Faces too small to change are unprotected in written photos: cover them or crop them out.")
         if any(outcome.doubtful for outcome in written):
             lines.append(
-                "Look at the doubtful places, which --show-faces draws. A face there is unprotected in the written photo: "
+                "Look at the doubtful places (--show-faces draws them). A face there is unprotected in the file: "
                 "mark it with --add-face, cover it or crop it out. If there is none, name the faces with --pick."
             )
         if self.loaded and not faces.cross_checked():
