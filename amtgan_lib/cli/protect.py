@@ -236,6 +236,9 @@ class ProtectRun:
         if self.options.report and panel:
             lines.append("Similarity is measured against the clean face: 1 means the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
+        if self.loaded and not faces.cross_checked():
+            fetch = "`python -m amtgan_lib assets fetch --group weights` brings it"
+            lines.append(f"No second detector looked for missed faces: {fetch}.")
         lines += self._advice()
         if self.others:
             lines.append(f"{plural(len(self.others), 'other file')} skipped: {', '.join(map(str, self.others))}")
@@ -271,9 +274,6 @@ class ProtectRun:
                 "Look at the doubtful places (--show-faces draws them). A face there is unprotected in the file: "
                 "mark it with --add-face, cover it or crop it out. If there is none, name the faces with --pick."
             )
-        if self.loaded and not faces.cross_checked():
-            fetch = "`python -m amtgan_lib assets fetch --group weights` brings it"
-            lines.append(f"No second detector looked for missed faces: {fetch}.")
         return lines
 
     def _facts(self, status: int) -> dict:

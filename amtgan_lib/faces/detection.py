@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +36,9 @@ ONE_FACE = 0.3
 # A face that is sought in a box overlaps it by more: boxes drawn by hand hold all of the head, or the eyes alone.
 SOUGHT_OVERLAP = 0.15
 CLOSE_AND_FAR = (1.5, 1.0, 2.5)  # of a box: the squares around it that are looked at
+CUT_MIDDLE = 0.1  # of a box: how far beyond the border the middle of a face may lie that the border cuts
 # The score from which the second detector's word alone makes a photo one to be looked at.
-SECOND_SCORE = 0.9
+SECOND_SCORE = 0.95
 DETECTOR_SIDE = 1280  # photos with a longer side are searched in overlapping tiles as well
 MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
@@ -78,11 +79,13 @@ def detect_all(
     photo = open_photo(photo)
     _check_boxes(photo, added)
     found = _faces(photo.rgb)
+    cut, half_seen = _cut_faces(photo.rgb, found)
+    found += cut
     doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, found, added)]
-    if mtcnn.at_hand():
-        seen = {tuple(each.box.tolist()): each.score for each in mtcnn.sightings(photo.rgb)}
-        missed = _completed(photo.rgb, found, [box for box in seen if not _doubted(box, doubtful)])
-        doubtful += [DoubtfulFace(box) for box in missed if seen[box] >= SECOND_SCORE]
+    seen = [(tuple(each.box.tolist()), each.score) for each in mtcnn.sightings(photo.rgb)] if mtcnn.at_hand() else []
+    seen = {box: score for box, score in seen + half_seen if not _doubted(box, doubtful)}
+    missed = _completed(photo.rgb, found, seen)
+    doubtful += [DoubtfulFace(box) for box in missed if seen[box] >= SECOND_SCORE]
     crops, small = _cut_out(photo, [face.mesh for face in found], size)
     return crops, [*small, *doubtful]
 
@@ -210,18 +213,49 @@ def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.nda
     return np.stack({1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}[turns], axis=1)
 
 
-def _upright_faces(rgb: np.ndarray, known: Sequence[_Face] = ()) -> list[_Face]:
-    """The faces that a photo shows the way up it is held, without those ``known``."""
+def _upright_faces(
+    rgb: np.ndarray, known: Sequence[_Face] = (), wanted: Callable[[np.ndarray], bool] = lambda box: True
+) -> list[_Face]:
+    """The faces that a photo shows the way up it is held, without those ``known``; their boxes are ``wanted``."""
     found: list[_Face] = []
     for box in _boxes(rgb):
-        if _known(box, [*known, *found]):
+        if not wanted(box) or _known(box, [*known, *found]):
             continue
         mesh = _mesh(rgb, box)
         face = None if mesh is None else _confirmed(rgb, mesh)
         # Another box may lead to a face that is known already.
-        if face is not None and not _known(face.box, [*known, *found]):
+        if face is not None and wanted(face.box) and not _known(face.box, [*known, *found]):
             found.append(face)
     return found
+
+
+def _mirrored(rgb: np.ndarray) -> tuple[np.ndarray, float, int]:
+    """The photo, at most DETECTOR_SIDE pixels, continued by its mirror images; its scale there, and its first pixel.
+
+    There a face that the border cuts in half is whole, and is found.
+    """
+    small = _sized(rgb, DETECTOR_SIDE)
+    pad = min(small.shape[:2]) // 2
+    return np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric"), small.shape[1] / rgb.shape[1], pad
+
+
+def _cut_faces(rgb: np.ndarray, found: list[_Face]) -> tuple[list[_Face], list[tuple[Box, float]]]:
+    """Faces cut by the border that are not ``found`` already; and boxes and scores of what the second detector sees."""
+    picture, scale, pad = _mirrored(rgb)
+    width, height = (side * scale for side in rgb.shape[1::-1])
+
+    def cut(box: np.ndarray) -> bool:
+        low, high = box[:2] - pad, box[2:] - pad
+        middle, more = (low + high) / 2, CUT_MIDDLE * (high - low)
+        within = (middle >= -more).all() and (middle - more <= (width, height)).all()
+        return bool(within and ((low < 0).any() or (high > (width, height)).any()))
+
+    known = [_Face((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in found]
+    faces = _upright_faces(picture, known, cut)
+    seen = mtcnn.sightings(picture) if mtcnn.at_hand() else []
+    seen = [each for each in seen if cut(each.box) and not _known(each.box, [*known, *faces])]
+    back = [_Face((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
+    return back, [(tuple(((each.box - pad) / scale).tolist()), each.score) for each in seen]
 
 
 def _known(box: Sequence[float], found: list[_Face]) -> bool:

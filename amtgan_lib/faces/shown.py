@@ -38,7 +38,7 @@ def _frame(draw: ImageDraw.ImageDraw, box: Box, factor: float, colour: str, labe
     font = ImageFont.load_default(10 * thick)
     draw.rectangle((x0, y0, x1, y1), outline=colour, width=thick)
     high = draw.textbbox((0, 0), label, font)[3]
-    place = (max(x0, 0), y0 - high - thick if y0 > high + thick else y0 + thick)
+    place = (max(x0, 0), y0 - high - thick if y0 > high + thick else max(y0, 0) + thick)
     ground = draw.textbbox(place, label, font)
     draw.rectangle(ground, fill=colour)
     draw.text(place, label, "black", font)
