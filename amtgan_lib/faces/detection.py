@@ -79,13 +79,14 @@ def detect_all(
     photo = open_photo(photo)
     _check_boxes(photo, added)
     found = _faces(photo.rgb)
-    cut, half_seen = _cut_faces(photo.rgb, found)
+    cut, seen = _cut_faces(photo.rgb, found)
     found += cut
     doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, found, added)]
-    seen = [(tuple(each.box.tolist()), each.score) for each in mtcnn.sightings(photo.rgb)] if mtcnn.at_hand() else []
-    seen = {box: score for box, score in seen + half_seen if not _doubted(box, doubtful)}
-    missed = _completed(photo.rgb, found, seen)
-    doubtful += [DoubtfulFace(box) for box in missed if seen[box] >= SECOND_SCORE]
+    if mtcnn.at_hand():
+        seen = [(tuple(each.box.tolist()), each.score) for each in mtcnn.sightings(photo.rgb)] + seen
+    for box, score in seen:
+        if not _doubted(box, doubtful) and _completed(photo.rgb, found, [box]):
+            doubtful += [DoubtfulFace(box)] if score >= SECOND_SCORE and not _part(box, found) else []
     crops, small = _cut_out(photo, [face.mesh for face in found], size)
     return crops, [*small, *doubtful]
 
@@ -185,6 +186,12 @@ def _in_place(face: _Face, box: np.ndarray) -> bool:
     """Whether a face lies in a box and is of its size, not a neighbour's."""
     middle = five_points(face.mesh).mean(0)
     return bool((box[:2] <= middle).all() and (middle <= box[2:]).all()) and overlap(face.box, box) > SOUGHT_OVERLAP
+
+
+def _part(box: Box, found: list[_Face]) -> bool:
+    """Whether a box is around a part of a face that was found: its middle lies in the face."""
+    middle = (np.array(box[:2]) + box[2:]) / 2
+    return any((face.box[:2] <= middle).all() and (middle <= face.box[2:]).all() for face in found)
 
 
 def _doubted(box: Box, doubtful: list[DoubtfulFace]) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from amtgan_lib import assets
@@ -42,15 +43,15 @@ def at_hand() -> bool:
 def sightings(rgb: np.ndarray) -> list[Sighting]:
     """The upright faces of a picture (H, W, 3) uint8, the surest first. Raises AssetError without the weights."""
     factor = min(1.0, SIDE / max(rgb.shape[:2]))
-    size = [max(round(side * factor), 1) for side in rgb.shape[:2]]
-    picture = F.interpolate(torch.tensor(rgb).permute(2, 0, 1)[None].float(), size, mode="area")
-    picture = (picture - 127.5) / 128
+    size = [max(round(side * factor), 1) for side in rgb.shape[1::-1]]
+    small = rgb if factor == 1 else np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
+    picture = (torch.tensor(small).permute(2, 0, 1)[None].float() - 127.5) / 128
     networks = _networks()
     with torch.inference_mode():
         boxes, scores = _places(networks[0], picture)
         for network, side, least in ((networks[1], 24, PASS[1]), (networks[2], 48, PASS[2])):
             boxes, scores = _looked_at(network, picture, _squared(boxes), side, least)
-    scale = np.array([rgb.shape[1] / size[1], rgb.shape[0] / size[0]] * 2)
+    scale = np.array([rgb.shape[1] / size[0], rgb.shape[0] / size[1]] * 2)
     kept = _apart(boxes, scores, SAME, of_smaller=True)
     return [Sighting(box.numpy() * scale, float(score)) for box, score in zip(boxes[kept], scores[kept])]
 
