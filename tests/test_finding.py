@@ -133,10 +133,10 @@ def nothing_found(monkeypatch):
 
 
 def seeing(monkeypatch, *sightings):
-    """A second detector that sees faces in these boxes, with these scores."""
+    """A second detector that sees faces in these boxes of a pair, with these scores, and none in its mirror images."""
     seen = [mtcnn.Sighting(np.array(box, float), score) for box, score in sightings]
     monkeypatch.setattr(mtcnn, "at_hand", lambda: True)
-    monkeypatch.setattr(mtcnn, "sightings", lambda rgb: seen)
+    monkeypatch.setattr(mtcnn, "sightings", lambda rgb: seen if rgb.shape[:2] == (SIDE, 2 * SIDE) else [])
 
 
 EMPTY = (10, 200, 90, 290)
