@@ -128,15 +128,15 @@ def test_whole_faces_near_the_border_are_one_face_each(drawn):
 def nothing_found(monkeypatch):
     """The first search finds no face at all."""
     monkeypatch.setattr(detection, "_faces", lambda rgb: [])
-    monkeypatch.setattr(detection, "_cut_faces", lambda rgb, found: ([], []))
+    monkeypatch.setattr(detection, "_cut_faces", lambda rgb, found: [])
     monkeypatch.setattr(mtcnn, "at_hand", lambda: False)
 
 
 def seeing(monkeypatch, *sightings):
-    """A second detector that sees faces in these boxes of a pair, with these scores, and none in its mirror images."""
+    """A second detector that sees faces in these boxes of a pair, with these scores."""
     seen = [mtcnn.Sighting(np.array(box, float), score) for box, score in sightings]
     monkeypatch.setattr(mtcnn, "at_hand", lambda: True)
-    monkeypatch.setattr(mtcnn, "sightings", lambda rgb: seen if rgb.shape[:2] == (SIDE, 2 * SIDE) else [])
+    monkeypatch.setattr(mtcnn, "sightings", lambda rgb: seen)
 
 
 EMPTY = (10, 200, 90, 290)

@@ -79,14 +79,12 @@ def detect_all(
     photo = open_photo(photo)
     _check_boxes(photo, added)
     found = _faces(photo.rgb)
-    cut, seen = _cut_faces(photo.rgb, found)
-    found += cut
+    found += _cut_faces(photo.rgb, found)
     doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, found, added)]
-    if mtcnn.at_hand():
-        seen = [(tuple(each.box.tolist()), each.score) for each in mtcnn.sightings(photo.rgb)] + seen
-    for box, score in seen:
+    for seen in mtcnn.sightings(photo.rgb) if mtcnn.at_hand() else ():
+        box = tuple(seen.box.tolist())
         if not _doubted(box, doubtful) and _completed(photo.rgb, found, [box]):
-            doubtful += [DoubtfulFace(box)] if score >= SECOND_SCORE and not _part(box, found) else []
+            doubtful += [DoubtfulFace(box)] if seen.score >= SECOND_SCORE and not _part(box, found) else []
     crops, small = _cut_out(photo, [face.mesh for face in found], size)
     return crops, [*small, *doubtful]
 
@@ -246,8 +244,11 @@ def _mirrored(rgb: np.ndarray) -> tuple[np.ndarray, float, int]:
     return np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric"), small.shape[1] / rgb.shape[1], pad
 
 
-def _cut_faces(rgb: np.ndarray, found: list[_Face]) -> tuple[list[_Face], list[tuple[Box, float]]]:
-    """Faces cut by the border that are not ``found`` already; and boxes and scores of what the second detector sees."""
+def _cut_faces(rgb: np.ndarray, found: list[_Face]) -> list[_Face]:
+    """Faces cut by the border that are not ``found`` already.
+
+    The second detector is not asked here: it takes ears beside their mirror images for faces.
+    """
     picture, scale, pad = _mirrored(rgb)
     width, height = (side * scale for side in rgb.shape[1::-1])
 
@@ -259,10 +260,7 @@ def _cut_faces(rgb: np.ndarray, found: list[_Face]) -> tuple[list[_Face], list[t
 
     known = [_Face((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in found]
     faces = _upright_faces(picture, known, cut)
-    seen = mtcnn.sightings(picture) if mtcnn.at_hand() else []
-    seen = [each for each in seen if cut(each.box) and not _known(each.box, [*known, *faces])]
-    back = [_Face((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
-    return back, [(tuple(((each.box - pad) / scale).tolist()), each.score) for each in seen]
+    return [_Face((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
 
 
 def _known(box: Sequence[float], found: list[_Face]) -> bool:
