@@ -637,6 +637,86 @@ def test_a_recognised_face_beside_one_too_small_to_change_is_still_not_written(f
     assert tree() == ["two.png"]
 
 
+# ---------------------------------------------------------------- a face to be looked at, or added by hand
+
+DOUBTFUL = (
+    "what lies at 40 x 50 px at (210, 60) is not protected: one of two detectors sees a face, but no landmarks fit it"
+)
+
+
+@pytest.fixture
+def doubted(here, people, monkeypatch):
+    """A person who can be protected beside a wall where a second detector is sure to see a face; and photos without."""
+    with Image.open(people[PROTECTED][0]) as one:
+        person = one.convert("RGB").resize((200, 200))
+    picture = Image.new("RGB", (300, 200), (120, 120, 120))
+    picture.paste(person)
+    picture.save(here / "a.png")
+
+    def sightings(rgb):
+        return [faces.mtcnn.Sighting(np.array((210.0, 60, 250, 110)), 0.99)] if rgb.shape[:2] == (200, 300) else []
+
+    monkeypatch.setattr(faces.mtcnn, "at_hand", lambda: True)
+    monkeypatch.setattr(faces.mtcnn, "sightings", sightings)
+
+
+def test_a_doubtful_face_is_named_and_the_photo_written(doubted, capsys):
+    assert protect("a.png", "--show-faces", "seen.png") == 1
+    said = capsys.readouterr().out
+    assert "a.png: 1 face protected, 1 face to be looked at -> a_protected.png" in said
+    assert f"  note: {DOUBTFUL}" in said and "mark it with --add-face" in said
+    assert tree() == ["a.png", "a_protected.png", "seen.png"]
+    red = pixels("seen.png")[85, 210]
+    assert red[0] > 200 and red[1:].max() < 100
+
+
+def test_a_doubtful_face_that_was_not_chosen_is_named_only(doubted, capsys):
+    assert protect("a.png", "--faces", "largest", "--json") == 0
+    (photo,) = json.loads(capsys.readouterr().out)["photos"]
+    (doubtful,) = photo["doubtful"]
+    assert doubtful["box"] == [210, 60, 250, 110] and not doubtful["chosen"] and not doubtful["by_hand"]
+    assert photo["status"] == "protected" and photo["too_small"] == []
+
+
+def test_a_folder_lists_first_what_is_to_be_looked_at(doubted, here, capsys):
+    (here / "in").mkdir()
+    (here / "a.png").rename(here / "in" / "b.png")
+    Image.new("RGB", (100, 100), "white").save(here / "in" / "a.png")
+    assert protect("in", "-o", "out", "--show-faces", "seen") == 1
+    said = capsys.readouterr().out.splitlines()
+    first, second = said.index("1 photo to be looked at:"), said.index("1 photo failed:")
+    assert first < second and "in/b.png" in said[first + 1] and DOUBTFUL in said[first + 2]
+    assert "in/a.png: no face was found" in said[second + 1]
+    assert tree("out") == ["b.png"] and tree("seen") == ["a.png.png", "b.png.png"]
+
+
+def test_a_marked_place_without_a_face_is_named(doubted, capsys):
+    assert protect("a.png", "--add-face", "205,50,260,120") == 1
+    said = capsys.readouterr().out
+    assert "what lies at 55 x 70 px at (205, 50) is not protected: you marked it, but no landmarks fit it" in said
+    assert DOUBTFUL not in said, "it is the same place"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("me.png --add-face 1,2,3", "'1,2,3' is no box: give its left, top, right and bottom edge in pixels"),
+        ("me.png --add-face 30,20,10,40", "'30,20,10,40' is no box"),
+        ("in --add-face 1,2,30,40", "--add-face is for one photo, not for a folder."),
+        ("in --show-faces in/seen", "in/seen is in the folder of the photos: choose another place for --show-faces."),
+        ("me.png --show-faces me.png", "me.png is the photo or its output"),
+        ("me.png --show-faces me_protected.png", "me_protected.png is the photo or its output"),
+        ("me.png --show-faces seen.txt", "seen.txt has a suffix that cannot be written"),
+    ],
+)
+def test_places_that_cannot_be_right(put, capsys, words, reason):
+    put("me.png")
+    put("in/a.png")
+    assert protect(*words.split()) == 2
+    assert reason in capsys.readouterr().err
+    assert tree() == ["in/a.png", "me.png"]
+
+
 # ---------------------------------------------------------------- JSON
 
 

@@ -8,7 +8,17 @@ import torch
 from PIL import Image
 
 from amtgan_lib import faces
-from amtgan_lib.faces import CROP_TEMPLATE, FaceError, crop_face, detect, detect_one, detection, regions, warps
+from amtgan_lib.faces import (
+    CROP_TEMPLATE,
+    FaceError,
+    crop_face,
+    detect,
+    detect_one,
+    detection,
+    regions,
+    solutions,
+    warps,
+)
 from amtgan_lib.images import PhotoError, open_photo, save, to_uint8
 
 pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
@@ -462,24 +472,28 @@ def test_a_mesh_counts_pixel_centres():
             return SimpleNamespace(multi_face_landmarks=[SimpleNamespace(landmark=[place])])
 
     picture = np.zeros((20, 10, 3), np.uint8)
-    assert detection._run_mesh(Solution(), picture).tolist() == [[4.5, 4.5]]
-    assert detection._run_mesh(Solution(), picture, (100, 200)).tolist() == [[49.5, 49.5]]
+    assert solutions.run_mesh(Solution(), picture).tolist() == [[4.5, 4.5]]
+    assert solutions.run_mesh(Solution(), picture, (100, 200)).tolist() == [[49.5, 49.5]]
 
 
 class Scripted:
-    """mediapipe's place taken by a script: candidate boxes, the first mesh, and what each further look sees."""
+    """mediapipe's place taken by a script: candidate boxes, the first mesh, and what each further look sees.
+
+    The photo has no candidates when it is turned.
+    """
 
     def __init__(self, monkeypatch, boxes, looks, score=0.9):
         self.looks = iter(looks)
-        monkeypatch.setattr(detection, "_solutions", lambda: detection._Solutions(*"nfms"))
-        monkeypatch.setattr(detection, "_boxes", lambda rgb: [np.array(box, float) for box in boxes])
+        monkeypatch.setattr(detection, "_solutions", lambda: solutions.Solutions(*"nfms"))
+        passes = iter([[np.array(box, float) for box in boxes]])
+        monkeypatch.setattr(detection, "_boxes", lambda rgb: next(passes, []))
         monkeypatch.setattr(detection, "_mesh", lambda rgb, box: posed((0.6, 0, (box[:2] + box[2:]) / 2)))
         monkeypatch.setattr(detection, "_run_mesh", lambda *arguments: next(self.looks))
         monkeypatch.setattr(detection, "_detections", lambda *arguments: [(None, score)])
 
 
 def test_a_candidate_that_is_not_found_again_is_no_face(monkeypatch):
-    Scripted(monkeypatch, [(100, 100, 200, 200)], [None] * 4)
+    Scripted(monkeypatch, [(100, 100, 200, 200)], [None])
     assert detect(wave_photo()) == []
 
 
@@ -493,7 +507,7 @@ def test_looks_go_on_until_they_agree(monkeypatch):
 
 
 def test_looks_that_never_agree_are_no_face(monkeypatch):
-    Scripted(monkeypatch, [(100, 100, 200, 200)], [drawn_mesh() + np.array([20, 0])] * 4 * detection.LOOKS)
+    Scripted(monkeypatch, [(100, 100, 200, 200)], [drawn_mesh() + np.array([20, 0])] * detection.LOOKS)
     assert detect(wave_photo()) == []
 
 
@@ -506,14 +520,14 @@ def test_two_boxes_of_one_face_are_one_face(monkeypatch):
 def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
     wrong, mesh, looked_at = posed((0.6, 0, (WIDTH - 1 - 150, HEIGHT - 1 - 150))), posed((0.6, 0, (150, 150))), []
 
-    def upright(rgb):
-        looked_at.append(rgb.shape[:2])
+    def upright(rgb, known=()):
+        looked_at.append([face.mesh for face in known])
         # Upside-down faces were seen to score 0.8.
-        return [{1: detection._Face(wrong, 0.8), 2: detection._Face(mesh, 0.9)}[len(looked_at)]]
+        return {1: [detection._Face(wrong, 0.8)], 2: [detection._Face(mesh, 0.9)]}.get(len(looked_at), [])
 
     monkeypatch.setattr(detection, "_upright_faces", upright)
     (crop,) = detect(wave_photo())
-    assert len(looked_at) == 2  # as it is, then upside down, which convinces
+    assert looked_at == [[], []], "as it is, then upside down, which convinces"
     left, right = crop.points[:2]
     assert torch.allclose(left, torch.from_numpy(CROP_TEMPLATE[0, ::-1].copy()).float() * 255, atol=1e-3)
     assert crop.matrix[0, 0] == pytest.approx(-0.6)  # the crop is turned by half, and its place too
@@ -521,14 +535,28 @@ def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
     assert right[1] > left[1]
 
 
+def test_a_photo_with_a_convincing_face_is_searched_upside_down_for_others(monkeypatch):
+    mesh, other, left_out = posed((0.6, 0, (150, 150))), posed((0.6, 0, (100, 120))), []
+
+    def upright(rgb, known=()):
+        left_out.append([face.mesh for face in known])
+        return [detection._Face([mesh, other][len(left_out) - 1], 0.9)]
+
+    monkeypatch.setattr(detection, "_upright_faces", upright)
+    turns = sorted(round(crop.matrix[0, 0], 2) for crop in detect(wave_photo()))
+    assert turns == [-0.6, 0.6]
+    ((), (known,)) = left_out
+    np.testing.assert_allclose(known, (WIDTH - 1, HEIGHT - 1) - mesh)
+
+
 def test_people_who_lie_different_ways_are_all_found(monkeypatch):
     """Two people, one upside down: each way up, one is doubtful and the other a "face" with eyes for a mouth."""
     upright = [((150, 150), 0.79), ((370, 150), 0.7)]
     turned = [((150, 155), 0.6), ((370, 155), 0.947), ((150, 330), 0.5)]
     turned = [((WIDTH - 1 - x, HEIGHT - 1 - y), score) for (x, y), score in turned]
-    passes = iter([upright, turned])  # and no third one: a face convinces by then
+    passes = iter([upright, turned])
 
-    def faces_of(rgb):
+    def faces_of(rgb, known=()):
         return [detection._Face(posed((0.6, 0, place)), score) for place, score in next(passes)]
 
     monkeypatch.setattr(detection, "_upright_faces", faces_of)
@@ -575,7 +603,7 @@ def test_the_largest_face_comes_first(monkeypatch):
 def test_without_mediapipe_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mediapipe.python.solutions", None)
     with pytest.raises(FaceError, match=r"pip install 'amtgan-lib\[faces\]'"):
-        detection._started.__wrapped__()
+        solutions.started.__wrapped__()
 
 
 # --- finding, with mediapipe --------------------------------------------------------------------------------------
@@ -610,7 +638,7 @@ def test_what_is_no_photo_is_the_same_error_as_everywhere(tmp_path):
 
 
 def test_starting_is_silent(mediapipe, capfd):
-    detection._started.__wrapped__()
+    solutions.started.__wrapped__()
     detect(wave_photo())
     assert capfd.readouterr().err == ""
 

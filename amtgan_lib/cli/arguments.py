@@ -55,6 +55,10 @@ class Protect:
         passes: Number of passes of an any-target generator over each face. More protect better and are more visible.
         faces: Which faces to protect. pick lists them with numbers and asks, unless --pick names them.
         pick: Numbers of the faces to protect; 1 is the largest.
+        add_face: Box around a face that no detector finds, as left, top, right and bottom edge in pixels of the photo;
+            may be repeated. If no landmarks fit it, the face is named and the exit status is 1.
+        show_faces: Picture to write, or folder for them, with a box around each face found: numbered, too small or
+            doubtful. It shows the photo as it was.
         target: A photo of a person who has agreed that faces pass as them; may be repeated. Without it, faces pass as
             nobody. Needs --impersonate.
         impersonate: Confirm that faces are to pass as that person, who may have to answer for it.
@@ -84,6 +88,8 @@ class Protect:
     passes: Annotated[int | None, _arg("N", "4")] = None
     faces: Literal["all", "largest", "pick"] = "all"
     pick: Annotated[str, _arg("1,3")] = ""
+    add_face: Annotated[tuple[str, ...], _arg("X0,Y0,X1,Y1"), tyro.conf.UseAppendAction] = ()
+    show_faces: Annotated[Path | None, _arg("FILE|FOLDER")] = None
     target: Annotated[tuple[Path, ...], _arg("PHOTO"), tyro.conf.UseAppendAction] = ()
     impersonate: Flag = False
     generator: Annotated[Path | None, _arg("FILE")] = None
@@ -113,12 +119,18 @@ class Protect:
             "with --target, recognisers take the faces for that person, who may have to answer for it: add "
             "--impersonate if the person has agreed, or omit --target to pass as nobody.",
         )
-        _ = self.numbers
+        _refuse(bool(self.add_face) and self.photo.is_dir(), "--add-face is for one photo, not for a folder.")
+        _ = self.numbers, self.boxes
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """The faces that --pick names, from 1; () without it."""
         return face_numbers(self.pick) if self.pick else ()
+
+    @property
+    def boxes(self) -> tuple[tuple[float, float, float, float], ...]:
+        """The boxes of --add-face, in photo pixels."""
+        return tuple(map(face_box, self.add_face))
 
     @property
     def picking(self) -> bool:
@@ -165,6 +177,15 @@ def face_numbers(text: str) -> tuple[int, ...]:
     good = all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts)
     _refuse(not good, f"{text!r} is no list of face numbers: separate them by commas, as in 1,3.")
     return tuple(sorted({int(part) for part in parts}))
+
+
+def face_box(text: str) -> tuple[float, float, float, float]:
+    """`10,20,110,140` as numbers; WrongArguments for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    good = len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts)
+    good = good and int(parts[0]) < int(parts[2]) and int(parts[1]) < int(parts[3])
+    _refuse(not good, f"{text!r} is no box: give its left, top, right and bottom edge in pixels, as in 10,20,110,140.")
+    return tuple(map(float, parts))
 
 
 def must_exist(*paths: Path | None) -> None:

@@ -16,12 +16,16 @@ from amtgan_lib.formats import WRITTEN, PhotoError, format_of, is_picture
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """A photo, its output, and in one sentence why it cannot be written; ``done`` if it exists and is kept."""
+    """A photo, its output, and in one sentence why it cannot be written; ``done`` if it exists and is kept.
+
+    shown: the picture of what was found in it, if one is wanted.
+    """
 
     photo: Path
     output: Path
     problem: str = ""
     done: bool = False
+    shown: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,28 @@ def plan(options: Protect, output: Path, contents: Contents) -> list[PhotoJob]:
         jobs = [PhotoJob(source, output)]
     inputs = {_identity(photo) for photo in contents.photos}
     times = Counter(job.output for job in jobs)
-    return [_checked(job, options, inputs, times[job.output] > 1) for job in jobs]
+    return [_checked(replace(job, shown=_shown(job, options)), options, inputs, times[job.output] > 1) for job in jobs]
+
+
+def _shown(job: PhotoJob, options: Protect) -> Path | None:
+    """The picture of what was found in a photo; WrongArguments for a place among the photos or their outputs."""
+    where, source = options.show_faces, options.photo
+    if where is None:
+        return None
+    if source.is_dir():
+        own = job.photo.relative_to(source)
+        shown = where / own.with_name(f"{own.name}.png")  # a.jpg and a.png are two photos
+    else:
+        shown = where / f"{job.photo.stem}.png" if where.is_dir() or not where.suffix else where
+    try:
+        format_of(shown)
+    except PhotoError as error:
+        raise WrongArguments(f"{error}, or an existing folder.") from None
+    if source.is_dir() and where.resolve().is_relative_to(source.resolve()):
+        raise WrongArguments(f"{where} is in the folder of the photos: choose another place for --show-faces.")
+    if shown.resolve() in (job.photo.resolve(), job.output.resolve()):
+        raise WrongArguments(f"{shown} is the photo or its output: choose another place for --show-faces.")
+    return shown
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from amtgan_lib import evaluation, recognizers
 from amtgan_lib.cli.asking import Panel
 from amtgan_lib.evaluation import NOT_PROTECTED, PROTECTED, WEAK, Answer
-from amtgan_lib.faces import SmallFace
+from amtgan_lib.faces import DoubtfulFace, SmallFace
 
 KEPT = "skipped"
 GOOD = (PROTECTED, WEAK)
@@ -54,8 +54,8 @@ class Face:
 class PhotoOutcome:
     """The outcome of one photo; ``output`` is None if nothing was written, ``problem`` says why in one sentence.
 
-    too_small: faces that could not be changed, not among ``faces``; all_chosen: whether every face was chosen;
-    confirmed: whether a recogniser was asked that took no part in the change.
+    too_small, doubtful: faces that could not be changed, not among ``faces``; all_chosen: whether every face was
+    chosen; confirmed: whether a recogniser was asked that took no part in the change.
     """
 
     photo: Path
@@ -65,6 +65,7 @@ class PhotoOutcome:
     kept: bool = False
     notes: tuple[str, ...] = ()
     too_small: tuple[SmallFace, ...] = ()
+    doubtful: tuple[DoubtfulFace, ...] = ()
     all_chosen: bool = False
     confirmed: bool = True
 
@@ -79,9 +80,9 @@ class PhotoOutcome:
         return evaluation.worst(face.verdict for face in self.chosen)
 
     @property
-    def missed(self) -> tuple[SmallFace, ...]:
-        """The faces that should be protected but are too small."""
-        return self.too_small if self.all_chosen else ()
+    def missed(self) -> tuple[SmallFace | DoubtfulFace, ...]:
+        """The faces that should be protected but are too small or doubtful."""
+        return (*self.too_small, *self.doubtful) if self.all_chosen else ()
 
     @property
     def status(self) -> str:
@@ -117,6 +118,7 @@ def line(outcome: PhotoOutcome) -> str:
     parts = [f"{plural(n, 'face')} {word}{doubt * (word in GOOD)}" for word, n in counts.items() if n]
     parts += [f"{plural(left, 'face')} left unchanged"] * bool(left)
     parts += [f"{plural(len(outcome.too_small), 'face')} too small to change"] * bool(outcome.too_small)
+    parts += [f"{plural(len(outcome.doubtful), 'face')} to be looked at"] * bool(outcome.doubtful)
     parts += [outcome.problem] * bool(outcome.problem)
     where = f" -> {outcome.output}" if outcome.output else "; nothing was written"
     return f"{outcome.photo}: {', '.join(parts)}{where}"
@@ -167,8 +169,19 @@ def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Se
     if kept := sum(outcome.kept for outcome in outcomes):
         lines.append(f"{plural(kept, 'photo')} skipped: the outputs exist and were not checked.")
     bad = [outcome for outcome in tried if not outcome.good]
-    if bad and len(outcomes) > 1:
-        lines += [f"{plural(len(bad), 'photo')} failed:", *(f"  {line(outcome)}" for outcome in bad)]
+    return lines + (_failures(bad) if len(outcomes) > 1 else [])
+
+
+def _failures(bad: Sequence[PhotoOutcome]) -> list[str]:
+    """The photos that are not protected; first those in which somebody has to look for a face."""
+    doubtful = [outcome for outcome in bad if outcome.missed and outcome.doubtful]
+    failed = [outcome for outcome in bad if outcome not in doubtful]
+    lines = []
+    for what, those in (("to be looked at", doubtful), ("failed", failed)):
+        lines += [f"{plural(len(those), 'photo')} {what}:"] * bool(those)
+        for outcome in those:
+            lines.append(f"  {line(outcome)}")
+            lines += [f"    {face}" for face in outcome.doubtful]
     return lines
 
 
@@ -183,6 +196,7 @@ def as_json(outcome: PhotoOutcome, took_part: Sequence[str]) -> dict[str, Any]:
         "notes": list(outcome.notes),
         "faces": [_face_json(face, took_part) for face in outcome.faces],
         "too_small": [_small_json(face, outcome.all_chosen) for face in outcome.too_small],
+        "doubtful": [_doubtful_json(face, outcome.all_chosen) for face in outcome.doubtful],
     }
 
 
@@ -200,6 +214,10 @@ def _face_json(face: Face, took_part: Sequence[str]) -> dict[str, Any]:
 def _small_json(face: SmallFace, chosen: bool) -> dict[str, Any]:
     eyes = round(face.eye_distance, 1)
     return {"box": _box_json(face.box), "eye_distance": eyes, "chosen": chosen, "reason": face.reason}
+
+
+def _doubtful_json(face: DoubtfulFace, chosen: bool) -> dict[str, Any]:
+    return {"box": _box_json(face.box), "by_hand": face.by_hand, "chosen": chosen, "reason": face.reason}
 
 
 def _box_json(box: tuple[float, float, float, float]) -> list[float]:

@@ -9,21 +9,21 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from amtgan_lib import evaluation, formats, images, metadata, protection, recognizers
+from amtgan_lib import evaluation, faces, formats, images, metadata, protection, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
 from amtgan_lib.cli.arguments import Interrupted, Protect, WrongArguments, face_numbers
 from amtgan_lib.cli.asking import Panel
 from amtgan_lib.cli.folders import PhotoJob
 from amtgan_lib.cli.outcomes import Face, PhotoOutcome, plural
-from amtgan_lib.faces import FaceCrop
+from amtgan_lib.faces import DoubtfulFace, FaceCrop, SmallFace
 from amtgan_lib.images import Photo, PhotoError, open_photo
 from amtgan_lib.methods import targets
 from amtgan_lib.methods.targets import Target
-from amtgan_lib.protection import Protector
+from amtgan_lib.protection import Protector, none_found
 
 PLACE_KEPT = "the file records where the photo was taken (GPS)"
 PLACE_LEFT_OUT = "where the photo was taken (GPS) was left out; --keep-location keeps it"
@@ -69,32 +69,21 @@ class Loaded:
 
     def outcome(self, job: PhotoJob, people: TextIO) -> PhotoOutcome:
         """Protect one photo and judge the file as it will be written; it is moved into place only if it passes."""
-        photo = open_photo(job.photo)
-        method = self.protector.method
+        photo, method = open_photo(job.photo), self.protector.method
         lost = "" if method.writes_crops else formats.check(photo.original, job.output)  # before the work
-        crops, small = method.detect_all(photo)
-        if not crops:
-            raise PhotoError("no face was found")
+        crops, left = self._found(photo, job)
         numbers = _chosen(crops, self.options, people)
         chosen = [crops[number - 1] for number in numbers]
         if method.writes_crops and len(chosen) > 1:
             raise PhotoError("this generator writes one face as a square crop: use --faces largest or --pick")
         result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=chosen)
         with folders.draft(job.output) as draft:
-            kept, changes = _kept(self.options), [report.mean_change for report in result.faces]
-            result.save(draft, **kept)
+            changes = [report.mean_change for report in result.faces]
+            result.save(draft, **_kept(self.options))
             del result  # a large photo's pixels
-            written = open_photo(draft)
-            if method.writes_crops:
-                answers = [self._answers(chosen[0].alone(), open_photo(images.to_pil(chosen[0].image)), written)]
-            else:
-                answers = [self._answers(crop, photo, written) for crop in chosen]
-            judged = dict(zip(numbers, zip(answers, changes)))
+            judged = dict(zip(numbers, zip(self._answers(chosen, photo, open_photo(draft)), changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
-            about = {"too_small": tuple(small), "all_chosen": self.options.everyone}
-            about |= {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
-            notes = _notes(photo, self.options) + (lost,) * bool(lost)
-            outcome = PhotoOutcome(job.photo, job.output, seen, notes=notes, **about)
+            outcome = PhotoOutcome(job.photo, job.output, seen, **self._about(photo, left, lost))
             # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
                 return replace(outcome, output=None, notes=())
@@ -103,9 +92,28 @@ class Loaded:
             _move(draft, job.output, self.options.overwrite)
         return outcome
 
-    def _answers(self, crop: FaceCrop, clean: Photo, written: Photo) -> tuple[evaluation.Answer, ...]:
+    def _found(self, photo: Photo, job: PhotoJob) -> tuple[list[FaceCrop], Sequence[SmallFace | DoubtfulFace]]:
+        """The faces of a photo and what cannot be changed of it, drawn where that is asked for; PhotoError for none."""
+        crops, left = self.protector.method.detect_all(photo, self.options.boxes)
+        if job.shown:
+            images.save(job.shown, faces.boxed(photo, crops, left))
+        if not crops:
+            raise PhotoError(none_found(left))
+        return crops, left
+
+    def _about(self, photo: Photo, left: Sequence[SmallFace | DoubtfulFace], lost: str) -> dict[str, Any]:
+        """What an outcome tells beside its faces."""
+        small, doubtful = faces.sorted_out(left)
+        about = {"too_small": small, "doubtful": doubtful, "all_chosen": self.options.everyone}
+        about |= {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
+        return about | {"notes": _notes(photo, self.options) + (lost,) * bool(lost)}
+
+    def _answers(self, chosen: Sequence[FaceCrop], clean: Photo, written: Photo) -> list[tuple[evaluation.Answer, ...]]:
         near = self.target.embeddings if self.target else None
-        return tuple(evaluation.same_face(crop, clean, written, self.panel.judges, self.panel.far, near))
+        if self.protector.method.writes_crops:
+            clean, chosen = open_photo(images.to_pil(chosen[0].image)), [chosen[0].alone()]
+        asked = self.panel.judges, self.panel.far, near
+        return [tuple(evaluation.same_face(crop, clean, written, *asked)) for crop in chosen]
 
 
 def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
@@ -229,7 +237,7 @@ class ProtectRun:
         self.done.append(outcome)
         lines = [f"[{len(self.done)}/{self.total}] {outcomes.line(outcome)}"]
         lines += outcomes.report(outcome, self.took_part) if self.options.report else []
-        lines += [f"  note: {note}" for note in (*outcome.too_small, *outcome.notes)]
+        lines += [f"  note: {note}" for note in (*outcome.too_small, *outcome.doubtful, *outcome.notes)]
         for line in lines:
             tqdm.write(line, file=self.people)
         self.people.flush()
@@ -241,6 +249,9 @@ class ProtectRun:
         if self.options.report and panel:
             lines.append("Similarity is measured against the clean face: 1 means the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
+        if self.loaded and not faces.cross_checked():
+            fetch = "`python -m amtgan_lib assets fetch --group weights` brings it"
+            lines.append(f"No second detector looked for missed faces: {fetch}.")
         lines += self._advice()
         if self.others:
             lines.append(f"{plural(len(self.others), 'other file')} skipped: {', '.join(map(str, self.others))}")
@@ -268,8 +279,14 @@ class ProtectRun:
             ways += ["more --strength"] if self.options.strength < 1 else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
             lines.append(f"For faces still recognised, {advice}; --keep-recognised writes such photos anyway.")
-        if any(outcome.missed and outcome.output for outcome in self.done):
+        written = [outcome for outcome in self.done if outcome.missed and outcome.output]
+        if any(outcome.too_small for outcome in written):
             lines.append("Faces too small to change are unprotected in written photos: cover them or crop them out.")
+        if any(outcome.doubtful for outcome in written):
+            lines.append(
+                "Look at the doubtful places (--show-faces draws them). A face there is unprotected in the file: "
+                "mark it with --add-face, cover it or crop it out. If there is none, name the faces with --pick."
+            )
         return lines
 
     def _facts(self, status: int) -> dict:

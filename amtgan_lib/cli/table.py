@@ -26,6 +26,8 @@ COMMANDS = {
             ("holiday -o safer --skip-existing", "resumes: existing outputs are kept"),
             ("group.jpg --faces pick", "lists the faces with numbers and asks which to protect"),
             ("group.jpg --pick 1,3 --strip-metadata", "only two faces, without EXIF"),
+            ("group.jpg --show-faces seen.png", "draws boxes around found, too small and doubtful faces"),
+            ("group.jpg --add-face 310,40,420,180", "adds a face that no detector finds"),
             ("me.jpg --target friend.jpg --impersonate", "to pass as a friend who agreed"),
             ("holiday -o safer --json > report.json", "the full report as JSON"),
         ),

@@ -17,15 +17,16 @@ from amtgan_lib.faces.crops import (
 )
 from amtgan_lib.faces.detection import (
     ONE_FACE,
-    SMALLEST_EYE_DISTANCE,
-    SmallFace,
     detect,
     detect_all,
     detect_one,
     large_enough,
     meshes,
 )
+from amtgan_lib.faces.left import SMALLEST_EYE_DISTANCE, Box, DoubtfulFace, SmallFace, sorted_out
+from amtgan_lib.faces.mtcnn import at_hand as cross_checked
 from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, eye_distance, overlap, region_masks
+from amtgan_lib.faces.shown import boxed
 from amtgan_lib.faces.warps import similarity
 from amtgan_lib.images import PhotoError
 
@@ -36,11 +37,15 @@ __all__ = [
     "ONE_FACE",
     "PARSE_ORDERS",
     "SMALLEST_EYE_DISTANCE",
+    "Box",
+    "DoubtfulFace",
     "FaceCrop",
     "FaceError",
     "PhotoError",
     "SmallFace",
+    "boxed",
     "crop_face",
+    "cross_checked",
     "detect",
     "detect_all",
     "detect_one",
@@ -53,4 +58,5 @@ __all__ = [
     "published_frame",
     "region_masks",
     "similarity",
+    "sorted_out",
 ]

@@ -7,24 +7,24 @@ own upright crop; a real face is, and its mesh then no longer depends on how the
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import itertools
 import os
-import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from amtgan_lib.faces import mtcnn
 from amtgan_lib.faces.crops import FaceCrop, FaceError, crop_face, frame
+from amtgan_lib.faces.left import SMALLEST_EYE_DISTANCE, Box, DoubtfulFace, SmallFace
 from amtgan_lib.faces.regions import bounding_box, eye_distance, five_points, overlap
+from amtgan_lib.faces.solutions import detections as _detections
+from amtgan_lib.faces.solutions import run_mesh as _run_mesh
+from amtgan_lib.faces.solutions import solutions as _solutions
 from amtgan_lib.faces.warps import apply, sample
 from amtgan_lib.images import Photo, open_photo
 
-SMALLEST_EYE_DISTANCE = 8.0  # pixels; below it neither a recogniser nor a generator has anything to work with
 LOOK_SIZE = 256  # pixels of the upright crop for the second look
 LOOKS = 4
 AGREEMENT = 0.1  # two looks agree when the five points moved by less than this share of the eye distance
@@ -33,28 +33,15 @@ AGREEMENT = 0.1  # two looks agree when the five points moved by less than this 
 UPRIGHT_SCORE = 0.85
 # Two boxes that overlap by more are of one face. A face taken upside down for a face overlaps itself by 0.41 or more.
 ONE_FACE = 0.3
+# A face that is sought in a box overlaps it by more: boxes drawn by hand hold all of the head, or the eyes alone.
+SOUGHT_OVERLAP = 0.15
+CLOSE_AND_FAR = (1.5, 1.0, 2.5)  # of a box: the squares around it that are looked at
+CUT_MIDDLE = 0.1  # of a box: how far beyond the border the middle of a face may lie that the border cuts
+# The score from which the second detector's word alone makes a photo one to be looked at.
+SECOND_SCORE = 0.95
 DETECTOR_SIDE = 1280  # photos with a longer side are searched in overlapping tiles as well
 MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
-
-
-@dataclass(frozen=True)
-class SmallFace:
-    """A face too small to be changed: its box (x0, y0, x1, y1) and the distance of its eyes, in photo pixels."""
-
-    box: tuple[float, float, float, float]
-    eye_distance: float
-
-    @property
-    def reason(self) -> str:
-        """Why it cannot be changed, in words."""
-        # Cut off, not rounded: 7.9 px are not the 8 that are needed.
-        eyes, least = int(self.eye_distance), SMALLEST_EYE_DISTANCE
-        return f"too small to change: {eyes} px between the eyes, at least {least:.0f} are needed"
-
-    def __str__(self) -> str:
-        x0, y0, x1, y1 = map(round, self.box)
-        return f"the face of {x1 - x0} x {y1 - y0} px at ({x0}, {y0}) is {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,25 +62,50 @@ def detect(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: in
     Faces that are too small beside these are left out without a word: whoever must not miss one takes
     :func:`detect_all`, which raises the same errors.
     """
-    return detect_all(photo, size)[0]
+    photo = open_photo(photo)
+    return _cut_out(photo, meshes(photo), size)[0]
 
 
 def detect_all(
-    photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: int = 256
-) -> tuple[list[FaceCrop], list[SmallFace]]:
-    """Every face of a photo: the usable ones, largest first, as crops of ``size`` pixels, and those too small.
+    photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: int = 256, added: Sequence[Box] = ()
+) -> tuple[list[FaceCrop], list[SmallFace | DoubtfulFace]]:
+    """Every face of a photo: the usable ones, largest first, as crops of ``size`` pixels, and those left as they are.
 
+    Left are faces too small to be changed, and doubtful ones: what the second detector takes for a face (where its
+    weights are at hand), or a box ``added`` by hand (x0, y0, x1, y1), in which no mesh is found.
     Raises PhotoError for what is not a readable photo, FaceError for faces too small to work with
-    when no other face is usable.
+    when no other face is usable, and for a box beyond the photo.
     """
     photo = open_photo(photo)
-    found = meshes(photo)
+    _check_boxes(photo, added)
+    found = _faces(photo.rgb)
+    found += _cut_faces(photo.rgb, found)
+    doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, found, added)]
+    for seen in mtcnn.sightings(photo.rgb) if mtcnn.at_hand() else ():
+        box = tuple(seen.box.tolist())
+        if not _doubted(box, doubtful) and _completed(photo.rgb, found, [box]):
+            doubtful += [DoubtfulFace(box)] if seen.score >= SECOND_SCORE and not _part(box, found) else []
+    crops, small = _cut_out(photo, [face.mesh for face in found], size)
+    return crops, [*small, *doubtful]
+
+
+def _cut_out(photo: Photo, found: list[np.ndarray], size: int) -> tuple[list[FaceCrop], list[SmallFace]]:
     usable = [mesh for mesh in found if large_enough(mesh)]
     if found and not usable:
         raise FaceError(f"{photo.name}: the face is too small (eyes less than {SMALLEST_EYE_DISTANCE:.0f} px apart)")
     crops = [crop_face(photo, mesh, size) for mesh in usable]
     small = [SmallFace(bounding_box(mesh), eye_distance(mesh)) for mesh in found if not large_enough(mesh)]
     return sorted(crops, key=lambda crop: -crop.scale), small
+
+
+def _check_boxes(photo: Photo, added: Sequence[Box]) -> None:
+    width, height = photo.size
+    for x0, y0, x1, y1 in added:
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise FaceError(
+                f"{photo.name}: the box {x0:g},{y0:g},{x1:g},{y1:g} is not in the photo of {width} x {height} pixels; "
+                "expected its left, top, right and bottom edge"
+            )
 
 
 def large_enough(mesh: np.ndarray) -> bool:
@@ -116,14 +128,72 @@ def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size
 
 
 def _faces(rgb: np.ndarray) -> list[_Face]:
-    """The faces of a photo; one without a convincingly upright face is also turned by a half and by quarters."""
+    """The faces of a photo, whichever way up: it is also turned by a half and, without a convincing face, by quarters.
+
+    Upright and turned by a half, faces are found up to a right angle. Those that are convincing already are skipped; a
+    doubtful one is compared with what the turned photo shows.
+    """
     found = _upright_faces(rgb)
     for turns in (2, 1, 3):
-        if any(face.score >= UPRIGHT_SCORE for face in found):
+        sure = [face for face in found if face.score >= UPRIGHT_SCORE]
+        if sure and turns != 2:
             break
-        turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)))
+        known = [_Face(_turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
+        turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
         found = _merged(found + [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned])
     return found
+
+
+def _completed(rgb: np.ndarray, found: list[_Face], boxes: Iterable[Box]) -> list[Box]:
+    """Add to those ``found`` the faces in further boxes; returns the boxes in which there is none to be found."""
+    empty = []
+    for box in boxes:
+        if _known(box, found):
+            continue
+        face = _sought(rgb, np.array(box, float))
+        if face is None:
+            empty.append(box)
+        elif not _known(face.box, found):
+            found.append(face)
+    return empty
+
+
+def _sought(rgb: np.ndarray, box: np.ndarray) -> _Face | None:
+    """The face in a box, which is looked at from close and from afar, and turned by eighths; None without one."""
+    centre, side, best = (box[:2] + box[2:]) / 2, max(box[2:] - box[:2]), None
+    for wide, eighths in itertools.product(CLOSE_AND_FAR, (0, 4, 2, 6, 1, 7, 3, 5)):
+        matrix = _view(centre, side * wide, eighths * np.pi / 4)
+        mesh = _run_mesh(_solutions().first_look, sample(rgb, matrix, LOOK_SIZE))
+        face = None if mesh is None else _confirmed(rgb, apply(matrix, mesh))
+        if face is None or not _in_place(face, box):
+            continue
+        if face.score >= UPRIGHT_SCORE:
+            return face
+        best = face if best is None or face.score > best.score else best
+    return best
+
+
+def _view(centre: np.ndarray, side: float, angle: float) -> np.ndarray:
+    """The matrix (2, 3) from a crop of LOOK_SIZE pixels to a square of the photo, turned around its centre."""
+    scale = side / LOOK_SIZE
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([turn, centre - turn @ np.full(2, (LOOK_SIZE - 1) / 2)])
+
+
+def _in_place(face: _Face, box: np.ndarray) -> bool:
+    """Whether a face lies in a box and is of its size, not a neighbour's."""
+    middle = five_points(face.mesh).mean(0)
+    return bool((box[:2] <= middle).all() and (middle <= box[2:]).all()) and overlap(face.box, box) > SOUGHT_OVERLAP
+
+
+def _part(box: Box, found: list[_Face]) -> bool:
+    """Whether a box is around a part of a face that was found: its middle lies in the face."""
+    middle = (np.array(box[:2]) + box[2:]) / 2
+    return any((face.box[:2] <= middle).all() and (middle <= face.box[2:]).all() for face in found)
+
+
+def _doubted(box: Box, doubtful: list[DoubtfulFace]) -> bool:
+    return any(overlap(box, each.box) > ONE_FACE for each in doubtful)
 
 
 def _merged(found: list[_Face]) -> list[_Face]:
@@ -135,6 +205,12 @@ def _merged(found: list[_Face]) -> list[_Face]:
     return kept
 
 
+def _turned(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Points of a photo with this shape (H, W, 3) where ``np.rot90(photo, turns)`` has them."""
+    height, width = shape[:2] if turns == 2 else shape[1::-1]
+    return _turned_back(mesh, 4 - turns, (height, width))
+
+
 def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.ndarray:
     """Points found in ``np.rot90(photo, turns)`` as points of the photo with this shape (H, W, 3)."""
     last_x, last_y = shape[1] - 1, shape[0] - 1
@@ -142,20 +218,52 @@ def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.nda
     return np.stack({1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}[turns], axis=1)
 
 
-def _upright_faces(rgb: np.ndarray) -> list[_Face]:
+def _upright_faces(
+    rgb: np.ndarray, known: Sequence[_Face] = (), wanted: Callable[[np.ndarray], bool] = lambda box: True
+) -> list[_Face]:
+    """The faces that a photo shows the way up it is held, without those ``known``; their boxes are ``wanted``."""
     found: list[_Face] = []
     for box in _boxes(rgb):
-        if _known(box, found):
+        if not wanted(box) or _known(box, [*known, *found]):
             continue
         mesh = _mesh(rgb, box)
         face = None if mesh is None else _confirmed(rgb, mesh)
         # Another box may lead to a face that is known already.
-        if face is not None and not _known(face.box, found):
+        if face is not None and wanted(face.box) and not _known(face.box, [*known, *found]):
             found.append(face)
     return found
 
 
-def _known(box: np.ndarray, found: list[_Face]) -> bool:
+def _mirrored(rgb: np.ndarray) -> tuple[np.ndarray, float, int]:
+    """The photo, at most DETECTOR_SIDE pixels, continued by its mirror images; its scale there, and its first pixel.
+
+    There a face that the border cuts in half is whole, and is found.
+    """
+    small = _sized(rgb, DETECTOR_SIDE)
+    pad = min(small.shape[:2]) // 2
+    return np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric"), small.shape[1] / rgb.shape[1], pad
+
+
+def _cut_faces(rgb: np.ndarray, found: list[_Face]) -> list[_Face]:
+    """Faces cut by the border that are not ``found`` already.
+
+    The second detector is not asked here: it takes ears beside their mirror images for faces.
+    """
+    picture, scale, pad = _mirrored(rgb)
+    width, height = (side * scale for side in rgb.shape[1::-1])
+
+    def cut(box: np.ndarray) -> bool:
+        low, high = box[:2] - pad, box[2:] - pad
+        middle, more = (low + high) / 2, CUT_MIDDLE * (high - low)
+        within = (middle >= -more).all() and (middle - more <= (width, height)).all()
+        return bool(within and ((low < 0).any() or (high > (width, height)).any()))
+
+    known = [_Face((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in found]
+    faces = _upright_faces(picture, known, cut)
+    return [_Face((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
+
+
+def _known(box: Sequence[float], found: list[_Face]) -> bool:
     """Whether a box (x0, y0, x1, y1) is of a face that was found already."""
     return any(overlap(box, face.box) > ONE_FACE for face in found)
 
@@ -229,81 +337,3 @@ def _sized(rgb: np.ndarray, most: int) -> np.ndarray:
         return np.ascontiguousarray(rgb)
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
-
-
-# ---------------------------------------------------------------- mediapipe
-
-
-@dataclass(frozen=True)
-class _Solutions:
-    near: Any  # detector of faces within two metres
-    far: Any  # within five metres
-    first_look: Any  # mesh of one face
-    second_look: Any
-
-
-_LOCK = threading.Lock()  # mediapipe's solutions are not thread-safe
-
-
-def _solutions() -> _Solutions:
-    with _LOCK:
-        return _started()
-
-
-@functools.lru_cache(maxsize=1)
-def _started() -> _Solutions:
-    with _quiet():
-        try:
-            from mediapipe.python.solutions import face_detection, face_mesh
-        except ImportError as error:
-            raise FaceError(f"finding faces needs mediapipe: pip install 'amtgan-lib[faces]' ({error})") from None
-        near, far = (face_detection.FaceDetection(0.5, model_selection=selection) for selection in (0, 1))
-        meshes = (
-            face_mesh.FaceMesh(
-                static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=confidence
-            )
-            for confidence in (0.3, 0.5)
-        )
-        solutions = _Solutions(near, far, *meshes)
-        blank = np.zeros((LEAST_SIDE, LEAST_SIDE, 3), np.uint8)
-        for solution in vars(solutions).values():  # the first picture, too, makes it talk
-            solution.process(blank)
-    # Raised inside mediapipe at every first result; nothing that a user of ours can do about it.
-    warnings.filterwarnings("ignore", r"SymbolDatabase\.GetPrototype", UserWarning)
-    return solutions
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep mediapipe's C++ start-up messages off stderr; its errors are raised as exceptions all the same."""
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(null)
-        os.close(saved)
-
-
-def _detections(detector: Any, rgb: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Boxes (x0, y0, x1, y1) as shares of the picture's sides, and scores."""
-    with _LOCK:
-        result = detector.process(rgb)
-    found = []
-    for detection in result.detections or ():
-        box = detection.location_data.relative_bounding_box
-        corners = np.array([box.xmin, box.ymin, box.xmin + box.width, box.ymin + box.height])
-        found.append((corners, float(detection.score[0])))
-    return found
-
-
-def _run_mesh(solution: Any, rgb: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray | None:
-    """The mesh (478, 2) as (x, y) pixels of a picture, or of the picture of this size that it stands for."""
-    with _LOCK:
-        result = solution.process(rgb)
-    if not result.multi_face_landmarks:
-        return None
-    points = np.array([(point.x, point.y) for point in result.multi_face_landmarks[0].landmark])
-    return points * (size or rgb.shape[1::-1]) - 0.5  # pixel centres at integers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, images
-from amtgan_lib.faces import FaceCrop, SmallFace
+from amtgan_lib.faces import Box, DoubtfulFace, FaceCrop, SmallFace
 from amtgan_lib.images import Change, Photo, PhotoError, open_photo
 from amtgan_lib.models.rendering import Fields, Look, Worn, applied
 from amtgan_lib.recipes import Recipe
@@ -65,10 +65,12 @@ class Method:
         photo = open_photo(photo)
         return self.framed(photo, faces.detect_one(photo, self.size))
 
-    def detect_all(self, photo: Photo) -> tuple[list[FaceCrop], list[SmallFace]]:
+    def detect_all(
+        self, photo: Photo, added: Sequence[Box] = ()
+    ) -> tuple[list[FaceCrop], list[SmallFace | DoubtfulFace]]:
         """The faces of a photo as ``faces.detect_all`` finds them, cropped as the method wants them."""
-        crops, small = faces.detect_all(photo, self.size)
-        return [self.framed(photo, crop) for crop in crops], small
+        crops, left = faces.detect_all(photo, self.size, **({"added": added} if added else {}))
+        return [self.framed(photo, crop) for crop in crops], left
 
     def framed(self, photo: str | Path | Image.Image | Photo, crop: FaceCrop) -> FaceCrop:
         """The face of a photo, cropped as ``faces`` does it, in the method's own frame."""

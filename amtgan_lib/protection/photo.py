@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import formats, images, metadata
-from amtgan_lib.faces import FaceCrop, SmallFace
+from amtgan_lib.faces import Box, DoubtfulFace, FaceCrop, SmallFace, sorted_out
 from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Alteration, Method
 from amtgan_lib.methods.targets import Target
@@ -43,20 +43,23 @@ class FaceReport:
 class Protected:
     """A protected photo: the picture (same size and mode as the photo) and one report a face.
 
-    too_small: faces that were found and could not be changed; they are in the picture as they were.
+    too_small: faces that were found and could not be changed; doubtful: what may be a face and could not be changed.
+    Both are in the picture as they were.
     """
 
     image: Image.Image
     faces: tuple[FaceReport, ...]
     photo: Photo
     too_small: tuple[SmallFace, ...] = ()
+    doubtful: tuple[DoubtfulFace, ...] = ()
 
     def __repr__(self) -> str:
         width, height = self.image.size
         changes = ", ".join(f"{face.mean_change:.1f}" for face in self.faces)
-        small = f", {len(self.too_small)} too small to change" if self.too_small else ""
+        left = f", {len(self.too_small)} too small to change" if self.too_small else ""
+        left += f", {len(self.doubtful)} to be looked at" if self.doubtful else ""
         faces = f"{len(self.faces)} face{'' if len(self.faces) == 1 else 's'}"
-        return f"<Protected {self.photo.name}: {width} x {height}, {faces}, mean change {changes} of 255{small}>"
+        return f"<Protected {self.photo.name}: {width} x {height}, {faces}, mean change {changes} of 255{left}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the picture, smaller where it is large, and the facts below it."""
@@ -105,12 +108,14 @@ class Protector:
         strength: float = 1.0,
         faces: Literal["all", "largest"] = "all",
         found: list[FaceCrop] | None = None,
+        add_faces: Sequence[Box] = (),
     ) -> Protected:
         """Protect a photo's faces: those ``found`` in it before (cropped as by the method), or all that are found now.
 
         Without a ``reference`` each face stays in its own makeup. Raises ProtectionError (or PhotoError) where no face
-        is found, or one fails or stays as it was. Faces too small to be changed are named in the result, and with "all"
-        by a ProtectionWarning each; those beside ``found`` are not looked for.
+        is found, or one fails or stays as it was. Faces too small to be changed and doubtful ones are named in the
+        result, and with "all" by a ProtectionWarning each; those beside ``found`` are not looked for. ``add_faces``:
+        boxes (x0, y0, x1, y1) in photo pixels, in which a face that no detector finds is sought.
         """
         if faces not in ("all", "largest"):
             raise ProtectionError(f"faces is {faces!r}; expected 'all' or 'largest'")
@@ -118,16 +123,16 @@ class Protector:
             raise ProtectionError(f"strength is {strength}; expected a number from 0 (no change) to 1")
         photo = open_photo(photo)
         makeup = None if reference is None else self.method.reference(reference)
-        crops, small = self.method.detect_all(photo) if found is None else (found, [])
+        crops, left = self.method.detect_all(photo, add_faces) if found is None else (found, [])
         if not crops:
-            raise ProtectionError(f"{photo.name}: no face was found, so nothing was protected")
+            raise ProtectionError(f"{photo.name}: {none_found(left)}, so nothing was protected")
         chosen = crops if faces == "all" else crops[:1]
         altered = [self.altered(crop, makeup or crop, strength) for crop in chosen]
         if self.method.writes_crops:
             return self._as_crop(photo, chosen[0], altered[0].on(chosen[0]))
-        for face in small if faces == "all" else ():
+        for face in left if faces == "all" else ():
             warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
-        result = pasted(photo, chosen, altered, small)
+        result = pasted(photo, chosen, altered, left)
         for crop in chosen if strength and not self.experiment else ():
             if _same_within(crop.box, result.image, photo.original):
                 raise unchanged(crop)
@@ -156,13 +161,21 @@ def _same_within(box: tuple[float, float, float, float], one: Image.Image, other
     return np.array_equal(*(np.asarray(picture)[y0:y1, x0:x1] for picture in (one, other)))
 
 
+def none_found(left: Sequence[SmallFace | DoubtfulFace]) -> str:
+    """That no face was found, or none but doubtful ones, in words."""
+    return "; ".join(["no face was found", *map(str, left)])
+
+
 def pasted(
-    photo: Photo, crops: Sequence[FaceCrop], altered: Sequence[Alteration], too_small: Sequence[SmallFace] = ()
+    photo: Photo,
+    crops: Sequence[FaceCrop],
+    altered: Sequence[Alteration],
+    left: Sequence[SmallFace | DoubtfulFace] = (),
 ) -> Protected:
-    """The photo with its faces altered, and what was done to each."""
+    """The photo with its faces altered, and what was done to each; ``left`` are those that stay as they are."""
     change = sum(each.within(crop, photo) for crop, each in zip(crops, altered))
     reports = tuple(_report(crop, each.on(crop)) for crop, each in zip(crops, altered))
-    return Protected(photo.with_change(change), reports, photo, tuple(too_small))
+    return Protected(photo.with_change(change), reports, photo, *sorted_out(left))
 
 
 def _report(crop: FaceCrop, changed: Tensor) -> FaceReport:
@@ -211,6 +224,7 @@ def protect(
     generator: str | Path | Protector | None = None,
     strength: float = 1.0,
     faces: Literal["all", "largest"] = "all",
+    add_faces: Sequence[Box] = (),
 ) -> Protected:
     """Protect the faces of ``photo``, in the makeup of ``reference`` or (None) in their own.
 
@@ -220,7 +234,8 @@ def protect(
     gives square crops, or a loaded :class:`Protector`. One that was trained for one person needs ``impersonate=True``;
     one that was trained on drawn faces warns: it is no protection from recognisers of real people. For many photos
     :func:`prepare` a protector once: each call loads what it needs anew.
-    A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning.
+    A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning. So it
+    is with ``doubtful``: what a second detector takes for a face, or you marked, and no landmarks fit.
 
     Args:
         photo: a file, a PIL image or an array (H,W,3) uint8.
@@ -230,6 +245,7 @@ def protect(
         generator: a generator file, or a loaded protector.
         strength: how much of the change, from 0 to 1.
         faces: "all", or "largest" for that one only.
+        add_faces: boxes (x0, y0, x1, y1) in photo pixels, around faces that no detector finds.
 
     Returns:
         The protected photo: ``image`` has the photo's size and mode, ``faces`` one report a face; ``save`` writes it.
@@ -247,4 +263,4 @@ def protect(
     """
     photo = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
     protector = prepare(generator, target, impersonate=impersonate)
-    return protector.protect(photo, reference, strength=strength, faces=faces)
+    return protector.protect(photo, reference, strength=strength, faces=faces, add_faces=add_faces)

@@ -188,6 +188,19 @@ def precision() -> str:
     return f"{shown}\n\n{told} {provenance('bf16')}"
 
 
+def turned() -> str:
+    """How many faces are found beside an upright one, by how far they are turned, to either side."""
+    table = stored("turned")
+    angles = table["dataset"].str.removesuffix(" degrees").astype(int)
+    table = table.assign(angle=angles.where(angles <= 180, 360 - angles), count=(table["value"] * table["n"]).round())
+    sums = table.groupby(["angle", "method"], sort=False)[["count", "n"]].sum().astype(int)
+    lines = []
+    for angle in dict.fromkeys(table["angle"]):
+        counts = {method: f"{row['count']} of {row['n']}" for method, row in sums.loc[angle].iterrows()}
+        lines.append({"turned by": f"{angle}°", **counts})
+    return f"{results.markdown(pd.DataFrame(lines))}\n\n{provenance('turned')}"
+
+
 # ---------------------------------------------------------------- README
 
 
@@ -286,6 +299,7 @@ FIXED: Mapping[str, Callable[[], str]] = {
     "equal-visibility": equal_visibility,
     "recognition": recognition,
     "precision": precision,
+    "turned": turned,
     "speed": lambda: speeds(stored("speed")),
 }
 NAMED: Mapping[str, Callable[[str], str]] = {

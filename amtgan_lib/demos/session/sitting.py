@@ -35,7 +35,7 @@ class Studio:
     def __init__(self, photo: str | Path | Image.Image | np.ndarray | Photo, kit: Kit, known=None):
         self.photo, self.kit = open_photo(photo), kit
         _check_size(self.photo)
-        crops, self.too_small = kit.method.detect_all(self.photo)
+        crops, self.left = kit.method.detect_all(self.photo)
         if not crops:
             raise StudioError(f"{self.photo.name}: no face was found; take a photo that shows one from the front")
         self.faces = [Face(crop, kit) for crop in crops]
@@ -111,14 +111,14 @@ class Studio:
             yield self.judge(evaluation.republish(picture, how)).assign(how=how)
 
     def protect(self, settings: Settings, first: Style = None, second: Style = None) -> Protected:
-        """The whole photo at its own size, every face changed as the sliders say but those that are too small.
+        """The whole photo at its own size, every face changed as the sliders say but those that are left.
 
         Raises StudioError where they leave nothing of the look of a face: that would be passed on as protected.
         """
         paintings = [face.painting(settings, first, second) for face in self.faces]
         if not all(any(settings.shares[part] for part in each.look.worn()) for each in paintings):
             raise StudioError("strength, or every part that is worn, is 0: nothing is protected and nothing is saved")
-        return pasted(self.photo, [face.crop for face in self.faces], paintings, self.too_small)
+        return pasted(self.photo, [face.crop for face in self.faces], paintings, self.left)
 
     def _similarities(self, probes: Probes) -> list[float]:
         return [float(own @ known) for own, known in zip(_vectors(probes, self.kit), self._known)]

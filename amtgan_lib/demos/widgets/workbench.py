@@ -231,7 +231,7 @@ def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None])
     data = f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64,{base64.b64encode(content).decode()}"
     name, count = escape(f"{stem}_amtgan{kind}"), len(result.faces)
     faces = "1 face" if count == 1 else f"{count} faces; the meters speak of the largest"
-    faces += "".join(f"; {escape(str(face))}, and stays as it was" for face in result.too_small)
+    faces += "".join(f"; {escape(str(face))}, and stays as it was" for face in (*result.too_small, *result.doubtful))
     return (
         f'<a class="amtgan-link" download="{name}" href="{data}">⬇ Download {name}</a> '
         f"<small>{result.image.width} x {result.image.height}, without EXIF (camera, time, place), {faces}</small>"

@@ -1,0 +1,257 @@
+"""Nobody is missed: faces that lie any way, that the border cuts, that only the second detector or a person sees."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED
+from PIL import Image
+
+from amtgan_lib import faces, portraits
+from amtgan_lib.faces import DoubtfulFace, FaceError, SmallFace, detection, mtcnn, warps
+from amtgan_lib.images import open_photo, to_uint8
+
+pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
+pytest.importorskip("mediapipe", reason="finding faces needs mediapipe (the extra 'faces')")
+
+SIDE = 300
+CASES = SHARED / "cases"
+LONDON = "debruine/webmorphR.stim/*/inst/neutral_front/*_03.jpg"
+needs_mtcnn = pytest.mark.skipif(not mtcnn.at_hand(), reason="the weights of MTCNN are not at hand")
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Two drawn people, as square pictures."""
+    people = portraits.draw(portraits.people([11, 31]), portraits.no_makeup(2), portraits.scenes([1, 2]), SIDE)
+    return [Image.fromarray(to_uint8(image)) for image in people.image]
+
+
+@pytest.fixture(scope="module")
+def photographed(mirror):
+    files = sorted(Path(mirror).glob(LONDON))
+    if len(files) < 2:
+        pytest.skip("the mirror has no London portraits")
+    return [Image.open(file).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS) for file in files[:2]]
+
+
+def beside(one, other, degrees=0):
+    """One upright, and the other turned to its right."""
+    both = Image.new("RGB", (2 * SIDE, SIDE), "white")
+    both.paste(one)
+    ground = other.getpixel((2, 2))
+    both.paste(other.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=ground), (SIDE, 0))
+    return both
+
+
+def five(crop):
+    """The five points (5, 2) of a face as (x, y) in its photo."""
+    return warps.apply(crop.matrix, crop.points.numpy()[:, ::-1])
+
+
+def turned(points, degrees):
+    """Where the points of an upright picture lie once it is turned and pasted."""
+    angle, middle = np.deg2rad(degrees), (SIDE - 1) / 2
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return (points - middle) @ turn.T + middle + (SIDE, 0)
+
+
+def assert_found_right_way_up(pair, degrees):
+    expected = turned(five(faces.detect_one(pair[1])), degrees)
+    found = [five(crop) for crop in faces.detect(beside(*pair, degrees))]
+    eyes = np.linalg.norm(expected[0] - expected[1])
+    assert len(found) == 2
+    assert min(np.linalg.norm(points - expected, axis=1).max() for points in found) < 0.15 * eyes
+
+
+# ---------------------------------------------------------------- turned
+
+
+@pytest.mark.parametrize("degrees", [105, 180, 240])
+def test_a_drawn_face_beside_an_upright_one_is_found_whichever_way_it_lies(drawn, degrees):
+    assert_found_right_way_up(drawn, degrees)
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize("degrees", [90, 135, 180, 210])
+def test_a_face_beside_an_upright_one_is_found_whichever_way_it_lies(photographed, degrees):
+    assert_found_right_way_up(photographed, degrees)
+
+
+@pytest.mark.slow
+@pytest.mark.mirror
+@pytest.mark.parametrize("degrees", range(0, 360, 15))
+def test_a_face_turned_by_every_fifteen_degrees(photographed, degrees):
+    assert_found_right_way_up(photographed, degrees)
+
+
+@pytest.mark.parametrize("name", ["missed_008_03.jpg", "updown_002_03.jpg"])
+def test_two_people_of_whom_one_lies_upside_down(name):
+    if not (CASES / name).is_file():
+        pytest.skip("the cases are not at hand")
+    crops, left = faces.detect_all(CASES / name)
+    upright, other = sorted(crops, key=lambda crop: crop.box[0])
+    assert not left and upright.matrix[0, 0] > 0 > other.matrix[0, 0]
+    assert five(other)[3:, 1].max() < five(other)[:2, 1].min(), "the mouth lies above the eyes"
+
+
+# ---------------------------------------------------------------- cut by the border
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top"])
+def test_a_face_that_the_border_cuts_in_half_is_found_or_named(drawn, side):
+    one, other = drawn
+    x0, y0, x1, y1 = faces.detect_one(other).box
+    half = {"left": ((x0 + x1) / 2, 0, SIDE, SIDE), "right": (0, 0, (x0 + x1) / 2, SIDE)}
+    part = other.crop(tuple(map(round, half.get(side, (0, (y0 + y1) / 2, SIDE, SIDE)))))
+    both = Image.new("RGB", (2 * SIDE, SIDE), "white")
+    both.paste(one, (SIDE if side == "left" else 0, 0))
+    both.paste(part, {"left": (0, 0), "right": (2 * SIDE - part.width, 0), "top": (SIDE, 0)}[side])
+    crops, left = faces.detect_all(both)
+    on_its_side = [box for box in (each.box for each in (*crops, *left)) if (box[0] < SIDE * 0.6) == (side == "left")]
+    assert len(crops) + len(left) == 2 and len(on_its_side) == 1
+
+
+def test_whole_faces_near_the_border_are_one_face_each(drawn):
+    one, other = drawn
+    right = round(faces.detect_one(other).box[2])
+    near = beside(one, other).crop((0, 0, SIDE + right + 4, SIDE))
+    crops, left = faces.detect_all(near)
+    assert len(crops) == 2 and left == []
+
+
+# ---------------------------------------------------------------- the second detector
+
+
+@pytest.fixture
+def nothing_found(monkeypatch):
+    """The first search finds no face at all."""
+    monkeypatch.setattr(detection, "_faces", lambda rgb: [])
+    monkeypatch.setattr(detection, "_cut_faces", lambda rgb, found: [])
+    monkeypatch.setattr(mtcnn, "at_hand", lambda: False)
+
+
+def seeing(monkeypatch, *sightings):
+    """A second detector that sees faces in these boxes of a pair, with these scores."""
+    seen = [mtcnn.Sighting(np.array(box, float), score) for box, score in sightings]
+    monkeypatch.setattr(mtcnn, "at_hand", lambda: True)
+    monkeypatch.setattr(mtcnn, "sightings", lambda rgb: seen)
+
+
+EMPTY = (10, 200, 90, 290)
+
+
+def test_a_face_that_only_the_second_detector_sees_is_found(drawn, nothing_found, monkeypatch):
+    picture = beside(Image.new("RGB", (SIDE, SIDE), "white"), drawn[0], 180)
+    seeing(monkeypatch, ((SIDE + 60, 60, SIDE + 240, 260), 0.8))
+    (crop,), left = faces.detect_all(picture)
+    assert left == [] and crop.matrix[0, 0] < 0 and crop.box[0] > SIDE
+
+
+def test_what_the_second_detector_is_sure_of_and_no_mesh_fits_is_doubtful(drawn, monkeypatch):
+    picture = beside(drawn[0], Image.new("RGB", (SIDE, SIDE), "white"))
+    box = tuple(np.add(EMPTY, (SIDE, 0, SIDE, 0)).tolist())
+    seeing(monkeypatch, (box, 0.99), (faces.detect_one(drawn[0]).box, 1.0))
+    crops, (doubtful,) = faces.detect_all(picture)
+    assert len(crops) == 1 and isinstance(doubtful, DoubtfulFace) and doubtful.box == box and not doubtful.by_hand
+    assert "80 x 90 px at (310, 200)" in str(doubtful)
+    mouth = (*five(crops[0])[3:].min(0) - 10, *five(crops[0])[3:].max(0) + 10)
+    seeing(monkeypatch, (box, 0.9), (mouth, 0.99))
+    assert faces.detect_all(picture)[1] == [], "of one it is not sure, the other is a part of a face"
+
+
+def test_without_its_weights_the_second_detector_is_not_asked(drawn, monkeypatch):
+    monkeypatch.setattr(mtcnn.assets, "local", lambda asset: None)
+    monkeypatch.setattr(mtcnn, "sightings", lambda rgb: pytest.fail("it was asked"))
+    assert not faces.cross_checked()
+    assert len(faces.detect_all(drawn[0])[0]) == 1
+
+
+@needs_mtcnn
+def test_the_second_detector_sees_the_same_faces(drawn):
+    picture = beside(*drawn)
+    boxes = [crop.box for crop in faces.detect(picture)]
+    seen = mtcnn.sightings(np.asarray(picture))
+    assert len(boxes) == 2 and sum(any(faces.overlap(box, each.box) > 0.4 for each in seen) for box in boxes) >= 1
+    assert all(0.7 <= each.score <= 1 for each in seen)
+
+
+@needs_mtcnn
+@pytest.mark.mirror
+def test_the_second_detector_sees_photographs_at_their_own_size(photographed):
+    small, large = photographed[0], photographed[0].resize((5 * SIDE, 5 * SIDE))
+    (one,), (other,) = (mtcnn.sightings(np.asarray(picture)) for picture in (small, large))
+    assert faces.overlap(one.box * 5, other.box) > 0.8
+    assert faces.overlap(one.box, faces.detect_one(small).box) > 0.5
+    assert min(one.score, other.score) > 0.95
+
+
+@needs_mtcnn
+@pytest.mark.parametrize("shape", [(1, 1), (3, 900), (200, 300)])
+def test_where_there_is_nothing_the_second_detector_sees_nothing(shape):
+    assert mtcnn.sightings(np.full((*shape, 3), 90, np.uint8)) == []
+
+
+def test_boxes_that_overlap_a_better_one_are_left_out():
+    boxes = torch.tensor([(0, 0, 10, 10), (1, 0, 11, 10), (50, 50, 60, 60), (2, 2, 6, 6)], dtype=torch.float32)
+    scores = torch.tensor([0.8, 0.9, 0.7, 0.6])
+    assert mtcnn._apart(boxes, scores, 0.7).tolist() == [1, 2, 3]
+    assert mtcnn._apart(boxes, scores, 0.7, of_smaller=True).tolist() == [1, 2]
+
+
+# ---------------------------------------------------------------- added by hand
+
+
+@pytest.mark.parametrize("degrees", [0, 135])
+def test_a_face_in_a_box_drawn_by_hand_is_found(drawn, nothing_found, degrees):
+    picture = beside(Image.new("RGB", (SIDE, SIDE), "white"), drawn[1], degrees)
+    (crop,), left = faces.detect_all(picture, added=[(SIDE + 40, 40, 2 * SIDE - 40, SIDE - 40)])
+    angle = np.degrees(np.arctan2(-crop.matrix[1, 0], crop.matrix[0, 0]))
+    assert left == [] and abs((angle - degrees + 180) % 360 - 180) < 15
+
+
+def test_a_box_without_a_face_is_named(drawn):
+    picture = beside(drawn[0], Image.new("RGB", (SIDE, SIDE), "white"))
+    box = (SIDE + 50, 50, SIDE + 200, 200)
+    crops, left = faces.detect_all(picture, added=[box])
+    assert len(crops) == 1 and left == [DoubtfulFace(box, by_hand=True)]
+    assert "you marked it" in str(left[0])
+
+
+def test_a_box_around_a_face_that_is_found_anyway_changes_nothing(drawn):
+    (expected,) = faces.detect(drawn[0])
+    (crop,), left = faces.detect_all(drawn[0], added=[expected.box])
+    assert left == [] and np.array_equal(crop.matrix, expected.matrix)
+
+
+@pytest.mark.parametrize("box", [(10, 10, 10, 50), (-5, 0, 50, 50), (0, 0, 301, 50)])
+def test_a_box_that_is_not_in_the_photo_is_refused(drawn, box):
+    with pytest.raises(FaceError, match="is not in the photo of 300 x 300 pixels"):
+        faces.detect_all(drawn[0], added=[box])
+
+
+# ---------------------------------------------------------------- shown
+
+
+def test_what_was_found_is_drawn(drawn):
+    photo = open_photo(beside(*drawn))
+    crops = faces.detect(photo)
+    others = [SmallFace((20, 20, 30, 32), 5.0), DoubtfulFace((450, 250, 600, 350))]
+    picture = np.asarray(faces.boxed(photo, crops, others)).astype(int)
+    assert picture.shape == photo.rgb.shape
+
+    def colour(box):
+        left, top, _, bottom = map(round, box)
+        return picture[(top + bottom) // 2, left]
+
+    green, orange, red = colour(crops[0].box), colour(others[0].box), colour((450, 250, 600, 300))
+    assert green[1] > 180 > green[0] and orange[0] > 200 > 160 > orange[2] and orange[1] > 100 > red[1]
+    assert np.array_equal(green, colour(crops[1].box))
+
+
+def test_a_large_photo_is_drawn_smaller():
+    photo = open_photo(np.zeros((300, 5000, 3), np.uint8))
+    picture = faces.boxed(photo, [], [SmallFace((2500, 100, 2600, 200), 5.0)])
+    assert picture.size == (2000, 120)
+    assert np.asarray(picture)[60, 1000].max() > 100
