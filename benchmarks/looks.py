@@ -17,7 +17,7 @@ from amtgan_lib.reporting import results
 EDGE_FACES = ("edgeface_xs", "edgeface_xxs")
 # Stored table: whose hints, and who judges: none of those that hinted, nor their teachers.
 SETS = {
-    "natural": ((*recognizers.SPARE, *recognizers.OPEN[:2]), (*EDGE_FACES, "dlib")),
+    "natural": (("distilled", *recognizers.OPEN[:2]), (*EDGE_FACES, "dlib")),
     "natural-own": (recognizers.OWN, ("dlib",)),
     "natural-all": ((*recognizers.OWN, *recognizers.OPEN), ("dlib",)),
 }

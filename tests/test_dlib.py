@@ -43,7 +43,7 @@ def real():
 def test_without_the_extra_it_is_not_at_hand_and_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr(dlib_resnet, "find_spec", lambda name: None)
     assert recognizers.at_hand(["dlib"]) == () and "dlib" not in asking.at_hand()
-    assert recognizers.zoo("open") == OPEN and recognizers.zoo("open and own") == (*OPEN, *recognizers.SPARE)
+    assert recognizers.zoo("open") == OPEN and recognizers.zoo("open and own") == (*OPEN, "distilled")
     with pytest.raises(FileNotFoundError, match=r'^dlib is not installed: uv pip install "amtgan-lib\[dlib\]"$'):
         recognizers.load("dlib")
     with pytest.raises(asking.NotDone, match="the recogniser dlib cannot be loaded: dlib is not installed"):

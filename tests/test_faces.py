@@ -380,11 +380,9 @@ def test_a_face_over_the_border(side):
     assert not seen(difference)[:, 200:].any()
 
 
-def test_a_face_beyond_the_border_changes_nothing():
-    photo = wave_photo()
-    crop = crop_face(photo, posed((0.5, 0, (-400, 900))))
-    assert crop.masks.sum() == 0
-    np.testing.assert_array_equal(np.asarray(pasted(crop, photo, crop.image * 0.5)), photo.rgb)
+def test_a_face_beyond_the_border_is_none():
+    with pytest.raises(FaceError, match="lies beyond the photo's border"):
+        crop_face(wave_photo(), posed((0.5, 0, (-400, 900))))
 
 
 def test_a_parse_map_ends_at_the_border():

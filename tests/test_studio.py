@@ -289,8 +289,9 @@ def test_photographs_get_what_protect_does_and_are_judged_by_whom_it_asks(monkey
     monkeypatch.setattr(dlib_resnet, "installed", lambda: False)
     made = session.photo_kit.__wrapped__()
     assert made.method.recognizers == recognizers.OWN == prepare().method.recognizers
-    assert [judge.name for judge in made.judges] == ["distilled_ir"] == asking.at_hand()
-    assert made.world == "open" and made.method.target == targets.NOBODY and made.role("distilled_ir") == "held out"
+    assert [judge.name for judge in made.judges] == list(recognizers.OWN) == asking.at_hand()
+    assert made.world == "open" and made.method.target == targets.NOBODY
+    assert {made.role(name) for name in recognizers.OWN} == {"gave hints"}
     assert all({kits.USUAL, kits.LAX} <= set(judge.thresholds) for judge in made.judges)
 
 

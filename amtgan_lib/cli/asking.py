@@ -47,7 +47,7 @@ def names(text: str, option: str = "--ask") -> list[str]:
 
 
 def at_hand() -> list[str]:
-    """Those to ask about photographs that need no download; one of our own is always there."""
+    """Those to ask about photographs that need no download."""
     return list(recognizers.judges_at_hand())
 
 

@@ -98,9 +98,8 @@ class PhotoOutcome:
 
 
 def independent(judges: Sequence[str], took_part: Sequence[str]) -> bool:
-    """Whether one of the judges never gives hints, or neither gave any here nor is kin to one that did."""
-    related = (any(recognizers.kin(judge, other) for other in took_part) for judge in judges)
-    return any(judge in recognizers.JUDGES or not kin for judge, kin in zip(judges, related, strict=True))
+    """Whether one of the judges neither took part in a change nor taught, or learnt from, one that did."""
+    return any(not any(recognizers.kin(judge, other) for other in took_part) for judge in judges)
 
 
 def plural(number: int, thing: str) -> str:

@@ -127,15 +127,10 @@ def _check_options(file: Path, how: Recipe, knew: Sequence[str], aim: Aim) -> No
 def hinting(held_out: Sequence[str] = ()) -> tuple[str, ...]:
     """The recognisers at hand that may give hints: neither held out nor teachers or students of those.
 
-    Where none of our students of all the open recognisers is left, the one of the MobileFaceNets alone may be. Raises
-    ProtectionError where nobody is left.
+    Raises ProtectionError where none is left.
     """
-
-    def allowed(names: Sequence[str]) -> list[str]:
-        return [name for name in names if not any(recognizers.kin(name, other) for other in held_out)]
-
-    own = allowed(recognizers.OWN) or allowed(recognizers.SPARE)
-    names = recognizers.at_hand((*own, *allowed(recognizers.OPEN)))
+    at_hand = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
+    names = tuple(name for name in at_hand if not any(recognizers.kin(name, other) for other in held_out))
     if not names:
         raise ProtectionError(f"with {', '.join(held_out)} held out, no recogniser at hand is left to give hints")
     return names

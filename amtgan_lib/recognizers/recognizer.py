@@ -16,7 +16,7 @@ from amtgan_lib.files import read_tensors
 from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.alignment import align
 from amtgan_lib.recognizers.shipped import read_shipped
-from amtgan_lib.recognizers.table import JUDGES, OPEN, RecognizerSpec, refuse_judges, spec
+from amtgan_lib.recognizers.table import JUDGES, OPEN, OWN, RecognizerSpec, refuse_judges, spec
 
 # Noise added by the input transforms leaves [-1,1] by a few units; an image in 0..255 leaves it by far more.
 LARGEST_VALUE = 8.0
@@ -197,11 +197,11 @@ def at_hand(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def judges_at_hand() -> tuple[str, ...]:
-    """Whom to ask about a photograph: those that never give hints and the open ones, if their weights are here.
+    """Whom to ask about a photograph: dlib's and the open ones, if they are here, else our own students.
 
-    Our other students are left out. They give hints, and tell strangers apart poorly.
+    Students tell strangers apart poorly, and go by what no look changes: beside better ones they are not asked.
     """
-    return at_hand((*JUDGES, *OPEN))
+    return at_hand((*JUDGES, *OPEN)) or at_hand(OWN)
 
 
 def _file_at_hand(row: RecognizerSpec) -> bool:

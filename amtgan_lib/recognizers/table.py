@@ -62,9 +62,9 @@ class RecognizerSpec:
     it; `thresholds` are cosines per false accept rate, measured on `calibration`; those of a shipped network stand in
     its file, since training makes both. `published` files come from the authors' archive, `shipped` ones
     with this package, all others are fetched; `drawn` ones know drawn faces only. `teachers` are those it was distilled
-    from: what fools the one was learnt from the others. A `judge_only` one neither trains nor gives hints, so that
-    somebody is left to ask: dlib's, which has no gradient, and one of our own. By dlib's own rule two faces are of one
-    person whose vectors, not normalised, lie nearer than `distance` to each other.
+    from: what fools the one was learnt from the others. A `judge_only` one comes with a package of its own and has no
+    gradient: it can neither train nor give hints; by its own rule two faces are of one person whose vectors, not
+    normalised, lie nearer than `distance` to each other.
     """
 
     name: str
@@ -194,7 +194,6 @@ _ROWS = (
     _distilled("distilled", distilled_ir, family="mobilefacenet", teachers=_MOBILE_FACE_NETS),
     _distilled("distilled_plain", distilled_plain, family="distilled", teachers=_TEACHERS),
     _distilled("distilled_resnet", distilled_resnet, family="distilled", teachers=_TEACHERS),
-    _distilled("distilled_ir", distilled_ir, family="distilled_ir", teachers=_TEACHERS, judge_only=True),
     RecognizerSpec(
         "dlib",
         family="dlib_resnet",
@@ -220,11 +219,9 @@ PUBLISHED = tuple(row.name for row in _ROWS if row.published)
 DRAWN = tuple(row.name for row in _ROWS if row.drawn)
 OPEN = tuple(row.name for row in _ROWS if not (row.published or row.shipped or row.judge_only))
 JUDGES = tuple(row.name for row in _ROWS if row.judge_only)
-OWN = ("distilled_plain", "distilled_resnet")
-"""Whose hints come along: students of all four open recognisers."""
-SPARE = ("distilled",)
-"""Taught by the MobileFaceNets alone: the EdgeFaces can be held out of it."""
-_ZOOS = MappingProxyType({"open": OPEN, "open and own": (*OPEN, *SPARE), "drawn": DRAWN, "published": PUBLISHED})
+OWN = ("distilled_plain", "distilled_resnet", "distilled")
+"""Whose hints come along: students of all four open recognisers, and of the MobileFaceNets alone."""
+_ZOOS = MappingProxyType({"open": OPEN, "open and own": (*OPEN, "distilled"), "drawn": DRAWN, "published": PUBLISHED})
 
 
 def spec(name: str) -> RecognizerSpec:
@@ -257,7 +254,7 @@ def families() -> dict[str, tuple[str, ...]]:
 def refuse_judges(names: Iterable[str]) -> None:
     """Raise ValueError where one of the recognisers that are to train or to give hints can only judge."""
     if found := [name for name in names if name in JUDGES]:
-        raise ValueError(f"{found[0]} only judges: it can neither train nor give hints")
+        raise ValueError(f"{found[0]} only judges: it has no gradient, so it can neither train nor give hints")
 
 
 def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split: str = "family") -> None:
