@@ -175,7 +175,10 @@ def pasted(
     """The photo with its faces altered, and what was done to each; ``left`` are those that stay as they are."""
     change = sum(each.within(crop, photo) for crop, each in zip(crops, altered))
     reports = tuple(_report(crop, each.on(crop)) for crop, each in zip(crops, altered))
-    return Protected(photo.with_change(change), reports, photo, *sorted_out(left))
+    picture = photo.with_change(change)
+    if picture.size != photo.size:
+        raise ProtectionError(f"{photo.name} has {photo.size} pixels, its changed picture {picture.size}: not protected")
+    return Protected(picture, reports, photo, *sorted_out(left))
 
 
 def _report(crop: FaceCrop, changed: Tensor) -> FaceReport:
