@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from amtgan_lib import assets, datasets, evaluation, faces, methods, paths, protect, protection, recognizers
 from amtgan_lib.methods import generator
@@ -104,11 +105,23 @@ def test_protect_needs_no_network_and_nothing_of_others(monkeypatch):
     protector = protection.prepare()
     assert protector.method.recognizers == recognizers.OWN
     assert protector.method.target == "nobody"
-    face = faces.detect_one(photo, 160)
-    other = face.resample(protector.protect(photo).image)
-    own = recognizers.load(recognizers.OWN[0])
-    first, after = (own.embed(image[None], face.points[None])[0] for image in (face.image, other))
-    assert float(first @ after) < 0.7  # a look is bounded, unlike a free change
+    result = protector.protect(photo)
+    assert result.faces[0].mean_change > 1 and result.image.size == Image.open(photo).size
+
+
+@pytest.mark.mirror
+def test_offline_hints_hide_a_real_face_from_those_that_gave_them(mirror, monkeypatch):
+    pytest.importorskip("mediapipe")
+    manifest = datasets.available_manifest()
+    photo = datasets.file_of(manifest.loc[manifest["set"] == "london", "asset"].iloc[0])
+    monkeypatch.setattr(assets, "local", lambda asset: None)
+    method = protection.prepare().method
+    assert method.recognizers == recognizers.OWN
+    crop = faces.detect_one(photo, method.size)
+    both = torch.stack([crop.image, method.change(crop, crop)]), torch.stack([crop.points] * 2)
+    for own in map(recognizers.load, recognizers.OWN):
+        before, after = own.embed(*both)
+        assert float(before @ after) < own.thresholds[0.01], own.name
 
 
 @pytest.mark.mirror

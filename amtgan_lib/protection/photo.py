@@ -177,7 +177,9 @@ def pasted(
     reports = tuple(_report(crop, each.on(crop)) for crop, each in zip(crops, altered))
     picture = photo.with_change(change)
     if picture.size != photo.size:
-        raise ProtectionError(f"{photo.name} has {photo.size} pixels, its changed picture {picture.size}: not protected")
+        raise ProtectionError(
+            f"{photo.name} has {photo.size} pixels, its changed picture {picture.size}: not protected"
+        )
     return Protected(picture, reports, photo, *sorted_out(left))
 
 
