@@ -19,7 +19,7 @@ EDGE_FACES = ("edgeface_xs", "edgeface_xxs")
 SETS = {
     "natural": (("distilled", *recognizers.OPEN[:2]), (*EDGE_FACES, "dlib")),
     "natural-own": (recognizers.OWN, ("dlib",)),
-    "natural-all": ((*recognizers.OWN, *recognizers.OPEN), ("dlib",)),
+    "natural-all": (recognizers.OPEN, ("dlib",)),
 }
 
 

@@ -437,7 +437,7 @@ def test_a_named_target_is_embedded_by_every_recogniser(monkeypatch, photo):
     assert protection.guide_to(own, impersonate=True, names=["eye"]).target is own
 
 
-def test_by_default_all_recognisers_at_hand_give_hints(monkeypatch):
+def test_by_default_recognisers_at_hand_give_hints_and_students_beside_few_of_them(monkeypatch):
     at_hand = {"distilled_plain", "edgeface_xs"}
     asked = []
     monkeypatch.setattr(recognizers, "at_hand", lambda names: tuple(name for name in names if name in at_hand))
@@ -445,6 +445,10 @@ def test_by_default_all_recognisers_at_hand_give_hints(monkeypatch):
     own = Target("mine", {"eye": torch.ones(12)})
     protection.guide_to(own, impersonate=True)
     assert asked == ["distilled_plain", "edgeface_xs"]
+    asked.clear()
+    at_hand |= set(recognizers.OPEN)
+    protection.guide_to(own, impersonate=True)
+    assert asked == list(recognizers.OPEN)
 
 
 # ---------------------------------------------------------------- the short way
@@ -615,12 +619,9 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
     guided = lambda target, names, **options: guide_by([SimpleNamespace(name=name) for name in names])  # noqa: E731
     monkeypatch.setattr(consent, "guide_to", guided)
     guide = protection.prepare(held_out=["edgeface_xs"]).method.guide
-    assert [each.name for each in guide.recognizers] == [
-        "distilled",
-        "mobilefacenet_foamliu",
-        "mobilefacenet_xiaoccer",
-        "edgeface_xxs",
-    ]
+    three = ["mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "edgeface_xxs"]
+    assert [each.name for each in guide.recognizers] == three
+    assert consent.hinting(["edgeface_xs", "edgeface_xxs"]) == ("distilled", *three[:2])
     assert consent.hinting(["mobilefacenet_foamliu"]) == ("mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
     with pytest.raises(ProtectionError, match=r"distilled cannot be held out: .* was trained against it"):
         protection.prepare(generator.SHIPPED, held_out=["distilled"])

@@ -17,6 +17,7 @@ from amtgan_lib.methods.method import Method, MethodError
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.recipes import Recipe
 
+ENOUGH = 3  # open recognisers, beside which their students would only take the place of better hints
 PASSES = 4  # of an any-target generator: success and visible change against passes are in notebook 12
 
 
@@ -52,8 +53,9 @@ def guide_to(
 ) -> Guide:
     """Whom a face moves to, by whose hints: by default to nobody, by those of all recognisers at hand.
 
-    names: whose hints to take. None: our own recognisers, which come with the package, and those open ones that lie on
-    this machine (``python -m amtgan_lib assets fetch --group weights`` brings them); nothing is fetched.
+    names: whose hints to take. None: those of the open recognisers that lie on this machine (``python -m amtgan_lib
+    assets fetch --group weights`` brings them) and, where these are few, of our own, which come with the package;
+    nothing is fetched.
 
     target: None for nobody, a ``Target``, or one or more photos of a person, who is then
     impersonated. That needs ``impersonate=True``: whoever is matched with your photo may have to answer for it.
@@ -127,10 +129,11 @@ def _check_options(file: Path, how: Recipe, knew: Sequence[str], aim: Aim) -> No
 def hinting(held_out: Sequence[str] = ()) -> tuple[str, ...]:
     """The recognisers at hand that may give hints: neither held out nor teachers or students of those.
 
-    Raises ProtectionError where none is left.
+    Our own students hint where few of their teachers can. Raises ProtectionError where nobody is left.
     """
     at_hand = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
     names = tuple(name for name in at_hand if not any(recognizers.kin(name, other) for other in held_out))
     if not names:
         raise ProtectionError(f"with {', '.join(held_out)} held out, no recogniser at hand is left to give hints")
-    return names
+    teachers = tuple(name for name in names if name in recognizers.OPEN)
+    return teachers if len(teachers) >= ENOUGH else names
