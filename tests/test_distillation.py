@@ -152,6 +152,6 @@ def test_what_cannot_be_distilled_is_refused(taught, wardrobe, crops, teachers):
     with pytest.raises(ValueError, match="drawn_ir is not distilled"):
         Distillation(DistillationConfig("drawn_ir"), taught)
     with pytest.raises(ValueError, match=r"learns from .*; no lesson asked edgeface_xs"):
-        Distillation(DistillationConfig("distilled_ir"), taught)
+        Distillation(DistillationConfig("distilled_plain"), taught)
     with pytest.raises(ValueError, match="0 teachers"):
         Tutor(wardrobe, crops, [])

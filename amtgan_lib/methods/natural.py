@@ -45,7 +45,7 @@ class Search:
     asked: int = 2
     away: float = 1.0
     towards: float = 0.5
-    towards_a_person: float = 1.3
+    towards_a_person: float = 2.0
     visible: float = 0.007
     rough: float = 0.3
     frown: float = 30.0

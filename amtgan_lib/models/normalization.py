@@ -22,11 +22,15 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,H,W) of the same type."""
-        if features.shape[-2:].numel() < SMALL or (torch.is_grad_enabled() and features.requires_grad):
-            # In channels last the backward pass of group normalisation takes 17 times as long, and the forward pass of
-            # small maps up to 80 times (same torch, CPU).
+        # In channels last the backward pass of group normalisation takes 17 times as long, and the forward pass of small
+        # maps up to 80 times (same torch, CPU).
+        differentiated = torch.is_grad_enabled() and features.requires_grad
+        small = not differentiated and features.shape[-2:].numel() < SMALL
+        back = small and features.is_contiguous(memory_format=torch.channels_last)
+        if differentiated or small:
             features = features.contiguous()
         weight, bias = (None if value is None else value.to(features.dtype) for value in (self.weight, self.bias))
         # Its sums are in float32 whatever the type: autocast, which would copy everything to float32, is not needed.
         with torch.autocast(features.device.type, enabled=False):
-            return F.group_norm(features, self.num_groups, weight, bias, self.eps)
+            normed = F.group_norm(features, self.num_groups, weight, bias, self.eps)
+        return normed.contiguous(memory_format=torch.channels_last) if back else normed
