@@ -22,8 +22,8 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,H,W) of the same type."""
-        # In channels last the backward pass of group normalisation takes 17 times as long, and the forward pass of small
-        # maps up to 80 times (same torch, CPU).
+        # In channels last the backward pass of group normalisation takes 17 times as long, and the forward pass of
+        # small maps up to 80 times (same torch, CPU).
         differentiated = torch.is_grad_enabled() and features.requires_grad
         small = not differentiated and features.shape[-2:].numel() < SMALL
         back = small and features.is_contiguous(memory_format=torch.channels_last)
