@@ -231,11 +231,11 @@ notebook_parameters:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_recogniser_is_distilled_from_others(place):
+def test_a_recogniser_is_distilled_from_others(mirror, place):
     """Thresholds want a thousand pairs of strangers, and so 34 people."""
     pytest.importorskip("mediapipe")
     values = run(place, DISTILLED)["02c_distil_recognizer"]
-    assert 0 < values["loss"] < 2 and 0 <= values["eer test people"] < 0.5
+    assert 0 < values["loss"]["distilled"] < 2 and 0 <= values["distilled"]["eer test people"] < 0.6
     assert (place / "runs" / "reduced" / "recognizers" / "distilled.safetensors").is_file()
 
 
