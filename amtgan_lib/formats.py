@@ -83,9 +83,7 @@ def is_picture(path: Path) -> bool:
             head = file.read(64)
     except OSError:
         return False
-    return (
-        head.startswith(BEGINNINGS) or head[8:12] == b"WEBP" or bool(_brands(head) & {*HEIF_BRANDS, b"avif", b"mif1"})
-    )
+    return head.startswith(BEGINNINGS) or head[8:12] == b"WEBP" or bool(_brands(head) & PICTURE_BRANDS)
 
 
 def _brands(head: bytes) -> set[bytes]:

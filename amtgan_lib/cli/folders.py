@@ -74,13 +74,18 @@ def destination(options: Protect) -> Path:
         return photo.with_name(f"{photo.stem}_protected{_suffix(photo, form)}")
     if output.is_dir() or not output.suffix:
         return output / f"{photo.stem}{_suffix(photo, form)}"
-    try:
-        format_of(output)
-    except PhotoError as error:
-        raise WrongArguments(f"{error}, or an existing folder.") from None
+    _check_format(output)
     if form:
         raise WrongArguments(f"OUT {output} already has a format: omit --format.")
     return output
+
+
+def _check_format(file: Path) -> None:
+    """WrongArguments for a file that cannot be written as a picture."""
+    try:
+        format_of(file)
+    except PhotoError as error:
+        raise WrongArguments(f"{error}, or an existing folder.") from None
 
 
 def _suffix(photo: Path, form: str | None) -> str:
@@ -115,10 +120,7 @@ def _shown(job: PhotoJob, options: Protect) -> Path | None:
         shown = where / own.with_name(f"{own.name}.png")  # a.jpg and a.png are two photos
     else:
         shown = where / f"{job.photo.stem}.png" if where.is_dir() or not where.suffix else where
-    try:
-        format_of(shown)
-    except PhotoError as error:
-        raise WrongArguments(f"{error}, or an existing folder.") from None
+    _check_format(shown)
     if source.is_dir() and where.resolve().is_relative_to(source.resolve()):
         raise WrongArguments(f"{where} is in the folder of the photos: choose another place for --show-faces.")
     if shown.resolve() in (job.photo.resolve(), job.output.resolve()):

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from amtgan_lib import assets
+from amtgan_lib.files import read_tensors
 
 STAGES = ("pnet", "rnet", "onet")
 SIDE = 1280  # pixels: larger pictures are shrunk to it
@@ -81,7 +82,7 @@ def _places(network: nn.Module, picture: Tensor) -> tuple[Tensor, Tensor]:
 
 def _looked_at(network: nn.Module, picture: Tensor, boxes: Tensor, side: int, least: float) -> tuple[Tensor, Tensor]:
     """Boxes (N, 4) as a later network corrects them, and scores, of those that it takes for faces."""
-    patches = [patch for patch in (_patch(picture, box, side) for box in boxes.round().int().tolist())]
+    patches = [_patch(picture, box, side) for box in boxes.round().int().tolist()]
     seen = [patch is not None for patch in patches]
     if not any(seen):
         return torch.zeros(0, 4), torch.zeros(0)
@@ -183,6 +184,6 @@ def _networks() -> tuple[_Stage, _Stage, _Stage]:
     networks = _built()
     for name, network in zip(STAGES, networks):
         path = assets.fetch(f"mtcnn_{name}", progress=False)
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
+        network.load_state_dict(read_tensors(path), strict=True)
         network.eval().requires_grad_(False)
     return networks

@@ -52,9 +52,8 @@ class Wardrobe:
             raise ValueError(f"{missing[0]} has no mesh, so no look fits it")
         found = [face_regions(crop.image, crop.mesh) for crop in crops]
         # A mask needs no more than half the precision, and there are hundreds of megabytes of them.
-        regions = Regions(**{name: torch.cat([getattr(each, name) for each in found]) for name in _NAMES})
-        halved = Regions(**{name: _half(getattr(regions, name)) for name in _NAMES})
-        return cls(torch.stack([crop.image for crop in crops]), torch.stack([crop.points for crop in crops]), halved)
+        regions = Regions(**{name: torch.cat([_half(getattr(each, name)) for each in found]) for name in _NAMES})
+        return cls(torch.stack([crop.image for crop in crops]), torch.stack([crop.points for crop in crops]), regions)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -48,8 +48,11 @@ def pairs_in(originals: str | Path, protected: str | Path) -> list[Pair]:
     found = [(path, after[path.stem]) for path in _photos(originals) if path.stem in after]
     if not found:
         raise StudioError(f"no photo of {originals} has one of the same name in {protected}")
-    return [Pair(before.stem, *(Image.fromarray(open_photo(each).rgb) for each in (before, fellow)))
-            for before, fellow in found]  # fmt: skip
+    return [Pair(before.stem, _opened(before), _opened(fellow)) for before, fellow in found]
+
+
+def _opened(photo: Path | Image.Image) -> Image.Image:
+    return Image.fromarray(open_photo(photo).rgb)
 
 
 def _photos(folder: Path) -> list[Path]:
@@ -59,12 +62,8 @@ def _photos(folder: Path) -> list[Path]:
 def drawn_pairs(rows: Sequence[int] = PEOPLE, kit: Kit | None = None) -> list[Pair]:
     """Drawn people, protected now: a few seconds each."""
     protector = Protector((kit or drawn_kit()).method)
-    found = []
-    for person in people(rows):
-        photo = open_photo(person.large())
-        after = open_photo(protector.protect(photo).image)
-        found.append(Pair(person.name, Image.fromarray(photo.rgb), Image.fromarray(after.rgb)))
-    return found
+    photos = [(person.name, person.large()) for person in people(rows)]
+    return [Pair(name, _opened(photo), _opened(protector.protect(photo).image)) for name, photo in photos]
 
 
 class Study:

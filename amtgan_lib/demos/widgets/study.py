@@ -46,7 +46,7 @@ class WhichIsProtected:
             rate, low, high = self.study.rate()
             self.question.value = (
                 f"<h3>{rate:.0%} of {count} right (95 % interval {low:.0%} to {high:.0%})</h3>"
-                "Guessing gives 50 %. Your answers are stored; run the cells below for the table. Thank you."
+                "Guessing gives 50 %. Your answers are stored. Thank you."
             )
             for button in self.buttons.values():
                 button.disabled = True
