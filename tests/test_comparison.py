@@ -29,7 +29,7 @@ def face(file, size: int) -> faces.FaceCrop:
 @pytest.fixture
 def compared(monkeypatch, tmp_path) -> Comparison:
     """Photos of two people, and a judge who knows faces by the colour of their noses."""
-    monkeypatch.setattr(faces, "detect", lambda file, size: [face(file, size)])
+    monkeypatch.setattr(faces, "detect", lambda file, size, **ways: [face(file, size)])
     people = ["drawn/red", "drawn/green"]
     sources = [tmp_path / f"{colour}.png" for colour in ("red", "green")]
     for file, picture in zip(sources, fakes.plain([COLOURS[person] for person in people], 128)):

@@ -624,7 +624,7 @@ def test_when_every_photo_is_unchanged_the_mean_is_infinite():
 def hand_made_detection(monkeypatch):
     """Every photo that is not black has one face, which fills it."""
 
-    def detect(photo, size=256):
+    def detect(photo, size=256, every_way=True):
         photo = open_photo(photo)
         return [framed(photo)] if photo.rgb.any() else []
 
@@ -676,7 +676,7 @@ def test_picture_table_leaves_out_what_was_not_protected(noise, tmp_path, hand_m
 
 
 def test_a_face_too_small_to_be_aligned_counts_as_none(noise, tmp_path, monkeypatch):
-    def detect(file, size):
+    def detect(file, size, every_way=True):
         raise faces.FaceError(f"{file}: the face is too small")
 
     monkeypatch.setattr(faces, "detect", detect)
@@ -693,7 +693,7 @@ def people_at(monkeypatch):
     """Set the faces of each picture by its name, the largest first: {"a.png": [(box, colour), ...]}."""
     pictures, sizes = {}, {}
 
-    def detect(file, size=256):
+    def detect(file, size=256, every_way=True):
         found = []
         for box, colour in pictures[str(file)]:
             (picture,) = plain([colour], SIDE)

@@ -569,16 +569,16 @@ def test_people_who_lie_different_ways_are_all_found(monkeypatch):
 
 def test_faces_too_small_are_one_error_unless_another_is_usable(monkeypatch):
     small, usable = (detection._Face(posed((scale, 0, (150, 150))), 0.9) for scale in (0.08, 0.6))
-    monkeypatch.setattr(detection, "_faces", lambda rgb: [small])
+    monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [small])
     with pytest.raises(FaceError, match="too small"):
         detect(wave_photo())
-    monkeypatch.setattr(detection, "_faces", lambda rgb: [small, usable])
+    monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [small, usable])
     assert len(detect(wave_photo())) == 1
 
 
 def test_faces_too_small_beside_a_usable_one_are_told(monkeypatch):
     small, just, usable = (detection._Face(posed((scale, 0, (150, 150))), 0.9) for scale in (0.08, 0.126, 0.6))
-    monkeypatch.setattr(detection, "_faces", lambda rgb: [small, usable, just])
+    monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [small, usable, just])
     (crop,), told = faces.detect_all(wave_photo())
     assert crop.scale == pytest.approx(0.6)
     assert [face.eye_distance for face in told] == pytest.approx(
@@ -587,13 +587,13 @@ def test_faces_too_small_beside_a_usable_one_are_told(monkeypatch):
     assert told[0].box == pytest.approx((*small.mesh.min(0), *small.mesh.max(0)))
     assert told[0].reason == "too small to change: 5 px between the eyes, at least 8 are needed"
     assert 7.9 < told[1].eye_distance < 8 and "7 px between the eyes" in told[1].reason, "cut off, not rounded"
-    monkeypatch.setattr(detection, "_faces", lambda rgb: [usable])
+    monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [usable])
     assert faces.detect_all(wave_photo())[1] == []
 
 
 def test_the_largest_face_comes_first(monkeypatch):
     found = [detection._Face(posed((scale, 0, (150, 150))), 0.9) for scale in (0.5, 0.9, 0.7)]
-    monkeypatch.setattr(detection, "_faces", lambda rgb: found)
+    monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: found)
     assert [crop.scale for crop in detect(wave_photo())] == pytest.approx([0.9, 0.7, 0.5])
     assert detect_one(wave_photo()).scale == pytest.approx(0.9)
 

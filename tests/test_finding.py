@@ -127,7 +127,7 @@ def test_whole_faces_near_the_border_are_one_face_each(drawn):
 @pytest.fixture
 def nothing_found(monkeypatch):
     """The first search finds no face at all."""
-    monkeypatch.setattr(detection, "_faces", lambda rgb: [])
+    monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [])
     monkeypatch.setattr(detection, "_cut_faces", lambda rgb, found: [])
     monkeypatch.setattr(mtcnn, "at_hand", lambda: False)
 

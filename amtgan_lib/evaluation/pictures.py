@@ -73,7 +73,7 @@ def read_probes(files: Iterable[str | Path], size: int = 256, clean: Probes | No
 def _face(file: str | Path, size: int, before: Place | None) -> faces.FaceCrop | None:
     """The largest face of a file or, in one of the size that ``before`` is from, the face in that place."""
     try:
-        found = faces.detect(file, size)
+        found = faces.detect(file, size, every_way=False)
     except faces.FaceError:  # a spoilt picture may show a speck of a face
         return None
     if not found or before is None or found[0].photo_size != before.photo_size:
