@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from amtgan_lib import faces, portraits, protection, recognizers
-from amtgan_lib.faces import FaceError
+from amtgan_lib.faces import FaceError, parts
 from amtgan_lib.faces.regions import OVAL
 from amtgan_lib.images import to_uint8
 from amtgan_lib.methods import Guide, MethodError, bare, natural, targets
@@ -129,15 +129,37 @@ def test_moved_is_a_share_of_the_eye_distance_within_the_bound(crop, guide):
     assert natural.moved(crop, still).max() == 0
 
 
-def test_brows_that_sink_are_a_frown_and_brows_that_rise_are_none(crop, guide):
+@pytest.mark.parametrize(
+    ("above", "below", "axis", "way", "unkind"),
+    [
+        (0, 159, "y", 1, True),  # brows sink
+        (0, 159, "x", -1, True),  # or come together
+        (0, 159, "x", 1, False),
+        (168, 2, "x", 1, True),  # the nose grows broader
+        (168, 2, "x", -1, False),
+        (195, 0, "y", -1, True),  # its tip turns up
+        (13, 152, "y", 1, True),  # corners of the mouth drop
+        (13, 152, "y", -1, False),
+    ],
+)
+def test_a_move_is_unkind_that_spoils_an_expression_or_makes_a_nose_larger(
+    crop, guide, above, below, axis, way, unkind
+):
+    """``way``: +1 down, or away from the middle of the face; only rows between two vertices of the mesh move."""
     loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, SHORT, {})
+    first, last = int(crop.mesh[above, 0]) if above else 0, int(crop.mesh[below, 0]) - 2
     flow, gain = torch.zeros(1, 2, natural.SIZE, natural.SIZE), torch.ones(1, 3, natural.SIZE, natural.SIZE)
-    flow[:, 1] = -3.0  # each pixel shows what was above it
-    assert loss.frown(Fields(flow, gain)) > 0.005
-    assert loss.frown(Fields(-flow, gain)) == 0
-    flow = torch.zeros_like(flow)
-    flow[:, 0, :, : natural.SIZE // 2], flow[:, 0, :, natural.SIZE // 2 :] = -3.0, 3.0  # both halves move to the middle
-    assert loss.frown(Fields(flow, gain)) > 0.005 and loss.frown(Fields(-flow, gain)) == 0
+    middle, move = int(crop.mesh[4, 1]), -3.0 * way  # each pixel shows what was on the other side of it
+    if axis == "y":
+        flow[:, 1, first:last] = move
+    else:
+        flow[:, 0, first:last, :middle], flow[:, 0, first:last, middle:] = -move, move
+    cost = loss.unkind(Fields(flow, gain))
+    assert cost > 0.0025 if unkind else cost < 0.0015
+
+
+def test_contour_has_bounds_for_each_zone_of_the_face():
+    assert list(rendering.CONTOUR) == list(parts.ZONES)
 
 
 def test_a_face_without_its_mesh_has_no_look(crop, guide):

@@ -24,7 +24,16 @@ from amtgan_lib.recognizers import Recognizer
 NAME = "natural"
 SIZE = 256
 SMALLER = 4  # colours are compared at a size where a step has the time for it
-INNER_BROWS, MOUTH_CORNERS = ((107, 55, 66), (336, 285, 296)), ((61,), (291,))  # of the mesh, left and right
+# Vertices of the mesh whose distance, where it shrinks or grows, ages a face or spoils its expression.
+SHRINKING = (
+    *((107, 336), (55, 285), (107, 133), (336, 362), (66, 159), (296, 386)),  # brows that come together or down
+    *((159, 145), (386, 374), (61, 152), (291, 152)),  # eyes that close, corners of the mouth that drop
+)
+GROWING = (
+    *((129, 358), (64, 294), (48, 278), (198, 420), (236, 456), (196, 419), (122, 351), (45, 275), (44, 274)),
+    *((168, 1), (168, 2), (1, 0), (2, 0)),  # above, a broader nose; here, one that is longer or turns up
+    *((105, 159), (334, 386)),  # brows raised in surprise
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,8 @@ class Search:
     recognisers still knows the face; asked: how many recognisers, drawn by lot, a step asks; away: the cosine to the
     owner, mirrored or not; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody;
     visible: the mean square of S-CIELAB at a quarter of the size; rough: of differences between neighbours of the
-    lattice; frown: of brows that come down or together and corners of the mouth that drop, in eye distances; makeup: of
-    the way from the reference's colours.
+    lattice; unkind: of what SHRINKING and GROWING say, in eye distances; makeup: of the way from the reference's
+    colours.
     """
 
     steps: int = 50
@@ -48,7 +57,7 @@ class Search:
     towards_a_person: float = 2.0
     visible: float = 0.007
     rough: float = 0.3
-    frown: float = 30.0
+    unkind: float = 60.0
     makeup: float = 0.15
     seed: int = 0
 
@@ -132,6 +141,7 @@ class Loss:
     def __init__(self, crop: FaceCrop, regions: Regions, guide: Guide, search: Search, colours: Mapping[str, Tensor]):
         self.regions, self.search, self.colours = regions, search, colours
         self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
+        self.eye = (crop.mesh[468] - crop.mesh[473]).norm()
         self.recognizers: Sequence[Recognizer] = guide.recognizers
         self.towards = search.towards if guide.target.name == NOBODY else search.towards_a_person
         self.weight = 1.0  # of recognition, against all that is seen
@@ -152,7 +162,7 @@ class Loss:
         cost = cost + weigh.visible * colour_difference(F.avg_pool2d(drawn, SMALLER), self.small).square().mean()
         if look.shape is not None:
             bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()
-            cost = cost + weigh.rough * bends + weigh.frown * self.frown(fields)
+            cost = cost + weigh.rough * bends + weigh.unkind * self.unkind(fields)
         for part, colour in self.colours.items():
             cost = cost + weigh.makeup * (look.worn()[part] - colour).square().mean()
         return cost
@@ -179,21 +189,19 @@ class Loss:
                 return True
         return False
 
-    def frown(self, fields: Fields) -> Tensor:
-        """Squares of eye distances by which the inner brows come down or together and the mouth's corners drop."""
-        eye = (self.mesh[468] - self.mesh[473]).norm()
+    def unkind(self, fields: Fields) -> Tensor:
+        """Squares of eye distances by which what should not shrink has shrunk, and what should not grow has grown."""
+        y, x = self.mesh.round().long().clamp(0, self.image.shape[-1] - 1).T
         # What a pixel fetches from its right moves to the left.
-        (left, right), mouth = (
-            [-fields.flow[0][:, y, x].mean(1) / eye for y, x in map(self._places, sides)]
-            for sides in (INNER_BROWS, MOUTH_CORNERS)
-        )
-        sunk = torch.stack([left[1], right[1], *(corner[1] for corner in mouth), left[0] - right[0]])
-        return F.relu(sunk).square().sum()
+        places = self.mesh - fields.flow[0][:, y, x].T.flip(1)
+        grown = (_lengths(places, SHRINKING + GROWING) - _lengths(self.mesh, SHRINKING + GROWING)) / self.eye
+        shrunk, grown = -grown[: len(SHRINKING)], grown[len(SHRINKING) :]
+        return F.relu(shrunk).square().sum() + F.relu(grown).square().sum()
 
-    def _places(self, vertices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Rows and columns of mesh vertices, within the crop."""
-        y, x = self.mesh[list(vertices)].round().long().clamp(0, self.image.shape[-1] - 1).T
-        return y, x
+
+def _lengths(places: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    first, second = torch.tensor(pairs).T
+    return (places[first] - places[second]).norm(dim=1)
 
 
 def reference_colours(crop: FaceCrop, regions: Regions, reference: FaceCrop) -> dict[str, Tensor]:
