@@ -50,7 +50,7 @@ reproduce: setup ## run the notebooks in order and write tables and figures (PRE
 	$(VENV)/python -m amtgan_lib pipeline --preset $(PRESET)
 
 leave-one-out: setup ## Table 1 with each drawn recogniser held out in turn: four runs on all cores
-	$(VENV)/python -m amtgan_lib sweep --preset procedural -p "split=leave one out" --sweep-id leave-one-out \
+	$(VENV)/python -m amtgan_lib sweep --preset procedural-long -p "split=leave one out" --sweep-id leave-one-out \
 	  --over held_out=drawn_ir,drawn_irse,drawn_mobile,drawn_inception
 
 # Jupyter's connections drop messages of more than 10 MB, and with them larger photos; the widgets say the limit.

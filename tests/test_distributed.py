@@ -206,7 +206,7 @@ def test_the_command_takes_every_parameter_of_the_notebook_that_decides_a_traini
     [given] = launcher.planned("procedural", ["recipe=residual", "steps={residual: 7}", "seed=5"])
     config = assembly.configured(given, ("a", "b"))
     assert (config.steps, config.batch, config.attack, config.seed) == (7, 4, 2.0, 5)
-    assert (config.recognizers, config.discriminator_width, config.transfer) == (("a", "b"), 32, "makeup")
+    assert (config.recognizers, config.discriminator_width, config.transfer) == (("a", "b"), 24, "makeup")
     # A new parameter of the notebook must be read, too.
     assert set(training.PARAMETERS) == given.keys() - {"preset", "run_dir", "resume_from"}
     assert len(launcher.planned("procedural", [])) == 3
@@ -244,6 +244,7 @@ def small_world(tmp_path, monkeypatch) -> Path:
 
 
 FEW = ["size=48", "width=8", "views=1", "batch={residual: 2}", "recipe=residual", "precision=float32"]
+FEW += ["start={residual: ''}"]
 FLAGS = ["--run-id", "r", *(word for assignment in FEW for word in ("-p", assignment))]
 
 

@@ -181,7 +181,7 @@ notebooks: [00_quickstart, 01_prepare_data, 02_recognizers, 03_train, 04_protect
             06_image_quality, 10_paper_figures]
 parameters: {prepared: PREPARED}
 notebook_parameters:
-  03_train: {steps: {published: 3, residual: 300}}
+  03_train: {steps: {published: 3, residual: 3}}
   05_black_box_success: {methods: [mi_fgsm, makeup_only, published, residual]}
   06_image_quality: {methods: [mi_fgsm, makeup_only, published, residual]}
 repeat:
@@ -244,7 +244,8 @@ notebooks: [01_prepare_data, 02_recognizers, 03_train, 04_protect, 05_black_box_
 parameters: {world: open, zoo: open, held_out: mobilefacenet, prepared: PREPARED, methods: [corrected, residual]}
 notebook_parameters:
   01_prepare_data: {people: 12, size: 256}
-  03_train: {transfer: colours, size: 128, width: 8, regularizer_width: 8, steps: {corrected: 2, residual: 2}}
+  03_train: {transfer: colours, size: 128, width: 8, regularizer_width: 8, steps: {corrected: 2, residual: 2},
+             start: {corrected: "", residual: ""}}
   04_protect: {photos: 4, size: 128}
 repeat:
   03_train: {recipe: [corrected, residual]}

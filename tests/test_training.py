@@ -37,7 +37,7 @@ from fakes import (
 )
 from torch import Tensor, nn
 
-from amtgan_lib import recipes
+from amtgan_lib import datasets, recipes, recognizers
 from amtgan_lib.cli import training as launcher
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.hints import HINT_CHANNELS
@@ -47,8 +47,9 @@ from amtgan_lib.models import Regularizer, load_generator
 from amtgan_lib.pipeline import PresetError
 from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.recognizer import Recognizer
-from amtgan_lib.training import TrainConfig, Trainer, TrainingError, build_generator, export, residual, train
+from amtgan_lib.training import TrainConfig, Trainer, TrainingError, assembly, build_generator, export, residual, train
 from amtgan_lib.training import trainer as trainer_module
+from amtgan_lib.training.beginning import begin_with, file_of, save_networks
 from benchmarks.published import PlainLoop
 
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
@@ -1154,3 +1155,65 @@ def test_a_configuration_comes_back_from_json():
     assert TrainConfig(**written) == TINY and hash(TrainConfig(**written)) == hash(TINY)
     with pytest.raises(ValueError, match="recognizers is 'tiny_a'"):
         replace(TINY, recognizers="tiny_a")
+
+
+# --- beginning with what was trained before -----------------------------------------------------------------------
+
+
+def test_the_warm_up_teaches_g_and_h_to_give_a_face_back_and_leaves_the_discriminators():
+    subject = trainer(warm_up=60, steps=61, learning_rate=3e-3)
+    judges = weights_of(subject.networks["discriminator_makeup"])
+    first, *_, last = (subject.train_step(*pair()) for _ in range(60))
+    assert set(first) == {"total", "generator_back", "regularizer_back"}
+    assert all(last[name] < 0.7 * first[name] for name in first)
+    after = weights_of(subject.networks["discriminator_makeup"])
+    assert all(torch.equal(judges[name], after[name]) for name in judges)
+    assert set(subject.train_step(*pair())) == PAPER_TERMS
+
+
+@pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
+def test_a_training_begins_with_the_networks_of_another(tmp_path, config):
+    first = train(trainer(config, steps=2), SOURCES, REFERENCES)
+    file = save_networks(first, tmp_path / "networks.safetensors", {"world": "drawn"})
+    second = trainer(config, seed=9)
+    assert begin_with(second, file)["recognizers"] == list(NAMES)
+    for one, other in zip(first.networks.state_dict().values(), second.networks.state_dict().values(), strict=True):
+        torch.testing.assert_close(other, one.half().float())
+    assert second.step == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.unlink(), "there is no such file; expected networks.safetensors of a training"),
+        (lambda file: file.write_bytes(b"no tensors"), "does not hold the networks of a training"),
+    ],
+)
+def test_a_beginning_that_is_missing_or_damaged_is_named(tmp_path, spoil, said):
+    file = save_networks(trainer(), tmp_path / "networks.safetensors", {})
+    spoil(file)
+    with pytest.raises(ValueError, match=said):
+        begin_with(trainer(), file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"width": 6}, "of other networks: width 4 there, 6 here"), ({"recipe": "residual"}, "of the recipe corrected")],
+)
+def test_a_beginning_with_other_networks_is_refused(tmp_path, changes, said):
+    file = save_networks(trainer(), tmp_path / "networks.safetensors", {})
+    with pytest.raises(ValueError, match=said):
+        begin_with(trainer(**changes), file)
+
+
+@pytest.mark.parametrize("recipe", ["published", "corrected", "residual"])
+def test_networks_that_come_along_fit_the_default_run_and_no_judge_that_helped_to_train_them(recipe):
+    [given] = launcher.planned("procedural", [f"recipe={recipe}"])
+    names, judges = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    networks, target = [recognizers.load(name) for name in names], datasets.drawn_pair(given["size"])[:1]
+    subject = Trainer(assembly.configured(given, names), target, networks, perceptual())
+    assembly._begin(subject, judges, given["split"])
+    facts = begin_with(subject, file_of("trained", recipe))
+    assert facts["recipe"] == recipe and facts["steps"] >= 1000
+    with pytest.raises(ValueError, match=r"networks that a judge helped to train.*Set start"):
+        assembly._begin(subject, ["drawn_mobile"], given["split"])

@@ -76,7 +76,7 @@ COMMANDS = {
     "sweep": Command(
         "amtgan_lib.cli.pipeline:sweep",
         "run a preset for each value of a parameter, in parallel",
-        (("--over seed=0,1,2 -p held_out=mobilefacenet", "three runs, one table"),),
+        (("--preset procedural-long --over seed=0,1,2 -p held_out=mobilefacenet", "three runs, one table"),),
     ),
     "assets": Command(
         "amtgan_lib.cli.assets:COMMANDS",

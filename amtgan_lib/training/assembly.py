@@ -10,23 +10,15 @@ from typing import Any
 import torch
 
 from amtgan_lib import datasets, losses, paths, recognizers
+from amtgan_lib.training.beginning import begin_with, file_of, save_networks
 from amtgan_lib.training.config import TrainConfig
 from amtgan_lib.training.trainer import Trainer, export, train
 
 DATA = ("prepared", "zoo", "split", "held_out", "target")
 CONFIGURED = (
-    *("recipe", "size", "width", "regularizer_blocks", "regularizer_width", "batch", "steps", "views", "attack"),
-    *(
-        "transfer",
-        "tint",
-        "learning_rate",
-        "decay_from",
-        "precision",
-        "checkpointing",
-        "compile_mode",
-        "device",
-        "seed",
-    ),
+    *("recipe", "size", "width", "regularizer_blocks", "regularizer_width", "batch", "steps", "start"),
+    *("warm_up", "views", "attack", "transfer", "tint", "learning_rate", "decay_from"),
+    *("precision", "checkpointing", "compile_mode", "device", "seed"),
 )
 PARAMETERS = (*DATA, *CONFIGURED)  # of notebook 03_train: what ``assembled`` reads
 
@@ -48,19 +40,23 @@ class Run:
         minutes: float | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Path:
-        """Train (see ``train``), with checkpoints in ``folder``, and write the generator there: its file."""
+        """Train (see ``train``), with checkpoints in ``folder``, and write the generator there: its file.
+
+        All networks stand beside it, for another training to start with.
+        """
         checkpoint, file = folder / "checkpoint.pt", folder / "generator.safetensors"
         options = {"checkpoint": checkpoint, "resume_from": resume_from, "minutes": minutes}
         train(self.trainer, self.sources, self.references, **options)
         if self.trainer.share.rank == 0:
             export(self.trainer, file, dtype, **self.facts)
+            save_networks(self.trainer, folder / "networks.safetensors", self.facts)
         return file
 
 
 def assembled(given: Mapping[str, Any]) -> Run:
     """The run that these ``PARAMETERS`` of notebook 03_train ask for; others are not looked at."""
     face_set = datasets.load(paths.PREPARED / f"{given['prepared']}.npz", given["zoo"]).resized(given["size"])
-    names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    names, judges = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
     if given["recipe"] == "any_target":
         person, parts = "any", datasets.any_target_parts(face_set)
     else:
@@ -70,13 +66,26 @@ def assembled(given: Mapping[str, Any]) -> Run:
     networks = [recognizers.load(name) for name in names]
     perceptual = losses.perceptual(networks[0].features, names[0])
     trainer = Trainer(configured(given, names), target, networks, perceptual)
+    if trainer.config.start:
+        _begin(trainer, judges, given["split"])
     facts = {"world": datasets.world_of(face_set.manifest).name, "target": person}
     facts |= {"held_out": given["held_out"], "split": given["split"], "perceptual": perceptual.name}
     return Run(trainer, sources, references, facts)
+
+
+def _begin(trainer: Trainer, judges: Sequence[str], split: str) -> None:
+    """Give a training the networks that it starts with; ValueError where a judge of this one trained them."""
+    start, recipe = trainer.config.start, trainer.config.recipe
+    earlier = begin_with(trainer, file_of(start, recipe))
+    try:
+        recognizers.refuse_overlap(earlier["recognizers"], judges, split)
+    except ValueError as error:
+        anew = f'start of {recipe} to "", as the preset procedural-long does, to train from nothing'
+        raise ValueError(f"start is {start!r}, networks that a judge helped to train. {error} Set {anew}") from error
 
 
 def configured(given: Mapping[str, Any], names: Sequence[str]) -> TrainConfig:
     """The configuration in the parameters of notebook 03_train, some of which say a value for each recipe."""
     values = {name: given[name] for name in CONFIGURED}
     chosen = {name: value[given["recipe"]] if isinstance(value, dict) else value for name, value in values.items()}
-    return TrainConfig(**chosen, recognizers=tuple(names), discriminator_width=given["width"])
+    return TrainConfig(**chosen, recognizers=tuple(names), discriminator_width=chosen["width"])

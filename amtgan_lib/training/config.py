@@ -36,6 +36,8 @@ class TrainConfig:
     tint: float = 1.0  # residual output: how much colour a change may have outside lips and lids, see ``Generator``
     batch: int = 1
     steps: int = 13_595  # 5 epochs of 2719 unpaired picks
+    start: str = ""  # the networks of an earlier training to begin with: a file, or "trained" for those that come along
+    warm_up: int = 0  # the first steps, in which G and H learn no more than to give a face back; 0 is published
     views: int = 5  # random views a step and recogniser
     learning_rate: float = 2e-4
     decay_from: float = 1.0  # share of the steps after which the rate falls linearly to 2 %; 1, never, is published

@@ -10,6 +10,7 @@ import json
 import statistics
 import sys
 import time
+from dataclasses import replace
 
 from amtgan_lib import datasets, losses, recognizers
 from amtgan_lib.recognizers import Recognizer
@@ -26,7 +27,8 @@ def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
     Where the first takes ``LONG``, it is the only one.
     """
     names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
-    config, pair = configured(given, names), datasets.drawn_pair(given["size"])
+    # A step of the warm-up takes a fraction of the others.
+    config, pair = replace(configured(given, names), warm_up=0), datasets.drawn_pair(given["size"])
     networks = [_network(name) for name in names]
     target = pair if given["recipe"] == "any_target" else pair[:1]
     trainer = Trainer(config, target, networks, losses.perceptual(networks[0].features, names[0]))

@@ -1,0 +1,58 @@
+"""All networks of a training as one file, for another training to begin with: G, H and both discriminators."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from amtgan_lib import paths
+from amtgan_lib.files import written
+from amtgan_lib.training.state import State
+
+COME_ALONG = "trained"
+"""What the parameter ``start`` says for the networks of a recipe that come with the package."""
+
+
+def file_of(start: str, recipe: str) -> Path:
+    """The file that ``start`` means: a path, or the networks of a ``recipe`` that come along."""
+    return paths.WEIGHTS / f"trained_{recipe}.safetensors" if start == COME_ALONG else Path(start)
+
+
+def save_networks(trainer: State, path: Path, facts: Mapping[str, Any]) -> Path:
+    """Write the networks of a training in float16, with its configuration, its steps and ``facts`` (JSON values)."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.half().contiguous() for name, tensor in trainer.networks.state_dict().items()}
+    told = {"config": json.dumps(asdict(trainer.config)), "facts": json.dumps({**facts, "steps": trainer.step})}
+    with written(path) as unfinished:
+        save_file(tensors, unfinished, told)
+    return path
+
+
+def begin_with(trainer: State, path: Path) -> dict[str, Any]:
+    """Give a new training the networks of an earlier one; its configuration.
+
+    ValueError where the file is missing or damaged, or holds other networks than these.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ValueError(f"start is {path}, and there is no such file; expected networks.safetensors of a training")
+    try:
+        with safe_open(path, "pt") as file:
+            config = json.loads((file.metadata() or {})["config"])
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"start is {path}, which does not hold the networks of a training: {error}") from error
+    ours = asdict(trainer.config)
+    sizes = [name for name in ours if "width" in name or name in ("bottlenecks", "regularizer_blocks")]
+    if other := [f"{name} {config[name]} there, {ours[name]} here" for name in sizes if config[name] != ours[name]]:
+        raise ValueError(f"start is {path}, a training of other networks: {', '.join(other)}")
+    try:
+        trainer.networks.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    except RuntimeError as error:
+        raise ValueError(f"start is {path}, a training of the recipe {config['recipe']}: {error}") from error
+    return config
