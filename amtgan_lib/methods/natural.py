@@ -57,7 +57,7 @@ class Search:
     towards_a_person: float = 2.0
     visible: float = 0.007
     rough: float = 0.3
-    unkind: float = 60.0
+    unkind: float = 40.0
     makeup: float = 0.15
     seed: int = 0
 

@@ -30,20 +30,21 @@ ASYMMETRY = 0.1  # share of a move that may differ from left to right
 # seen as wrinkles on a smooth forehead.
 LIGHT, LIGHTS = (-0.50, 0.15), 20  # bounds, and points of its lattice along each side
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
-# Where contour may darken, and where brighten, each of faces.parts.ZONES: as make-up artists do, a nose is never made
-# broader by it, nor shadows put under the eyes or into the folds. On bright foreheads shade looks grey.
+# How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what is
+# below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a bright
+# forehead looks grey, and under the eyes like a bruise.
 CONTOUR = {
     "forehead": (-0.04, 0.06),
-    "temples": (-0.10, 0.10),
+    "temples": (-0.08, 0.05),
     "bridge of the nose": (-0.02, 0.06),
     "sides of the nose": (-0.06, 0.02),
     "tip of the nose": (-0.06, 0.03),
     "wings of the nose": (-0.06, 0.02),
     "under the eyes": (-0.02, 0.10),
-    "cheekbones": (-0.10, 0.10),
-    "hollows of the cheeks": (-0.10, 0.10),
-    "jaw": (-0.10, 0.10),
-    "chin": (-0.10, 0.10),
+    "cheekbones": (-0.05, 0.10),
+    "hollows of the cheeks": (-0.08, 0.05),
+    "jaw": (-0.10, 0.06),
+    "chin": (-0.08, 0.10),
     "above the lips": (-0.02, 0.10),
     "folds": (-0.02, 0.10),
 }
