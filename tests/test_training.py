@@ -1161,14 +1161,18 @@ def test_a_configuration_comes_back_from_json():
 
 
 def test_the_warm_up_teaches_g_and_h_to_give_a_face_back_and_leaves_the_discriminators():
-    subject = trainer(warm_up=60, steps=61, learning_rate=3e-3)
+    subject = trainer(warm_up=60, steps=61, learning_rate=1e-3)
     judges = weights_of(subject.networks["discriminator_makeup"])
     first, *_, last = (subject.train_step(*pair()) for _ in range(60))
     assert set(first) == {"total", "generator_back", "regularizer_back"}
     assert all(last[name] < 0.7 * first[name] for name in first)
     after = weights_of(subject.networks["discriminator_makeup"])
     assert all(torch.equal(judges[name], after[name]) for name in judges)
+    assert subject.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(6e-3)
     assert set(subject.train_step(*pair())) == PAPER_TERMS
+    adam = subject.optimizers["generator"]
+    assert adam.param_groups[0]["lr"] <= 1e-3
+    assert all(known["step"] == 1 for known in adam.state.values()), "the gradients of the warm-up are forgotten"
 
 
 @pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)

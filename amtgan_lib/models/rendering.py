@@ -30,9 +30,9 @@ ASYMMETRY = 0.1  # share of a move that may differ from left to right
 # seen as wrinkles on a smooth forehead.
 LIGHT, LIGHTS = (-0.50, 0.15), 20  # bounds, and points of its lattice along each side
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
-# How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what is
-# below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a bright
-# forehead looks grey, and under the eyes like a bruise.
+# How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what
+# is below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a
+# bright forehead looks grey, and under the eyes like a bruise.
 CONTOUR = {
     "forehead": (-0.04, 0.06),
     "temples": (-0.08, 0.05),

@@ -31,6 +31,7 @@ FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what
 SECONDS = 180.0  # between two checkpoints at most, or the length of a step
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
+WARM_UP_RATE = 6.0  # times the rate, where no other loss is in the way
 
 
 class TrainingError(Exception):
@@ -76,6 +77,11 @@ class Trainer(State):
     def _set_rate(self) -> None:
         total, start = self.config.steps, self.config.decay_from * self.config.steps
         factor = 1.0 if self.step < start else max(1 - (self.step - start) / max(total - start, 1), 0.02)
+        if self.step < self.config.warm_up:
+            factor = WARM_UP_RATE
+        elif self.step == self.config.warm_up > 0:
+            # Its gradients were small: with their squares, Adam's first steps on the whole loss would be far too long.
+            self.optimizers = {name: self._optimizer(name) for name in self.networks}
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * factor
