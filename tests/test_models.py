@@ -123,7 +123,10 @@ def test_in_this_machines_arithmetic_they_come_as_near_as_it_is_good(
         assert torch.equal(generator(*batch(cases[case])), made["transfer"]), "matrices and picture in one call"
 
 
-def test_in_channels_last_they_come_as_near_as_the_published_arithmetic_is_good(published: dict, cases: dict) -> None:
+@pytest.mark.parametrize("case", ["a", pytest.param("b", marks=pytest.mark.slow)])
+def test_in_channels_last_they_come_as_near_as_the_published_arithmetic_is_good(
+    published: dict, cases: dict, case: str
+) -> None:
     """Convolutions add in another order there; a generator file is loaded so."""
     fast = load_published("generator", published["generator"]).to(memory_format=torch.channels_last)
     with torch.no_grad():

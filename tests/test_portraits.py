@@ -448,7 +448,7 @@ def test_makeup_of_no_opacity_is_none():
     torch.testing.assert_close(draw(who, unworn, moment, 96).image, without, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("colour", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("colour", [0.0, pytest.param(0.5, marks=pytest.mark.slow), 1.0])
 def test_lipstick_brings_the_lips_towards_its_colour(colour):
     who, moment = open_faced(range(6)), straight(range(6)).changed(light_warmth=0.0)
     worn = no_makeup(6).changed(lip_colour=colour, lip_opacity=0.95, lip_depth=0.3)

@@ -125,6 +125,7 @@ def test_offline_hints_hide_a_real_face_from_those_that_gave_them(mirror, monkey
         assert float(before @ after) < own.thresholds[0.01], own.name
 
 
+@pytest.mark.slow  # what test_commands.py asks of the command
 @pytest.mark.mirror
 def test_protect_hides_a_face_by_default(mirror):
     """The shortest use, on a real photo: every open recogniser finds the face less like itself."""
