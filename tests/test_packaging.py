@@ -100,7 +100,6 @@ NOT_IMPORTED = {
     "ruff": "make lint",
     "pytest-timeout": "an option of pytest",
     "pytest-xdist": "an option of pytest",
-    "hypothesis": "for tests to come",
     "dlib-bin": "it does not say that its module is called dlib",
     "face-recognition-models": "only its files are read",
 }

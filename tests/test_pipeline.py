@@ -745,7 +745,7 @@ def written_training(seconds_to_save: float) -> None:
     write_preset({"notebooks": ["03_train"]})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_interrupted_training_saves_and_resumes_from_there(project, number, capfd):
     written_training(seconds_to_save=2.5)
     with started(project, paths.RUNS / "r" / "began-0") as process:
