@@ -144,9 +144,9 @@ def find(group: str | None = None, name: str | None = None, path_glob: str | Non
 
 def get(name: str) -> Asset:
     """The asset that code refers to by `name`, such as "edgeface_xs". Raises `UnknownAsset`."""
-    found = [asset for asset in table() if name and asset.name == name]
-    if found:
-        return found[0]
+    named = [asset for asset in table() if name and asset.name == name]
+    if named:
+        return named[0]
     names = [asset.name for asset in table() if asset.name]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(names)}."

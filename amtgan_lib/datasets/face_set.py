@@ -118,11 +118,11 @@ def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = 
     (``open.npz`` has ``open.problems.csv``). Whatever interrupts this, a set that was there stays as it was and
     nothing half written stays behind. Raises AssetError for a photo that cannot be had.
     """
-    found = files([*manifest["asset"], *manifest["parse_asset"]])
+    paths = files([*manifest["asset"], *manifest["parse_asset"]])
     crops, kept, problems = [], [], []
     for position, row in enumerate(progress(manifest.to_dict("records"))):
         try:
-            crops.append(_crop(row, found, size))
+            crops.append(_crop(row, paths, size))
             kept.append(position)
         except faces.PhotoError as error:
             problems.append({"asset": row["asset"], "problem": str(error)})
@@ -184,12 +184,12 @@ def _crop(row: dict, files: dict[str, Path], size: int) -> faces.FaceCrop:
 def files(relatives: Iterable[str], progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Path]:
     """The files of a manifest's assets, verified and fetched or drawn all at once; empty names are passed over."""
     wanted = [relative for relative in dict.fromkeys(relatives) if relative]
-    found = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)], progress)
-    wanted = [relative for relative in wanted if relative not in found]
+    drawings = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)], progress)
+    wanted = [relative for relative in wanted if relative not in drawings]
     known = {asset.relative: asset for asset in assets.table()} if wanted else {}
     if strangers := [relative for relative in wanted if relative not in known]:
         raise assets.UnknownAsset(f"{strangers[0]} is in no table of assets: make the manifest anew.")
-    return found | dict(zip(wanted, assets.fetch_many(known[relative] for relative in wanted)))
+    return drawings | dict(zip(wanted, assets.fetch_many(known[relative] for relative in wanted)))
 
 
 def file_of(asset: str) -> Path:
@@ -203,8 +203,8 @@ def parsed_crops(manifest: pd.DataFrame) -> Callable[[str | Path, int], faces.Fa
     Other files are cropped with masks from their landmarks. FaceError where a file has no face.
     """
     with_map = manifest[manifest["parse_asset"] != ""]
-    found = files(with_map["asset"])
-    rows = {str(found[row["asset"]]): row for row in with_map.to_dict("records")}
+    paths = files(with_map["asset"])
+    rows = {str(paths[row["asset"]]): row for row in with_map.to_dict("records")}
 
     def crop(file: str | Path, size: int) -> faces.FaceCrop:
         row = rows.get(str(file))

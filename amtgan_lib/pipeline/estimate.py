@@ -53,14 +53,14 @@ def _others(steps: Sequence[Step], preset: str, paces: dict[str, float]) -> floa
     """
     table = results.read(paths.MEASURED / "speed.csv")
     table = table[table["dataset"] == f"run, {preset}"]
-    names, found = [step.name for step in steps if step.name not in paces], {}
+    names, estimates = [step.name for step in steps if step.name not in paces], {}
     for _, rows in table.groupby("device"):
         values = {metric: part.set_index("method")["value"] for metric, part in rows.groupby("metric")}
         known = {metric: set(value.index) for metric, value in values.items()}
         if paces.keys() <= known.get(STEP, set()) and set(names) <= known.get("seconds", set()):
             slower = sum(paces.values()) / sum(values[STEP][name] for name in paces)
-            found[abs(math.log(slower))] = slower * float(values["seconds"][names].sum())
-    return found[min(found)] if found else None
+            estimates[abs(math.log(slower))] = slower * float(values["seconds"][names].sum())
+    return estimates[min(estimates)] if estimates else None
 
 
 def minutes(seconds: float) -> str:

@@ -245,16 +245,16 @@ def zoo(name: str) -> tuple[str, ...]:
 
 def families() -> dict[str, tuple[str, ...]]:
     """Return the names of each family, in the order of the table."""
-    found: dict[str, tuple[str, ...]] = {}
+    names: dict[str, tuple[str, ...]] = {}
     for row in _ROWS:
-        found[row.family] = (*found.get(row.family, ()), row.name)
-    return found
+        names[row.family] = (*names.get(row.family, ()), row.name)
+    return names
 
 
 def refuse_judges(names: Iterable[str]) -> None:
     """Raise ValueError where one of the recognisers that are to train or to give hints can only judge."""
-    if found := [name for name in names if name in JUDGES]:
-        raise ValueError(f"{found[0]} only judges: it has no gradient, so it can neither train nor give hints")
+    if judges := [name for name in names if name in JUDGES]:
+        raise ValueError(f"{judges[0]} only judges: it has no gradient, so it can neither train nor give hints")
 
 
 def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split: str = "family") -> None:

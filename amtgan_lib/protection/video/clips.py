@@ -179,7 +179,7 @@ class Frames:
         seen_and_heard = [
             stream for stream in container.streams if stream.type in ("video", "audio") and stream.duration
         ]
-        ends = [float(((each.start_time or 0) + each.duration) * each.time_base) for each in seen_and_heard]
+        ends = [float(((stream.start_time or 0) + stream.duration) * stream.time_base) for stream in seen_and_heard]
         told = max(ends, default=((container.start_time or 0) + (container.duration or 0)) / 1e6)
         if told - end > ENDS_EARLY:
             raise VideoError(
