@@ -13,17 +13,20 @@ import sys
 from collections.abc import Sequence
 
 from amtgan_lib import paths
+from amtgan_lib.pipeline.parameters import PresetError
 from amtgan_lib.pipeline.presets import Step
 from amtgan_lib.reporting import results
 
 TRAINING = "03_train"
 STEP = "seconds a step"
+WRONG = 2  # exit status of the measurement, where no training can have these parameters
 
 
 def expected(steps: Sequence[Step], preset: str) -> str:
     """Lines about the minutes to expect: of each training, and of the other notebooks where a run of them is stored.
 
-    "" without a training. What the measurement complains of is said instead of minutes, since the run can go on.
+    "" without a training. What the measurement complains of is said instead of minutes, since the run can go on. Raises
+    PresetError where no recogniser is called as the parameters say, or none is left to train against.
     """
     trainings = [step for step in steps if step.notebook.name == TRAINING]
     if not trainings:
@@ -31,7 +34,10 @@ def expected(steps: Sequence[Step], preset: str) -> str:
     command = [sys.executable, "-m", "amtgan_lib.training.pace", json.dumps([step.values for step in trainings])]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return f"how long training takes could not be measured: {(done.stderr.splitlines() or ['it said nothing'])[-1]}"
+        last = (done.stderr.splitlines() or ["it said nothing"])[-1]
+        if done.returncode == WRONG:
+            raise PresetError(last)
+        return f"how long training takes could not be measured: {last}"
     paces = json.loads(done.stdout.splitlines()[-1])
     lines = [f"two steps of each training were measured; this machine {paces[0]['precision']}"]
     whole = [pace["steps"] * pace["seconds"] for pace in paces]
