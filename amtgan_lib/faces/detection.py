@@ -86,7 +86,8 @@ def detect_all(
     doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, faces, added)]
     for seen in mtcnn.sightings(photo.rgb) if mtcnn.at_hand() else ():
         box = tuple(seen.box.tolist())
-        if not _doubted(box, doubtful) and _completed(photo.rgb, faces, [box]):
+        doubted = any(overlap(box, face.box) > ONE_FACE for face in doubtful)
+        if not doubted and _completed(photo.rgb, faces, [box]):
             doubtful += [DoubtfulFace(box)] if seen.score >= SECOND_SCORE and not _part(box, faces) else []
     crops, small = _cut_out(photo, [face.mesh for face in faces], size)
     return crops, [*small, *doubtful]
@@ -193,10 +194,6 @@ def _part(box: Box, faces: list[_Face]) -> bool:
     """Whether a box is around a part of a face that was found: its middle lies in the face."""
     middle = (np.array(box[:2]) + box[2:]) / 2
     return any((face.box[:2] <= middle).all() and (middle <= face.box[2:]).all() for face in faces)
-
-
-def _doubted(box: Box, doubtful: list[DoubtfulFace]) -> bool:
-    return any(overlap(box, face.box) > ONE_FACE for face in doubtful)
 
 
 def _merged(faces: list[_Face]) -> list[_Face]:
