@@ -87,6 +87,8 @@ def _places(asset: Asset) -> list[Path]:
 
 def _obtain(asset: Asset, advance: Callable[[int], object]) -> Path:
     path = local(asset)
+    if path is None and asset.imported:
+        raise AssetError(f"{cache_path(asset)} is gone: import the archive that it came from again.")
     if path is None:
         path = _download(asset, advance)
     else:
@@ -154,7 +156,7 @@ def _refuse_wrong_bytes(asset: Asset, part: Path) -> None:
 
 def _announce_licences(assets: list[Asset]) -> None:
     """Say each repository's licence once before its first use, on stderr, and remember that it was said."""
-    lines = [f"{a.repository}: {a.licence} (https://github.com/{a.repository}/tree/{a.commit})" for a in assets]
+    lines = [f"{a.repository}: {a.licence} ({a.home})" for a in assets]
     new = [line for line in dict.fromkeys(lines) if line not in _announced]
     if not new:
         return
