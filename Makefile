@@ -39,7 +39,7 @@ PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses=4 --dist=loadscope --n
 test: setup ## run the tests, a few minutes (PYTEST_ARGS="-k words")
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-all: setup ## and those of whole notebooks, every front end, more sizes and seeds
+test-all: setup ## run the slow tests, too: whole notebooks, every front end, more sizes and seeds
 	$(PYTEST) $(PYTEST_ARGS)
 
 lint: setup ## check style and format
@@ -71,7 +71,7 @@ demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 	@echo "then open /voila/render/00_quickstart.ipynb, demo_makeup_strength.ipynb, demo_results.ipynb or demo_which_is_protected.ipynb there"
 	$(VENV)/python -m voila build/demos $(call UPLOADS,Voila) $(DEMO_ARGS)
 
-bench: setup ## how fast everything is beside the published algorithm (BENCH_ARGS="generator --repeats 20")
+bench: setup ## measure speeds beside the published algorithm's (BENCH_ARGS="generator --repeats 20")
 	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)
 
 results: setup ## make the tables and figures of README.md and docs/ again from results/measured (RESULTS_ARGS=--check)

@@ -132,10 +132,10 @@ def _beginning(file: Path | BinaryIO, length: int = 8192) -> bytes:
 def _is_hdr(head: bytes) -> bool:
     """Whether the colours of an AVIF, HEIC or PNG file are coded as HDR; a version of it beside the photo may be."""
     if _brands(head) and b"tmap" not in head:
-        found = head.find(b"colrnclx")
-        return found >= 0 and int.from_bytes(head[found + 10 : found + 12], "big") in HDR_TRANSFERS
-    found = head.find(b"cICP") if head.startswith(b"\x89PNG") else -1
-    return found >= 0 and head[found + 5 : found + 6] != b"" and head[found + 5] in HDR_TRANSFERS
+        start = head.find(b"colrnclx")
+        return start >= 0 and int.from_bytes(head[start + 10 : start + 12], "big") in HDR_TRANSFERS
+    start = head.find(b"cICP") if head.startswith(b"\x89PNG") else -1
+    return start >= 0 and head[start + 5 : start + 6] != b"" and head[start + 5] in HDR_TRANSFERS
 
 
 @contextlib.contextmanager
@@ -227,7 +227,7 @@ def fitted(picture: Image.Image, path: str | Path) -> Image.Image:
     check(picture, path)
     holds = MODES[format_of(path)]
     mode = SIXTEEN_BIT if picture.mode.startswith(SIXTEEN_BIT) else picture.mode
-    target = next(each for each in (mode, *INSTEAD[mode]) if each in holds)
+    target = next(other for other in (mode, *INSTEAD[mode]) if other in holds)
     return picture if target == mode else in_eight_bits(picture).convert(target)
 
 

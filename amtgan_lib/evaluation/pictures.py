@@ -73,12 +73,12 @@ def read_probes(files: Iterable[str | Path], size: int = 256, clean: Probes | No
 def _face(file: str | Path, size: int, before: Place | None) -> faces.FaceCrop | None:
     """The largest face of a file or, in one of the size that ``before`` is from, the face in that place."""
     try:
-        found = faces.detect(file, size, every_way=False)
+        crops = faces.detect(file, size, every_way=False)
     except faces.FaceError:  # a spoilt picture may show a speck of a face
         return None
-    if not found or before is None or found[0].photo_size != before.photo_size:
-        return found[0] if found else None
-    nearest = max(found, key=lambda face: faces.overlap(face.box, before.box))
+    if not crops or before is None or crops[0].photo_size != before.photo_size:
+        return crops[0] if crops else None
+    nearest = max(crops, key=lambda face: faces.overlap(face.box, before.box))
     return nearest if faces.overlap(nearest.box, before.box) > faces.ONE_FACE else None
 
 

@@ -67,14 +67,14 @@ class Judgement:
         Raises ValueError for a recogniser without a threshold.
         """
         rows, raw = [], []
-        if lacking := [each.name for each in recognizers if each.name not in self.thresholds]:
+        if lacking := [recognizer.name for recognizer in recognizers if recognizer.name not in self.thresholds]:
             raise ValueError(f"{lacking[0]} has no threshold at FAR {self.far}: run notebook 02_recognizers again")
         for recognizer in recognizers:
             gallery, threshold = self.gallery(recognizer), self.thresholds[recognizer.name]
             note = "held out" if recognizer.name in self.held_out else "trained against"
             own = {"recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256, "note": note}
-            for method, found in probes.items():
-                scores = success_scores(embed(found, recognizer), gallery)
+            for method, protected in probes.items():
+                scores = success_scores(embed(protected, recognizer), gallery)
                 rows += success_rows(scores, threshold, self.far, method=method, **own, **provenance(), **facts)
                 raw.append(scores.assign(method=method, recogniser=recognizer.name, person=list(self.people)))
         return results.frame(rows), pd.concat(raw, ignore_index=True)
@@ -133,7 +133,7 @@ def similarities(
                 f"{recognizer.name} has no threshold at FAR {far}; calibrate it by notebook 02_recognizers"
             )
         (person,) = embed(owner, recognizer)
-        cosines = {name: float(embed(each, recognizer)[0] @ person) for name, each in zip(photos, probes)}
+        cosines = {name: float(embed(probe, recognizer)[0] @ person) for name, probe in zip(photos, probes)}
         threshold = recognizer.thresholds[far]
         verdicts = {f"{name} recognised": not cosine <= threshold for name, cosine in cosines.items()}
         rows.append({"recogniser": recognizer.name, **cosines, "threshold": threshold, **verdicts})

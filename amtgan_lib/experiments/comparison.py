@@ -83,11 +83,11 @@ class Comparison:
     def _republished(
         self, reports: Mapping[str, pd.DataFrame], folder: Path, republish: Sequence[str]
     ) -> dict[str, pd.DataFrame]:
-        found = {}
+        again = {}
         for how in republish:
             for name, report in {"clean": self.pairs.assign(protected=""), **reports}.items():
                 # A photo that a method failed to protect counts as it would be published: clean.
                 files = report["protected"].where(report["protected"] != "", report["source"])
                 made = evaluation.republished(files, folder / f"{name} {how}", how)
-                found[f"{name} {how}"] = report.assign(protected=list(map(str, made)))
-        return found
+                again[f"{name} {how}"] = report.assign(protected=list(map(str, made)))
+        return again

@@ -71,7 +71,7 @@ def build(
     if name == authors.NAME:
         return authors.load(file, target, trained_against) if file else authors.load()
     if name in (*GUIDED, *NATURAL):
-        networks = [recognizers.load(each) for each in trained_against]
+        networks = [recognizers.load(one) for one in trained_against]
         towards_nobody = name.removesuffix(BARE).endswith(targets.NOBODY)
         point = targets.of_faces(target_face.image, target_face.points, networks, target)
         guide = Guide(networks, nobody_but(known, networks) if towards_nobody else point, passes=passes)
@@ -82,7 +82,7 @@ def build(
         return bare(dressed) if name.endswith(BARE) else dressed
     if name in RECIPES:
         return generator.load(run / "train" / name / "generator.safetensors")
-    networks = [recognizers.load(each) for each in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
+    networks = [recognizers.load(one) for one in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
     point = targets.of_faces(target_face.image, target_face.points, networks, target)
     return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
 
@@ -92,7 +92,7 @@ def nobody_but(known: FaceBatch | None, networks: Sequence[Recognizer]) -> Targe
     if known is None:
         return targets.nobody(networks)
     return targets.nobody(
-        networks, {each.name: recognizers.embed_many(each, known.image, known.points) for each in networks}
+        networks, {network.name: recognizers.embed_many(network, known.image, known.points) for network in networks}
     )
 
 
@@ -124,10 +124,10 @@ def gradient_attack(
         """The attack on one crop; the makeup reference is not looked at."""
         face = FaceBatch.of([crop])
         with torch.no_grad():
-            own = [each.embed(face.image, face.points) for each in networks] if dodging else None
+            own = [network.embed(face.image, face.points) for network in networks] if dodging else None
         return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own, dodging=dodging)[0]
 
-    return Method(name, change, size, target=point.name, recognizers=tuple(each.name for each in networks))
+    return Method(name, change, size, target=point.name, recognizers=tuple(network.name for network in networks))
 
 
 def bare(dressed: Method) -> Method:

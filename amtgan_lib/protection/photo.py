@@ -173,8 +173,8 @@ def pasted(
     left: Sequence[SmallFace | DoubtfulFace] = (),
 ) -> Protected:
     """The photo with its faces altered, and what was done to each; ``left`` are those that stay as they are."""
-    change = sum(each.within(crop, photo) for crop, each in zip(crops, altered))
-    reports = tuple(_report(crop, each.on(crop)) for crop, each in zip(crops, altered))
+    change = sum(alteration.within(crop, photo) for crop, alteration in zip(crops, altered))
+    reports = tuple(_report(crop, alteration.on(crop)) for crop, alteration in zip(crops, altered))
     picture = photo.with_change(change)
     if picture.size != photo.size:
         raise ProtectionError(

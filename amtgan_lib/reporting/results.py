@@ -164,19 +164,19 @@ def method_intervals(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, di
 
     Keys of the inner dictionaries: ``impersonation``, ``impersonation_low``, ``impersonation_high``, and so on.
     """
-    found: dict[str, dict[str, float]] = {}
+    intervals: dict[str, dict[str, float]] = {}
     for (method, metric), rows in table[table["recogniser"].isin(list(judges))].groupby(["method", "metric"]):
         ends = {"": rows["value"].mean(), "_low": rows["ci_low"].min(), "_high": rows["ci_high"].max()}
-        found.setdefault(str(method), {}).update({f"{metric}{end}": float(value) for end, value in ends.items()})
-    return found
+        intervals.setdefault(str(method), {}).update({f"{metric}{end}": float(value) for end, value in ends.items()})
+    return intervals
 
 
 def picture_means(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     """Per method its picture measures; None for what is infinite (the PSNR of unchanged photos)."""
-    found: dict[str, dict[str, float | None]] = {}
+    means: dict[str, dict[str, float | None]] = {}
     for row in table.itertuples():
-        found.setdefault(row.method, {})[row.metric] = float(row.value) if math.isfinite(row.value) else None
-    return found
+        means.setdefault(row.method, {})[row.metric] = float(row.value) if math.isfinite(row.value) else None
+    return means
 
 
 # ---------------------------------------------------------------- beside the paper

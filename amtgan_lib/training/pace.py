@@ -26,7 +26,7 @@ def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
 
     Where the first takes ``LONG``, it is the only one.
     """
-    names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    names = _names(given)
     # A step of the warm-up takes a fraction of the others.
     config, pair = replace(configured(given, names), warm_up=0), datasets.drawn_pair(given["size"])
     networks = [_network(name) for name in names]
@@ -42,6 +42,11 @@ def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
     return {"recipe": config.recipe, "steps": config.steps, "seconds": seconds, "precision": str(trainer.precision)}
 
 
+def _names(given: dict) -> tuple[str, ...]:
+    """The recognisers that are trained against; ValueError where no training can have such parameters."""
+    return recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))[0]
+
+
 def _network(name: str) -> Recognizer:
     if recognizers.at_hand([name]):
         return recognizers.load(name)
@@ -49,4 +54,11 @@ def _network(name: str) -> Recognizer:
 
 
 if __name__ == "__main__":
-    print(json.dumps([measured(given) for given in json.loads(sys.argv[1])]))
+    trainings = json.loads(sys.argv[1])
+    try:
+        for training in trainings:
+            _names(training)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    print(json.dumps([measured(training) for training in trainings]))

@@ -109,7 +109,7 @@ class PaperStep:
         weights, regularizer = self.trainer.recipe.weights, self.trainer.networks["regularizer"]
         with torch.no_grad():
             # Drawn again, as released: G has moved since its own step.
-            crossed, same = (self.trainer.generate(faces, each) for each in (others, faces))
+            crossed, same = (self.trainer.generate(faces, made_up) for made_up in (others, faces))
         pure = regularizer(crossed)
         named = {
             "h_gan": self._judged(pure),

@@ -75,7 +75,7 @@ class State:
             expected = "at least one target" if self.recipe.any_target else "one target"
             raise ValueError(f"the recipe {self.config.recipe!r} trains for {expected}, got {len(target)} faces")
         target = target.to(self.device)
-        return [embed_many(each, target.image, self.points(target)) for each in self.recognizers]
+        return [embed_many(recognizer, target.image, self.points(target)) for recognizer in self.recognizers]
 
     @property
     def target(self) -> list[Tensor]:
