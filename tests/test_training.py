@@ -49,7 +49,7 @@ from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.training import TrainConfig, Trainer, TrainingError, assembly, build_generator, export, residual, train
 from amtgan_lib.training import trainer as trainer_module
-from amtgan_lib.training.beginning import begin_with, file_of, save_networks
+from amtgan_lib.training.beginning import begin_with, configuration, file_of, save_networks
 from benchmarks.published import PlainLoop
 
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
@@ -1180,7 +1180,8 @@ def test_a_training_begins_with_the_networks_of_another(tmp_path, config):
     first = train(trainer(config, steps=2), SOURCES, REFERENCES)
     file = save_networks(first, tmp_path / "networks.safetensors", {"world": "drawn"})
     second = trainer(config, seed=9)
-    assert begin_with(second, file)["recognizers"] == list(NAMES)
+    begin_with(second, file)
+    assert configuration(file)["recognizers"] == list(NAMES)
     for one, other in zip(first.networks.state_dict().values(), second.networks.state_dict().values(), strict=True):
         torch.testing.assert_close(other, one.half().float())
     assert second.step == 0
@@ -1216,8 +1217,9 @@ def test_networks_that_come_along_fit_the_default_run_and_no_judge_that_helped_t
     names, judges = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
     networks, target = [recognizers.load(name) for name in names], datasets.drawn_pair(given["size"])[:1]
     subject = Trainer(assembly.configured(given, names), target, networks, perceptual())
-    assembly._begin(subject, judges, given["split"])
-    facts = begin_with(subject, file_of("trained", recipe))
+    begin_with(subject, file_of("trained", recipe))
+    facts = configuration(file_of("trained", recipe))
     assert facts["recipe"] == recipe and facts["steps"] >= 1000
+    assembly.check_start(subject.config, judges, given["split"])
     with pytest.raises(ValueError, match=r"networks that a judge helped to train.*Set start"):
-        assembly._begin(subject, ["drawn_mobile"], given["split"])
+        assembly.check_start(subject.config, ["drawn_mobile"], given["split"])

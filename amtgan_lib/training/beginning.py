@@ -32,27 +32,28 @@ def save_networks(trainer: State, path: Path, facts: Mapping[str, Any]) -> Path:
     return path
 
 
-def begin_with(trainer: State, path: Path) -> dict[str, Any]:
-    """Give a new training the networks of an earlier one; its configuration.
-
-    ValueError where the file is missing or damaged, or holds other networks than these.
-    """
+def configuration(path: Path) -> dict[str, Any]:
+    """That of the training whose networks a file holds; ValueError where the file is missing or is none of these."""
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
 
     if not path.is_file():
         raise ValueError(f"start is {path}, and there is no such file; expected networks.safetensors of a training")
     try:
         with safe_open(path, "pt") as file:
-            config = json.loads((file.metadata() or {})["config"])
+            return json.loads((file.metadata() or {})["config"])
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"start is {path}, which does not hold the networks of a training: {error}") from error
-    ours = asdict(trainer.config)
-    sizes = [name for name in ours if "width" in name or name in ("bottlenecks", "regularizer_blocks")]
-    if other := [f"{name} {config[name]} there, {ours[name]} here" for name in sizes if config[name] != ours[name]]:
+
+
+def begin_with(trainer: State, path: Path) -> None:
+    """Give a new training the networks of an earlier one; ValueError where these are of other kinds or sizes."""
+    from safetensors.torch import load_file
+
+    there, here = configuration(path), asdict(trainer.config)
+    sizes = [name for name in here if "width" in name or name in ("bottlenecks", "regularizer_blocks")]
+    if other := [f"{name} {there[name]} there, {here[name]} here" for name in sizes if there[name] != here[name]]:
         raise ValueError(f"start is {path}, a training of other networks: {', '.join(other)}")
     try:
         trainer.networks.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     except RuntimeError as error:
-        raise ValueError(f"start is {path}, a training of the recipe {config['recipe']}: {error}") from error
-    return config
+        raise ValueError(f"start is {path}, a training of the recipe {there['recipe']}: {error}") from error

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from amtgan_lib import datasets, losses, recognizers
 from amtgan_lib.recognizers import Recognizer
-from amtgan_lib.training.assembly import configured
+from amtgan_lib.training.assembly import check_start, configured
 from amtgan_lib.training.trainer import Trainer
 
 LONG = 20.0
@@ -44,7 +44,9 @@ def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
 
 def _names(given: dict) -> tuple[str, ...]:
     """The recognisers that are trained against; ValueError where no training can have such parameters."""
-    return recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))[0]
+    names, judges = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    check_start(configured(given, names), judges, given["split"])
+    return names
 
 
 def _network(name: str) -> Recognizer:
