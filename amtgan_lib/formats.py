@@ -114,10 +114,10 @@ def _prepare(file: Path | BinaryIO, name: str) -> None:
     brands = _brands(head)
     if brands & HEIF_BRANDS or (b"mif1" in brands and b"avif" not in brands):
         try:
-            import pillow_heif
+            import pi_heif
         except ImportError:
             raise PhotoError(f"{name} is HEIC, which needs an extra: pip install 'amtgan-lib[heif]'") from None
-        pillow_heif.register_heif_opener()
+        pi_heif.register_heif_opener()
 
 
 def _beginning(file: Path | BinaryIO, length: int = 8192) -> bytes:
