@@ -3,7 +3,7 @@
 Each input is a small file made by code, mutated: flipped, cut, spliced with others, with extreme numbers and foreign
 tails; among the seeds are bombs, polyglots, names that climb out of a folder, links, 30,000 pixels, wrong shapes and
 extra keys. A reader may give a result or its documented error. Anything else is a finding: another error, a crash, more
-than SECONDS, more than MEMORY beyond what the imports take, or a file outside the folder.
+than SECONDS of a processor, more than MEMORY beyond what the imports take, or a file outside the folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from amtgan_lib.images import PhotoError
 from amtgan_lib.pipeline import PresetError, RunError, presets, runs
 from amtgan_lib.reporting import results
 
-SECONDS, MEMORY, LONGEST = 20, 2 << 30, 200_000
+SECONDS, WAITING, MEMORY, LONGEST = 20, 600, 2 << 30, 200_000
 EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 30_000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
 
@@ -294,7 +294,7 @@ CHANGES = (_flip, _flip, _number, _number, _cut, _double, _splice, _noise)
 
 
 class Hang(BaseException):
-    """An input took more than SECONDS."""
+    """An input took more than SECONDS, or WAITING by the clock."""
 
 
 def child(kind: str, first: int, count: int, seed: int, findings: Path) -> None:
@@ -309,6 +309,7 @@ def child(kind: str, first: int, count: int, seed: int, findings: Path) -> None:
     presets.read_notebook = functools.cache(presets.read_notebook)  # our own files, and nearly all of the time
     images.open_photo(np.zeros((8, 8, 3), np.uint8))
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGPROF, hang)
     signal.signal(signal.SIGALRM, hang)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
@@ -316,9 +317,11 @@ def child(kind: str, first: int, count: int, seed: int, findings: Path) -> None:
     for number in range(first, first + count):
         os.pwrite(at, b"%12d" % number, 0)
         place.write_bytes(mutated(seeds, random.Random(f"{kind} {seed} {number}")))
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: a busy machine is no finding
+        signal.alarm(WAITING)
         found = finding(reader, place)
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         if found:
             with findings.open("a") as file:
                 file.write(json.dumps([kind, number, found]) + "\n")
