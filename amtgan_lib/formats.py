@@ -10,7 +10,7 @@ import functools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -52,7 +52,7 @@ MODES = {
 }
 INSTEAD = {"RGB": (), "RGBA": ("RGB",), "L": ("RGB",), "LA": ("RGBA", "L"), SIXTEEN_BIT: ("L", "RGB")}
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # what libjpeg and libwebp write
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},  # coarser files wash the protection out
     "WEBP": {"lossless": True, "exact": True},  # lossy WebP always halves the resolution of colours
 }

@@ -243,7 +243,7 @@ class _Painter:
     plan: _Plan
     flicker: list[float] = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._altered: dict[Track, dict[int, Alteration]] = {each: {} for each in self.plan.tracks}
         self._shown: dict[Track, tuple[int, Tensor]] = {}
 
@@ -270,7 +270,9 @@ class _Painter:
 
     def _change_keys(self, frame: Frame) -> None:
         keyed = [each for each in self.plan.faces(frame.number) if frame.number in each.keys]
-        photo = open_photo(frame.rgb) if keyed else None
+        if not keyed:
+            return
+        photo = open_photo(frame.rgb)
         for each in keyed:
             crop = self._crop(photo, each, frame.number)
             known = self._altered[each]
@@ -292,7 +294,7 @@ class _Painter:
             crop, altered = self._crop(photo, each, number), self._mixed(each, number)
             self._note_flicker(each, number, altered.on(crop) - crop.image)
             changes.append(altered.within(crop, photo))
-        rgb = np.array(photo.with_change(sum(changes))) if changes else frame.rgb.copy()
+        rgb = np.array(photo.with_change(sum(changes[1:], changes[0]))) if changes else frame.rgb.copy()
         if self.lost == "cover":
             _black(rgb, missed, number, self.plan.glances)
         return frame, rgb, False
@@ -306,7 +308,7 @@ class _Painter:
         if before == after:
             return altered[before]
         share = (times[number] - times[before]) / (times[after] - times[before])
-        return altered[before].mixed(altered[after], share)
+        return altered[before].mixed(altered[after], share)  # type: ignore[arg-type]  # one method makes one kind
 
     def _note_flicker(self, each: Track, number: int, difference: Tensor) -> None:
         previous, shown = self._shown.get(each, (None, difference))
