@@ -10,7 +10,7 @@ import functools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -52,7 +52,7 @@ MODES = {
 }
 INSTEAD = {"RGB": (), "RGBA": ("RGB",), "L": ("RGB",), "LA": ("RGBA", "L"), SIXTEEN_BIT: ("L", "RGB")}
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # what libjpeg and libwebp write
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},  # coarser files wash the protection out
     "WEBP": {"lossless": True, "exact": True},  # lossy WebP always halves the resolution of colours
 }
@@ -114,10 +114,10 @@ def _prepare(file: Path | BinaryIO, name: str) -> None:
     brands = _brands(head)
     if brands & HEIF_BRANDS or (b"mif1" in brands and b"avif" not in brands):
         try:
-            import pillow_heif
+            import pi_heif
         except ImportError:
             raise PhotoError(f"{name} is HEIC, which needs an extra: pip install 'amtgan-lib[heif]'") from None
-        pillow_heif.register_heif_opener()
+        pi_heif.register_heif_opener()
 
 
 def _beginning(file: Path | BinaryIO, length: int = 8192) -> bytes:

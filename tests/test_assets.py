@@ -482,12 +482,23 @@ def test_a_link_in_a_zip_is_left_out(shop):
         assets.import_archive(shop / "link.zip")
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "not a zip"])
+def test_a_member_without_a_name_is_left_out(shop):
+    packed = make_zip(shop / "assets.zip", {"G.pth": b"g", "é": b""})
+    packed.write_bytes(packed.read_bytes().replace("é".encode(), bytes(2)))  # names end at the first zero
+    assert [each.name for each in assets.import_archive(packed)] == ["G.pth"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "not a zip", "name"])
 def test_a_damaged_zip_is_one_sentence_and_leaves_nothing(shop, damage):
-    packed = make_zip(shop / "assets.zip", {"G.pth": os.urandom(10_000)})
+    packed = make_zip(shop / "assets.zip", {"G.pth": os.urandom(10_000), "é": b""})
     whole = packed.read_bytes()
-    flipped = whole[:5_000] + bytes([whole[5_000] ^ 0xFF]) + whole[5_001:]
-    packed.write_bytes({"cut": whole[:5_000], "flipped": flipped, "not a zip": b"<html>quota exceeded</html>"}[damage])
+    contents = {
+        "cut": whole[:5_000],
+        "flipped": whole[:5_000] + bytes([whole[5_000] ^ 0xFF]) + whole[5_001:],
+        "not a zip": b"<html>quota exceeded</html>",
+        "name": whole.replace("é".encode(), b"\xff\xff"),
+    }
+    packed.write_bytes(contents[damage])
     with pytest.raises(assets.AssetError, match="damaged or unreadable zip"):
         assets.import_archive(packed)
     assert not list(paths.CACHE.rglob("*.p*"))

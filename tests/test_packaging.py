@@ -98,6 +98,7 @@ NOT_IMPORTED = {
     "torchvision": "lpips and timm build their networks with it, and its release has to fit torch's",
     "nbstripout": "its command keeps notebooks free of outputs",
     "ruff": "make lint",
+    "mypy": "make lint",
     "pytest-timeout": "an option of pytest",
     "pytest-xdist": "an option of pytest",
     "dlib-bin": "it does not say that its module is called dlib",

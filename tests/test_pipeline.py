@@ -105,6 +105,7 @@ def test_repeated_parameters_make_one_step_each_in_order(two_notebooks):
     [
         ([1], "is not a mapping"),
         ("a: [", "is not YAML"),
+        ("[" * 600, "more than 500 brackets"),
         ({"notebooks": BOTH, "parametres": {}}, "no key 'parametres': did you mean 'parameters'?"),
         ({"notebooks": BOTH, "zzz": {}}, "no key 'zzz': the keys are notebooks, parameters,"),
         ({"parameters": {}}, "needs `notebooks`"),

@@ -29,7 +29,8 @@ from amtgan_lib.files import written
 # Generator, regularizer, two discriminators and four recognisers, as the published code names its files.
 PUBLISHED_NAMES = tuple(f"{stem}.pth" for stem in ("G", "H", "D_A", "D_B", "ir152", "irse50", "mobile_face", "facenet"))
 CHUNK = 1 << 20
-BROKEN_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
+# UnicodeDecodeError: a name that is said to be UTF-8 and is not.
+BROKEN_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, UnicodeDecodeError)
 ENCRYPTED = 0x1  # flag bit of a zip member
 
 
@@ -95,9 +96,8 @@ def _members(source: Path) -> Iterator[list[_Member]]:
         raise AssetError(f"There is no file or folder {source}: check the path.")
     elif source.suffix.lower() == ".zip":  # by its suffix, since PyTorch's own .pth files are zips inside
         with zipfile.ZipFile(source) as archive:
-            infos = [
-                info for info in archive.infolist() if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)
-            ]
+            # No is_dir(), which fails at an empty name until Python 3.12.
+            infos = [info for info in archive.infolist() if not info.filename.endswith("/") and not _is_link(info)]
             yield [_Member(info.filename.replace("\\", "/"), info.file_size, (archive, info)) for info in infos]
     else:
         yield [_Member(source.name, source.stat().st_size, source)]

@@ -18,6 +18,8 @@ from pathlib import Path
 from amtgan_lib import paths
 from amtgan_lib.pipeline.parameters import GIVEN, Notebook, PresetError, Text, fitted, hint, read_notebook
 
+MOST_BRACKETS = 500  # PyYAML takes seconds for a few thousand that are open, and hours for what fits into a small file
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -55,6 +57,8 @@ def load(preset: str | Path) -> Preset:
         raise PresetError(f"There is no preset {str(preset)!r}: {hint(str(preset), names, 'there are')}")
     try:
         text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > MOST_BRACKETS:
+            raise PresetError(f"The preset {path} has more than {MOST_BRACKETS} brackets: write lists a line an entry.")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):  # a few lines of them fill the memory
             raise PresetError(f"The preset {path} repeats values by aliases (*name): write them out.")
         content = yaml.safe_load(text)

@@ -100,7 +100,7 @@ class Clip:
     turn: Turn = field(init=False)
     size: tuple[int, int] = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.path.is_file():
             raise VideoError(f"{self.path}: there is no such file")
         with self._opened() as (container, video):

@@ -243,7 +243,7 @@ class _Painter:
     plan: _Plan
     flicker: list[float] = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._altered: dict[Track, dict[int, Alteration]] = {face: {} for face in self.plan.tracks}
         self._shown: dict[Track, tuple[int, Tensor]] = {}
 
@@ -270,7 +270,9 @@ class _Painter:
 
     def _change_keys(self, frame: Frame) -> None:
         keyed = [face for face in self.plan.faces(frame.number) if frame.number in face.keys]
-        photo = open_photo(frame.rgb) if keyed else None
+        if not keyed:
+            return
+        photo = open_photo(frame.rgb)
         for face in keyed:
             crop = self._crop(photo, face, frame.number)
             known = self._altered[face]
@@ -292,7 +294,7 @@ class _Painter:
             crop, altered = self._crop(photo, face, number), self._mixed(face, number)
             self._note_flicker(face, number, altered.on(crop) - crop.image)
             changes.append(altered.within(crop, photo))
-        rgb = np.array(photo.with_change(sum(changes))) if changes else frame.rgb.copy()
+        rgb = np.array(photo.with_change(sum(changes[1:], changes[0]))) if changes else frame.rgb.copy()
         if self.lost == "cover":
             _black(rgb, missed, number, self.plan.glances)
         return frame, rgb, False
@@ -306,7 +308,7 @@ class _Painter:
         if before == after:
             return altered[before]
         share = (times[number] - times[before]) / (times[after] - times[before])
-        return altered[before].mixed(altered[after], share)
+        return altered[before].mixed(altered[after], share)  # type: ignore[arg-type]  # one method makes one kind
 
     def _note_flicker(self, face: Track, number: int, difference: Tensor) -> None:
         previous, shown = self._shown.get(face, (None, difference))
