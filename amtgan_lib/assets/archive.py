@@ -97,7 +97,8 @@ def _members(source: Path) -> Iterator[list[_Member]]:
     elif source.suffix.lower() == ".zip":  # by its suffix, since PyTorch's own .pth files are zips inside
         with zipfile.ZipFile(source) as archive:
             # No is_dir(), which fails at an empty name until Python 3.12.
-            infos = [info for info in archive.infolist() if not info.filename.endswith("/") and not _is_link(info)]
+            files = [info for info in archive.infolist() if not info.filename.endswith("/")]
+            infos = [info for info in files if not stat.S_ISLNK(info.external_attr >> 16)]
             yield [_Member(info.filename.replace("\\", "/"), info.file_size, (archive, info)) for info in infos]
     else:
         yield [_Member(source.name, source.stat().st_size, source)]
