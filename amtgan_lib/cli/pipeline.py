@@ -19,7 +19,7 @@ Start = Annotated[str, tyro.conf.arg(name="from", metavar="03")]
 RunId = Annotated[
     str | None, tyro.conf.arg(metavar="ID", help='name of the run folder; an existing run, or "latest", is reused.')
 ]
-Recipe = Literal["published", "corrected", "residual", "any_target"]
+Recipe = Literal["published", "corrected", "residual", "any_target", "adv_makeup"]
 Preset = Annotated[str, tyro.conf.arg(help="a name in presets/, or the path of a YAML file.")]
 Resume = Annotated[
     tyro.conf.FlagCreatePairsOff[bool],

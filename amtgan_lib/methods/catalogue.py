@@ -109,23 +109,24 @@ def gradient_attack(
     size: int,
     seed: int = 0,
     steps: int | None = None,
-    dodging: float = 0.0,
+    dodging: float | None = None,
 ) -> Method:
     """The attack ``name`` of ``attacks`` towards a target, on crops of ``size``.
 
-    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner, which the papers' attacks do
-    not try, against impersonation.
+    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner against impersonation (None: as
+    the papers do, of whose attacks TIP-IM alone tries it).
     """
     how = attacks.attack(name)
     attack = replace(how, seed=seed, steps=how.steps if steps is None else steps)
+    attack = attack if dodging is None else replace(attack, dodging=dodging)
     embeddings = point.of(networks)
 
     def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         """The attack on one crop; the makeup reference is not looked at."""
         face = FaceBatch.of([crop])
         with torch.no_grad():
-            own = [each.embed(face.image, face.points) for each in networks] if dodging else None
-        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own, dodging=dodging)[0]
+            own = [each.embed(face.image, face.points) for each in networks] if attack.dodging else None
+        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own)[0]
 
     return Method(name, change, size, target=point.name, recognizers=tuple(each.name for each in networks))
 
