@@ -140,6 +140,21 @@ def test_a_recipe_is_its_runs_generator(loaded, tmp_path):
     assert not loaded  # no recogniser is needed
 
 
+def test_published_is_stretched_and_can_be_had_without(loaded, tmp_path):
+    torch.manual_seed(0)
+    network = Generator(8, 2).eval().requires_grad_(False)
+    file = tmp_path / "train" / "published" / "generator.safetensors"
+    save_generator(network, file, {"recipe": "published", "size": SIZE})
+    stretched, level = (of(name, tmp_path) for name in ("published", "published_unstretched"))
+    sides = (CLEAN.image, REFERENCE.image, CLEAN.masks, REFERENCE.masks, CLEAN.landmarks, REFERENCE.landmarks)
+    drawn = network(*(side[None] for side in sides))[0]
+    torch.testing.assert_close(level.change(CLEAN, REFERENCE), drawn)
+    changed = stretched.change(CLEAN, REFERENCE)
+    assert (changed.min(), changed.max()) == (pytest.approx(-1, abs=1e-5), pytest.approx(1, abs=1e-5))
+    assert (level.name, stretched.name) == ("published_unstretched", "published")
+    assert level.writes_crops and stretched.writes_crops  # the other quirk stays
+
+
 def test_makeup_only_moves_lips_and_lids_and_knows_no_recogniser(loaded, tmp_path):
     protector = of("makeup_only", tmp_path)
     changed = protector.change(CLEAN, REFERENCE)

@@ -2,7 +2,7 @@
 
 Sources: PGD, Madry et al. (ICLR 2018, arXiv 1706.06083); MI-FGSM, Dong et al. (CVPR 2018, arXiv 1710.06081); TI-DIM,
 Dong et al. (CVPR 2019, arXiv 1904.02884), which adds the diverse inputs of Xie et al. (CVPR 2019, arXiv 1803.06978);
-TIP-IM, Yang et al. (ICCV 2021, arXiv 2003.06814), and its released code where the paper leaves a number open.
+TIP-IM, Yang et al. (ICCV 2021, arXiv 2003.06814), as its released code computes it.
 """
 
 import math
