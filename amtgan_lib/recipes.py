@@ -1,4 +1,4 @@
-"""What is trained: the released code with its flaws, the paper's method without them, and our residual form.
+"""What is trained: the released code with its flaws, the paper's method without them, our residual form, a rival.
 
 Each flaw of the released code that docs call a quirk is one named field here, on in ``PUBLISHED`` and off in
 ``CORRECTED``. Three more remarks of its critics are no matter of training and so no fields: its baselines attack
@@ -18,7 +18,8 @@ class Recipe:
     """How a generator is trained and how its results are written."""
 
     name: str
-    output: str = "redraw"  # "redraw": tanh draws every pixel anew; "residual": a bounded change is added
+    # "redraw": tanh draws every pixel anew; "residual": a bounded change is added; "eyes": around the eyes alone
+    output: str = "redraw"
     any_target: bool = False  # gradient hints say who is to be seen; otherwise one target is trained for
     adversaries: bool = True  # discriminators, regularizer H, both directions and the cycle between them (the paper)
 
@@ -62,7 +63,13 @@ ANY_TARGET = replace(
     # SSIM does not mind patches of colour; S-CIELAB (visible) does.
     weights=replace(RESIDUAL.weights, adversarial=8, dodging=8, visible=0.04),
 )
-RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL, ANY_TARGET)}
+ADV_MAKEUP = Recipe(
+    "adv_makeup",
+    output="eyes",
+    adversaries=False,  # it has one of its own, see training/adv_makeup.py
+    weights=LossWeights(gan=1, cycle=0, makeup=0, identity=0, adversarial=1, gradient=1, style=1, variation=1),
+)
+RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL, ANY_TARGET, ADV_MAKEUP)}
 
 
 def recipe(name: str) -> Recipe:

@@ -217,7 +217,10 @@ SEEN_BY = {
 }
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 SIDE_BY_SIDE = {
-    "the default run": ["clean", "pgd", "mi_fgsm", "ti_dim", "makeup_only", "published", "corrected", "residual"],
+    "the default run": [
+        *("clean", "pgd", "mi_fgsm", "ti_dim", "tip_im", "adv_makeup"),
+        *("makeup_only", "published", "corrected", "residual"),
+    ],
     "any target": ["clean", "mi_fgsm", "makeup_only", *(name for name in figures.COLOURS if "any_target" in name)],
     "pairs": ["genuine", "impostor"],
 }

@@ -18,7 +18,7 @@ from amtgan_lib.pipeline.sweeps import run as run_sweep
 Words = Annotated[str, arg("01,03")]
 Start = Annotated[str, arg("03", name="from")]
 RunId = Annotated[str | None, arg("ID", help='name of the run folder; an existing run, or "latest", is reused.')]
-Recipe = Literal["published", "corrected", "residual", "any_target"]
+Recipe = Literal["published", "corrected", "residual", "any_target", "adv_makeup"]
 Preset = Annotated[str, arg("NAME|FILE", "procedural", help="a name in presets/, or the path of a YAML file.")]
 Resume = Annotated[
     tyro.conf.FlagCreatePairsOff[bool],

@@ -4,10 +4,12 @@ Nothing here knows how a photo was protected, so it can score anybody's method. 
 anew in the file that is scored, as a real system would; raw scores are kept and thresholds applied later.
 """
 
+from amtgan_lib.evaluation.frechet import Features, features, frechet_distance, frechet_table
 from amtgan_lib.evaluation.pictures import (
     REPUBLISHED,
     Probes,
     embed,
+    face_distance,
     face_flip,
     face_quality,
     flip,
@@ -16,6 +18,7 @@ from amtgan_lib.evaluation.pictures import (
     read_probes,
     republish,
     republished,
+    stretched,
     truth_error,
     whole_pictures,
 )
@@ -79,6 +82,7 @@ __all__ = [
     "VERDICTS",
     "WEAK",
     "Answer",
+    "Features",
     "Gallery",
     "Judgement",
     "Probes",
@@ -89,11 +93,15 @@ __all__ = [
     "compared",
     "embed",
     "equal_error_rate",
+    "face_distance",
     "face_flip",
     "face_quality",
     "false_accept_table",
     "false_accepts",
+    "features",
     "flip",
+    "frechet_distance",
+    "frechet_table",
     "hidden",
     "impostor_scores",
     "makeup_distance",
@@ -111,6 +119,7 @@ __all__ = [
     "republished",
     "same_face",
     "similarities",
+    "stretched",
     "success_rates",
     "success_rows",
     "success_scores",

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from torch import Tensor
 
 from amtgan_lib import faces, losses
-from amtgan_lib.images import Photo, in_levels, open_photo, save, to_tensor, to_uint8
+from amtgan_lib.images import Photo, in_levels, open_photo, save, stretch, to_tensor, to_uint8
+from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer, embed_many
 
 REGIONS = ("lip", "skin", "eyes")
@@ -166,6 +168,12 @@ def face_flip(at: faces.FaceCrop, protected: Picture) -> float:
     return flip(to_uint8(at.image), to_uint8(at.resample(open_photo(protected))))
 
 
+@torch.no_grad()
+def face_distance(at: faces.FaceCrop, protected: Picture, perceptual: Perceptual) -> float:
+    """The perceptual distance of the face ``at`` and its own frame in the protected picture: 0 for equal ones."""
+    return float(perceptual(at.image[None], at.resample(open_photo(protected))[None]))
+
+
 def flip(first: np.ndarray, second: np.ndarray) -> float:
     """Mean FLIP of two pictures (H, W, 3) uint8: 0 (equal) to 1, what somebody sees who flips between them.
 
@@ -217,6 +225,20 @@ def republished(files: Iterable[str | Path], folder: str | Path, how: str) -> li
         suffix = ".jpg" if options else ".png"
         written.append(save(Path(folder) / f"{file.stem}{suffix}", picture, **options))
     return written
+
+
+def stretched(report: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
+    """The report with each protected picture stretched to its own minimum and maximum, in files under ``folder``.
+
+    The released code saves its results so (see ``images.stretch``): what that does to any method's. A photo without a
+    protected file stays without one.
+    """
+
+    def written(file: str) -> str:
+        picture = stretch(to_tensor(open_photo(file).rgb[None]))[0]
+        return str(save(Path(folder) / Path(file).name, picture))
+
+    return report.assign(protected=[file and written(file) for file in report["protected"]])
 
 
 def republish(picture: Image.Image, how: str) -> Image.Image:

@@ -31,10 +31,13 @@ SINGLE = "_single"
 TRANSFER = "makeup_only"
 TOWARDS_NOBODY = f"any_target_{targets.NOBODY}"
 BARE = "_bare"
+UNSTRETCHED = "_unstretched"  # of a recipe that stretches its results, as the released code does
 GUIDED = tuple(name + end for name in ("any_target", TOWARDS_NOBODY) for end in ("", BARE))
 NATURAL = tuple(natural.NAME + towards + end for towards in ("", f"_{targets.NOBODY}") for end in ("", BARE))
 GRADIENT = tuple(name + end for name in attacks.ATTACKS for end in ("", SINGLE))
-NAMES = (*NATURAL, *(name for name in RECIPES if name not in GUIDED), *GUIDED, authors.NAME, TRANSFER, *GRADIENT)
+TRAINED = tuple(name for name in RECIPES if name not in GUIDED)
+LEVEL = tuple(name + UNSTRETCHED for name in TRAINED if RECIPES[name].stretch_output)
+NAMES = (*NATURAL, *TRAINED, *LEVEL, *GUIDED, authors.NAME, TRANSFER, *GRADIENT)
 
 
 def check(name: str) -> str:
@@ -61,7 +64,8 @@ def build(
     face for the loss (one); trained_against: names of the recognisers that an attack or a hint may look at; seed: of an
     attack's noise; passes: of an any-target generator, which with ``_bare`` leaves a face in its own makeup, and with
     ``_nobody`` moves it to no person, away from the ``known`` ones; file: of a generator that the paper's ``authors``
-    published for this target and against these recognisers ("": the one in their imported archive). ``makeup_only`` is
+    published for this target and against these recognisers ("": the one in their imported archive). With
+    ``_unstretched`` the results of a recipe that stretches them are written as they are drawn. ``makeup_only`` is
     the transfer that the residual recipes start from, without any change for recognisers. What is returned says the
     ``target`` and the ``recognizers`` that it really knew.
     """
@@ -80,8 +84,9 @@ def build(
         else:
             dressed = generator.load(run / "train" / "any_target" / "generator.safetensors", guide)
         return bare(dressed) if name.endswith(BARE) else dressed
-    if name in RECIPES:
-        return generator.load(run / "train" / name / "generator.safetensors")
+    if name in (*TRAINED, *LEVEL):
+        trained = generator.load(run / "train" / name.removesuffix(UNSTRETCHED) / "generator.safetensors")
+        return unstretched(trained) if name in LEVEL else trained
     networks = [recognizers.load(one) for one in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
     point = targets.of_faces(target_face.image, target_face.points, networks, target)
     return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
@@ -109,23 +114,24 @@ def gradient_attack(
     size: int,
     seed: int = 0,
     steps: int | None = None,
-    dodging: float = 0.0,
+    dodging: float | None = None,
 ) -> Method:
     """The attack ``name`` of ``attacks`` towards a target, on crops of ``size``.
 
-    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner, which the papers' attacks do
-    not try, against impersonation.
+    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner against impersonation (None: as
+    the papers do, of whose attacks TIP-IM alone tries it).
     """
     how = attacks.attack(name)
     attack = replace(how, seed=seed, steps=how.steps if steps is None else steps)
+    attack = attack if dodging is None else replace(attack, dodging=dodging)
     embeddings = point.of(networks)
 
     def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         """The attack on one crop; the makeup reference is not looked at."""
         face = FaceBatch.of([crop])
         with torch.no_grad():
-            own = [network.embed(face.image, face.points) for network in networks] if dodging else None
-        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own, dodging=dodging)[0]
+            own = [network.embed(face.image, face.points) for network in networks] if attack.dodging else None
+        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own)[0]
 
     return Method(name, change, size, target=point.name, recognizers=tuple(network.name for network in networks))
 
@@ -134,6 +140,11 @@ def bare(dressed: Method) -> Method:
     """The same method, but every face keeps its own makeup, whatever the reference."""
     wear = dressed.wear and (lambda crop, reference, begin=None: dressed.wear(crop, crop, begin))
     return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop), wear=wear)
+
+
+def unstretched(method: Method) -> Method:
+    """The same generator, but its results are written as it drew them, not stretched to their minimum and maximum."""
+    return replace(method, name=method.name + UNSTRETCHED, recipe=replace(method.recipe, stretch_output=False))
 
 
 # How plainly pictures (N,3,H,W) differ from the clean ones, per picture; 0: not at all.

@@ -26,6 +26,8 @@ COLOURS = {
     "pgd": "#000000",
     "mi_fgsm": "#994F00",
     "ti_dim": "#785EF0",
+    "tip_im": "#330099",
+    "adv_makeup": "#440055",
     "makeup_only": "#AA4499",
     "any_target": "#332288",
     "any_target_bare": "#648FFF",
@@ -40,7 +42,7 @@ KINDS = ("impostor", "genuine")
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_MARKERS = "osD^vPX"
 HATCH = "///"  # a recogniser that took part in training
-MARKERS = dict(zip(COLOURS, "osD^vPX*<>hp"))
+MARKERS = dict(zip(COLOURS, "osD^vPX*<>hpd8"))
 """A shape besides the colour, where methods are points."""
 STYLE = {
     "font.size": 8,

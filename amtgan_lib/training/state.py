@@ -85,6 +85,9 @@ class State:
     def _build(self) -> dict[str, nn.Module]:
         config = self.config
         networks = {"generator": build_generator(config)}
+        if self.recipe.output == "eyes":
+            # One stride for the few pixels of an eye area.
+            networks["discriminator_makeup"] = Discriminator(config.discriminator_width, layers=1)
         if self.recipe.adversaries:
             blocks, width = config.regularizer_blocks, config.regularizer_width
             networks["regularizer"] = Regularizer(blocks, width, width // 2)

@@ -23,6 +23,7 @@ from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.files import read_tensors, written
 from amtgan_lib.models import region_counts, save_generator
 from amtgan_lib.training import distributed, interrupts, origin
+from amtgan_lib.training.adv_makeup import AdvMakeupStep
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 from amtgan_lib.training.state import State
@@ -42,8 +43,10 @@ class Trainer(State):
     """A run: what :class:`State` holds, its steps and its checkpoints."""
 
     @cached_property
-    def run_step(self) -> PaperStep | ResidualStep:
+    def run_step(self) -> PaperStep | ResidualStep | AdvMakeupStep:
         """The step of this run's recipe."""
+        if self.recipe.output == "eyes":
+            return AdvMakeupStep(self)
         return (PaperStep if self.recipe.adversaries else ResidualStep)(self)
 
     # ------------------------------------------------------------ one step
