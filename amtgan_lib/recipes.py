@@ -8,6 +8,7 @@ unknown, and a `G.pth` lying about resumed a run silently (here ``resume_from`` 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from amtgan_lib.losses import LossWeights
@@ -22,6 +23,10 @@ class Recipe:
     output: str = "redraw"
     any_target: bool = False  # gradient hints say who is to be seen; otherwise one target is trained for
     adversaries: bool = True  # discriminators, regularizer H, both directions and the cycle between them (the paper)
+    regularized: bool = True  # the cycle goes through H; otherwise through G alone, and H is not trained
+    # H is trained beside G, each through the other, in every step. Otherwise G goes through H as the run began with it:
+    # our reading of a training that is not joint, as the paper's abstract names joint training without describing it.
+    joint: bool = True
 
     # Quirks of the released code (True as released).
     makeup_loss_as_shipped: bool = False  # masks are indexed wrongly: the makeup loss is always 0 (PSGAN#29)
@@ -71,9 +76,37 @@ ADV_MAKEUP = Recipe(
 )
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CORRECTED, RESIDUAL, ANY_TARGET, ADV_MAKEUP)}
 
+LOSSES = ("gan", "cycle", "makeup", "identity", "adversarial")
+WRITTEN = ("stretch_output", "crop_output")  # quirks of writing: the training is the same
+QUIRKS = ("makeup_loss_as_shipped", "perceptual_to_source", "unaligned_recognizers", *WRITTEN)
+
+
+def _ablations() -> Iterator[Recipe]:
+    yield CORRECTED
+    yield replace(CORRECTED, name="corrected - H", regularized=False)
+    yield replace(CORRECTED, name="corrected - joint training", joint=False)
+    for loss in LOSSES:
+        yield replace(CORRECTED, name=f"corrected - {loss}", weights=replace(CORRECTED.weights, **{loss: 0.0}))
+    for base, sign, other in ((CORRECTED, "+", PUBLISHED), (PUBLISHED, "-", CORRECTED)):
+        if base is PUBLISHED:
+            yield base
+        for quirk in QUIRKS:
+            yield replace(base, name=f"{base.name} {sign} {quirk}", **{quirk: getattr(other, quirk)})
+        yield replace(base, name=f"{base.name} {sign} halved attack", weights=other.weights)
+
+
+ABLATIONS = {variant.name: variant for variant in _ablations()}
+"""The paper's recipes with one thing taken away (-) or put in (+), for notebook 07_ablation; they are no methods."""
+
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name, or ValueError naming those that exist."""
-    if name not in RECIPES:
+    """The recipe of that name, a variant of the ablation too, or ValueError naming the recipes that exist."""
+    known = {**ABLATIONS, **RECIPES}
+    if name not in known:
         raise ValueError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return known[name]
+
+
+def same_training(one: Recipe, other: Recipe) -> bool:
+    """Whether two recipes train the same generator: they may differ in how its results are written."""
+    return one == replace(other, name=one.name, **{quirk: getattr(one, quirk) for quirk in WRITTEN})

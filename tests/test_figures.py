@@ -296,6 +296,22 @@ def test_makeup_distances_show_before_and_after_of_every_region(tmp_path):
     assert written(figure, tmp_path).size
 
 
+def test_the_ablation_has_a_point_a_seed_and_the_means_of_the_whole_recipes(tmp_path):
+    methods = ("clean", "corrected", "corrected - H", "published")
+    index = pd.MultiIndex.from_product([methods, (0, 1)], names=["method", "seed"])
+    lines = pd.DataFrame({"dodging": np.arange(8) / 8, "flip": np.arange(8) / 80}, index)
+    figure = figures.ablation(lines, "drawn faces")
+    for axis, metric in zip(figure.axes, lines, strict=True):
+        dots = [line for line in axis.lines if line.get_marker() == "o"]
+        assert [line.get_xdata().tolist() for line in dots] == [lines[metric][each].tolist() for each in methods]
+        assert [line.get_ydata()[0] for line in dots] == [0, 1, 2, 3]
+        means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() != "o"]
+        assert means == pytest.approx([lines[metric][each].mean() for each in ("corrected", "published")])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == list(methods) and figure.axes[0].yaxis_inverted()
+    assert written(figure, tmp_path).size
+
+
 def test_meters_draw_both_bars_and_the_threshold_of_each_recogniser(tmp_path):
     table = pd.DataFrame(
         {"recogniser": ["a", "b"], "before": [0.8, 0.7], "after": [0.1, -0.2], "threshold": [0.4, 0.5]}

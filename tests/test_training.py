@@ -271,6 +271,42 @@ def test_the_residual_recipe_knows_unaligned_recognisers_too(with_recipe, monkey
     assert seen and all(points is None for points in seen)
 
 
+# --- H taken away, or trained before ------------------------------------------------------------------------------
+
+
+def without_training_h(recipe: str) -> tuple[dict[str, float], list[Tensor]]:
+    """The losses of one step, and the gradient of G; fails where H has moved or has losses."""
+    subject = trainer(recipe=recipe)
+    before = weights_of(subject.networks["regularizer"])
+    terms = subject.train_step(*pair())
+    after = weights_of(subject.networks["regularizer"])
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert set(terms) == {name for name in PAPER_TERMS if not name.startswith("h_")}
+    return terms, gradients(subject.networks["generator"])
+
+
+def test_without_h_the_cycle_goes_through_g_alone(with_recipe):
+    untouched, whole = trainer(), trainer()
+    terms, slopes = without_training_h(with_recipe(CORRECTED, regularized=False))
+    (x, y), total = pair(), 0.0
+    with torch.no_grad():
+        for own, other in ((x, y), (y, x)):
+            drawn = untouched.generate(own, other)
+            total += 0.5 * (untouched.generate(own, own, drawn) - own.image).abs().mean().item()
+    assert terms["cycle"] == pytest.approx(total, rel=1e-4)
+    with_h = whole.train_step(*pair())
+    assert {name for name in G_TERMS if terms[name] != pytest.approx(with_h[name], rel=1e-4)} == {"cycle"}
+    assert differ(slopes, gradients(whole.networks["generator"]))
+
+
+def test_without_joint_training_g_learns_through_an_h_that_stays(with_recipe):
+    whole = trainer()
+    terms, slopes = without_training_h(with_recipe(CORRECTED, joint=False))
+    with_h = whole.train_step(*pair())
+    assert all(terms[name] == pytest.approx(with_h[name], rel=1e-5) for name in G_TERMS)
+    assert_close(slopes, gradients(whole.networks["generator"]))
+
+
 def test_a_recipe_with_a_perceptual_term_wants_the_distance():
     with pytest.raises(ValueError, match="'published' has a perceptual term"):
         Trainer(replace(TINY, recipe="published"), TARGETS.batch([0]), tiny_recognizers())

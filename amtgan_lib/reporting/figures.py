@@ -263,6 +263,30 @@ def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
 
 
 @in_style
+def ablation(lines: pd.DataFrame, title: str = "") -> Figure:
+    """A panel a metric, a line a variant, a point a seed; dashed lines are the means of the two whole recipes.
+
+    lines: of ``results.by_seed``. A variant has the colour of the recipe that its name begins with.
+    """
+    methods = list(dict.fromkeys(lines.index.get_level_values("method")))
+    size = (3.2 * len(lines.columns), 0.24 * len(methods) + 1)
+    figure, axes = plt.subplots(1, len(lines.columns), figsize=size, sharey=True, squeeze=False)
+    for axis, (metric, values) in zip(axes.flat, lines.items()):
+        for place, method in enumerate(methods):
+            colour = COLOURS.get(method.partition(" ")[0], OTHER_COLOUR)
+            seeds = values[method]
+            axis.plot(seeds, [place] * len(seeds), "o", color=colour, ms=5, mec="white", mew=0.5)
+            if method in COLOURS and method != "clean":
+                axis.axvline(seeds.mean(), color=colour, lw=1, ls="--", zorder=0)
+        axis.set_title(METRIC_TITLES.get(metric, metric))
+        axis.grid(axis="y", lw=0.3)
+    axes[0, 0].set_yticks(range(len(methods)), methods)
+    axes[0, 0].invert_yaxis()
+    figure.suptitle(title)
+    return figure
+
+
+@in_style
 def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", after: str = "after") -> Figure:
     """Bars of each recogniser's similarity before and after, with its threshold as a black line.
 
