@@ -5,7 +5,6 @@ anew in the file that is scored, as a real system would; raw scores are kept and
 """
 
 from amtgan_lib.evaluation.pictures import (
-    REPUBLISHED,
     Probes,
     embed,
     face_flip,
@@ -14,8 +13,6 @@ from amtgan_lib.evaluation.pictures import (
     makeup_distance,
     quality,
     read_probes,
-    republish,
-    republished,
     truth_error,
     whole_pictures,
 )
@@ -29,9 +26,12 @@ from amtgan_lib.evaluation.recognition import (
     two_photos,
     vectors,
 )
+from amtgan_lib.evaluation.republishing import REPUBLISHED, WAYS, republish, republished
 from amtgan_lib.evaluation.scores import (
     FARS,
     Gallery,
+    area_interval,
+    area_under_curve,
     attack_success,
     calibrate,
     calibration_interval,
@@ -77,11 +77,14 @@ __all__ = [
     "PROTECTED",
     "REPUBLISHED",
     "VERDICTS",
+    "WAYS",
     "WEAK",
     "Answer",
     "Gallery",
     "Judgement",
     "Probes",
+    "area_interval",
+    "area_under_curve",
     "attack_success",
     "calibrate",
     "calibration_interval",
