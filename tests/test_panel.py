@@ -38,6 +38,14 @@ def panel(compared, tmp_path, monkeypatch) -> Panel:  # noqa: F811
     return Panel(side, {"attack": method(blue), "tint": method(tinted)}, learners)
 
 
+@pytest.fixture
+def saved(panel, monkeypatch) -> Panel:
+    """The panel after its methods have protected the test photos; no way is asked after."""
+    monkeypatch.setattr(evaluation, "WAYS", {})
+    assert panel.ways({})["method"].unique().tolist() == ["clean", "attack", "tint"]
+    return panel
+
+
 def rates(rows: pd.DataFrame, metric: str = "dodging") -> dict[str, float]:
     return rows[rows["metric"] == metric].set_index("method")["value"].to_dict()
 
@@ -60,15 +68,14 @@ def test_every_method_is_judged_after_every_way_and_adversary(panel):
     assert first[0].getpixel((64, 64))[2] > 200 and first[-1].getpixel((64, 64))[0] > 200
 
 
-def test_photos_that_are_all_moved_to_one_place_are_alike_again(panel):
-    panel.ways({})
-    found = rates(panel.galleries())
+def test_photos_that_are_all_moved_to_one_place_are_alike_again(saved):
+    found = rates(saved.galleries())
     assert found["attack enrolled protected"] == 1 and found["attack both protected"] == 0
-    assert set(results.read(panel.comparison.file("galleries"))["recogniser"]) == {JUDGE}
+    assert set(results.read(saved.comparison.file("galleries"))["recogniser"]) == {JUDGE}
 
 
-def test_a_verifier_that_saw_protected_photos_passes_over_what_they_have_in_common(panel):
-    ways, rows = panel.ways({}), panel.verifiers()
+def test_a_verifier_that_saw_protected_photos_passes_over_what_they_have_in_common(saved):
+    ways, rows = results.read(saved.comparison.file("ways")), saved.verifiers()
     found, wrong = rates(rows), rates(rows, "false accepts")
     assert rates(ways)["tint"] == 1 and found["tint verifier of protected"] == 0
     assert (
@@ -84,8 +91,7 @@ def test_a_verifier_that_saw_protected_photos_passes_over_what_they_have_in_comm
     assert (rows.loc[rows["metric"] == "false accepts", "n"] == 2).all()
 
 
-def test_a_detector_is_judged_on_test_people_alone(panel):
-    panel.ways({})
-    rows = panel.detectors().set_index("method")
+def test_a_detector_is_judged_on_test_people_alone(saved):
+    rows = saved.detectors().set_index("method")
     assert rows["value"].to_dict() == {"attack": 1, "tint": 1}
     assert (rows["n"] == 2).all() and (rows["ci_low"] <= rows["value"]).all()
