@@ -6,6 +6,7 @@ import fakes
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from amtgan_lib import faces, recipes, recognizers
@@ -67,6 +68,15 @@ def test_every_method_is_judged_as_it_is_and_as_it_would_be_republished(compared
     assert all(Image.open(file).size == (64, 64) for file in Path(compared.run).rglob("attack half/*"))
 
 
+def test_an_adversary_changes_what_each_method_saved_and_leaves_what_it_cannot_change(compared):
+    undone = {"greyed": Method("grey", lambda crop, _: torch.zeros_like(crop.image), fakes.SIZE)}
+    undone["failing"] = Method("failing", fails, fakes.SIZE)
+    compared.table({"attack": method(blue)}, "part", adversaries=undone)
+    reached = dict.fromkeys(("clean", "clean greyed", "clean failing", "attack greyed"), 0)
+    assert stored(compared, "impersonation") == reached | {"attack": 1, "attack failing": 1}
+    assert stored(compared, "dodging")["clean greyed"] == 1
+
+
 def test_seconds_that_are_given_take_the_place_of_those_of_the_call(compared):
     table = compared.table({"attack": method(blue)}, "part", seconds={"attack": 0.25}).set_index("method")
     assert table["seconds"]["attack"] == 0.25
@@ -80,6 +90,13 @@ def test_a_photo_that_failed_counts_as_it_would_be_published_clean(compared):
     assert (reached["failing"], reached["failing half"], reached["attack half"]) == (0, 0, 1)
     (first, _) = sorted(Path(compared.run).rglob("failing half/*"))
     assert np.asarray(Image.open(first).convert("RGB"))[0, 0].tolist() in ([255, 0, 0], [0, 255, 0])
+
+
+def test_a_photo_of_an_earlier_run_does_not_stand_for_one_that_failed_now(compared):
+    for change in (blue, fails):
+        compared.table({"own": method(change)}, "part", ["half"])
+    assert compared.files("part", "own") == compared.pairs["source"].tolist()
+    assert stored(compared, "dodging")["own half"] == 0
 
 
 def test_a_method_that_knew_a_judge_is_refused(compared):

@@ -485,6 +485,12 @@ def test_pairs_for_the_test(example):
         datasets.test_pairs(example.manifest[example.manifest["set"] != "mt"])
 
 
+def test_adversaries_learn_from_pairs_of_training_people(example):
+    pairs, tested = datasets.test_pairs(example.manifest, split="train"), datasets.test_pairs(example.manifest)
+    assert {only(pairs)["source"], only(pairs)["other"]} == {"asset-2", "asset-3"}
+    assert only(pairs)["reference"] == "asset-9" and not set(pairs["person"]) & set(tested["person"])
+
+
 def test_references_take_turns():
     rows = [("celeba_hq", f"celeba_hq/{n}", part, "test") for n in range(5) for part in ("source", "other")]
     rows += [("mt", f"mt/{name}", "reference", "test") for name in "ab"]

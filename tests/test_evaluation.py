@@ -893,26 +893,35 @@ def test_a_republished_picture_is_smaller_or_coarser(noise, tmp_path):
     assert open_photo(half).rgb.shape == (24, 24, 3) and half.suffix == ".png"
     assert open_photo(jpeg).rgb.shape == noise.shape and jpeg.suffix == ".jpg"
     assert evaluation.quality(file, jpeg)["ssim"] < 1
-    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg75, jpeg50, half"):
+    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg90, jpeg75, jpeg50"):
         evaluation.republished([file], tmp_path, "fax")
 
 
-@pytest.mark.parametrize("how", evaluation.REPUBLISHED)
+@pytest.mark.parametrize("how", evaluation.WAYS)
 def test_a_picture_is_republished_in_memory_as_in_a_file(noise, tmp_path, how):
     picture = Image.fromarray(noise)
     made = evaluation.republish(picture, how)
     (file,) = evaluation.republished([photo_of(noise, tmp_path / "p.png")], tmp_path / how, how)
     assert made.mode == "RGB" and np.array_equal(np.asarray(made), open_photo(file).rgb)
-    assert made.size == ((24, 24) if how == "half" else picture.size)
+    assert made.size == {"half": (24, 24), "screenshot": (36, 36)}.get(how, picture.size)
     assert np.array_equal(np.asarray(picture), noise)  # the picture itself stays
-    if how != "half":
+    if made.size == picture.size:
         assert np.abs(np.asarray(made).astype(int) - noise).mean() > 1
-    if how in ("blur", "purified"):
+    if how in ("blur", "median", "purified"):
         assert np.asarray(made).std() < 0.9 * noise.std()
 
 
+def test_the_report_card_asks_after_some_of_the_ways():
+    assert set(evaluation.REPUBLISHED) < set(evaluation.WAYS)
+
+
+def test_four_bits_leave_sixteen_levels_near_those_that_were(noise):
+    made = np.asarray(evaluation.republish(Image.fromarray(noise), "4bits")).astype(int)
+    assert len(np.unique(made)) == 16 and np.abs(made - noise).max() <= 8
+
+
 def test_a_picture_cannot_be_republished_by_fax(noise):
-    with pytest.raises(ValueError, match="how is 'fax'; expected one of jpeg75, jpeg50, half, blur, purified"):
+    with pytest.raises(ValueError, match=r"how is 'fax'; expected one of jpeg90, .*, half, .*, purified"):
         evaluation.republish(Image.fromarray(noise), "fax")
 
 
@@ -954,3 +963,22 @@ def test_similarities_compare_each_photo_with_the_known_one(monkeypatch):
         evaluation.similarities({"before": "same.png"}, "faceless.png", [recognizer])
     with pytest.raises(ValueError, match=r"stand-in has no threshold at FAR 0.1"):
         evaluation.similarities(photos, "known.png", [recognizer], far=0.1)
+
+
+# ---------------------------------------------------------------- told apart
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order():
+    ordered = evaluation.area_under_curve(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
+    assert ordered == 1 and evaluation.area_under_curve(np.array([0.0, 2.0]), np.array([1.0, 2.0])) == 0.625
+    assert evaluation.area_under_curve(np.zeros(3), np.zeros(4)) == 0.5
+
+
+def test_the_interval_of_the_area_holds_it_and_shrinks_with_people():
+    draw = np.random.default_rng(0)
+    negatives, positives = draw.normal(size=200), draw.normal(size=200) + 1
+    area, wide = evaluation.area_under_curve(negatives, positives), []
+    for people in (20, 200):
+        low, high = evaluation.area_interval(negatives[:people], positives[:people])
+        wide.append(high - low)
+    assert low < area < high and wide[1] < 0.6 * wide[0]

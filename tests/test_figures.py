@@ -414,3 +414,31 @@ def test_the_strength_curve_marks_the_picture_shown_on_it(tmp_path):
         assert name in axis.get_xlabel()
     assert not plt.get_fignums()  # nothing stays behind when it is drawn at every slider's move
     assert written(figure, tmp_path).size
+
+
+# ---------------------------------------------------------------- panel and makeups
+
+
+def test_a_heat_map_writes_whole_per_cent_into_its_cells_and_leaves_unknown_ones_empty(tmp_path):
+    rates = pd.DataFrame({"as it is": [0.0, 0.876], "jpeg75": [0.1, np.nan]}, index=["clean", "attack"])
+    figure = figures.heat_map(rates, "panel")
+    axis = figure.axes[0]
+    assert [text.get_text() for text in axis.texts] == ["0", "10", "88"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["as it is", "jpeg75"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["clean", "attack"]
+    assert written(figure, tmp_path).std() > 0
+
+
+def test_violins_have_a_point_for_every_method(tmp_path):
+    values = {"dodging": [0.5, 0.6, 0.7], "impersonation": [0.1, 0.1, 0.2]}
+    rows = [
+        {"method": f"reference {n}", "recogniser": name, "metric": metric, "value": value}
+        for name in RECOGNISERS[:2]
+        for metric, shares in values.items()
+        for n, value in enumerate(shares)
+    ]
+    figure = figures.violins(pd.DataFrame(rows))
+    assert [axis.get_title() for axis in figure.axes] == ["accepted as the target", "refused as their owner"]
+    points = [np.sort(part.get_offsets()[:, 1]) for part in figure.axes[1].collections if len(part.get_offsets()) == 3]
+    assert len(points) == 2 and all(np.allclose(each, [50, 60, 70]) for each in points)
+    assert written(figure, tmp_path).std() > 0

@@ -202,6 +202,29 @@ def test_more_passes_change_more(any_target, loaded):
     assert (second - CLEAN.image).abs().mean() > 1.2 * (first - CLEAN.image).abs().mean()
 
 
+def test_every_face_gets_the_makeup_of_one_reference(any_target, loaded):
+    dressed = of("any_target", any_target)
+    worn = methods.in_makeup_of(dressed, REFERENCE)
+    assert torch.equal(worn.change(CLEAN, CLEAN), dressed.change(CLEAN, REFERENCE))
+    assert not torch.equal(worn.change(CLEAN, CLEAN), dressed.change(CLEAN, CLEAN))
+
+
+def test_a_method_confined_to_a_region_leaves_the_rest():
+    brighter = Method("brighter", lambda crop, _: crop.image + 0.3, SIZE)
+    for index, method in enumerate(methods.by_region(brighter).values()):
+        changed = (method.change(CLEAN, CLEAN) != CLEAN.image).any(dim=0)
+        assert changed.any() and not changed[CLEAN.masks[index] == 0].any()
+
+
+def test_a_share_of_a_method_is_that_share_of_its_change():
+    brighter = Method("brighter", lambda crop, _: crop.image.clamp(max=0.5) + 0.4, SIZE)
+    whole = brighter.altered(CLEAN, CLEAN).added
+    for share in (0, 0.25, 1):
+        part = replace(brighter, share=share)
+        torch.testing.assert_close(part.altered(CLEAN, CLEAN).added, share * whole)
+        torch.testing.assert_close(part.altered(CLEAN, CLEAN, 0.5).added, 0.5 * share * whole)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_run_without_the_generator_says_so_in_one_sentence(name, loaded, tmp_path):
     with pytest.raises(MethodError) as caught:

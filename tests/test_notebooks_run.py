@@ -69,16 +69,27 @@ def run(place, text: str) -> dict[str, dict]:
 
 SMALL = """
 notebooks: [00_quickstart, 01_prepare_data, 02_recognizers, 03_train, 04_protect, 05_black_box_success,
-            06_image_quality, 07_ablation, 10_paper_figures, 12_any_target, 12b_hints_ablation, 12c_equal_visibility]
+            06_image_quality, 07_ablation, 09_makeup_robustness, 10_paper_figures, 11_adversary_panel, 12_any_target,
+            12b_hints_ablation, 12c_equal_visibility]
 parameters: {prepared: PREPARED, precision: float32, methods: [any_target], far: 0.1}
 notebook_parameters:
   01_prepare_data: {people: 8}
-  03_train: {recipe: any_target, width: 8, views: 1, steps: {any_target: 3}, batch: {any_target: 2}}
+  03_train:
+    width: 8
+    regularizer_width: 8
+    views: 1
+    start: {any_target: "", corrected: ""}
+    steps: {any_target: 3, corrected: 1}
+    batch: {any_target: 2, corrected: 1}
   04_protect: {method: any_target, photos: 3}
   07_ablation: {variants: [corrected - H, published, published - crop_output], steps: 2, start: "", width: 8, photos: 3}
+  09_makeup_robustness: {method: any_target, photos: 2, references: 2, strengths: [0.0, 1.0]}
+  11_adversary_panel: {photos: 2, learners: 4, steps: 2}
   12_any_target: {photos: 1, passes: 2}
   12b_hints_ablation: {photos: 1, passes: 1}
   12c_equal_visibility: {photos: 1, passes: 1, steps: [1]}
+repeat:
+  03_train: {recipe: [any_target, corrected]}
 """
 
 
@@ -104,6 +115,8 @@ def test_the_notebooks_run_in_order_on_a_few_drawn_people(place, executed):
     quickstart = values["00_quickstart"]["similarity"]
     protected(quickstart)
     one_for_all(values)
+    robust(values["09_makeup_robustness"])
+    put_to_the_test(values["11_adversary_panel"])
 
 
 def protected(similarity: dict[str, dict], after: str = "after") -> None:
@@ -130,6 +143,24 @@ def one_for_all(values: dict) -> None:
     assert 0 < equal["limits"]["ssim"] < 0.2 and 0 < equal["limits"]["visible"] < 10
     for table in ("equal_ssim", "equal_visible"):
         assert {"clean", "pgd 1", "mi_fgsm 1 + dodging, nobody", "ti_dim 1 half"} < set(equal[table])
+
+
+def robust(found: dict) -> None:
+    """No strength is the clean photo, and the whole strength is the method."""
+    assert set(found["references"]) == {"clean", "reference 1", "reference 2"}
+    assert found["strengths"]["strength 0"] == found["strengths"]["clean"] == found["regions"]["clean"]
+    assert found["strengths"]["strength 1"] == found["regions"]["all of it"]
+    assert set(found["regions"]) == {"clean", "all of it", "lip", "skin", "eyes"}
+
+
+def put_to_the_test(found: dict) -> None:
+    """A few steps on a few people undo nothing; each way and each adversary was asked."""
+    done = {"jpeg90", "webp", "4bits", "screenshot", "through H", "through autoencoder", "makeup removed"}
+    alone = {"any_target enrolled protected", "any_target both protected", "any_target verifier of protected"}
+    assert {f"{name} {how}" for name in ("clean", "any_target") for how in done} | alone < set(found["panel"])
+    assert all(0 <= rates["dodging"] <= 1 for rates in found["panel"].values())
+    told = found["detectors"]["any_target"]
+    assert 0 <= told["ci_low"] <= told["value"] <= told["ci_high"] <= 1
 
 
 TINY = """

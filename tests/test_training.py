@@ -49,7 +49,7 @@ from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.training import TrainConfig, Trainer, TrainingError, assembly, build_generator, export, residual, train
 from amtgan_lib.training import trainer as trainer_module
-from amtgan_lib.training.beginning import begin_with, configuration, file_of, save_networks
+from amtgan_lib.training.beginning import begin_with, configuration, file_of, regularizer, save_networks
 from benchmarks.published import PlainLoop
 
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
@@ -1245,6 +1245,17 @@ def test_a_beginning_with_other_networks_is_refused(tmp_path, changes, said):
     file = save_networks(trainer(), tmp_path / "networks.safetensors", {})
     with pytest.raises(ValueError, match=said):
         begin_with(trainer(**changes), file)
+
+
+def test_h_of_a_training_is_read_from_its_networks(tmp_path):
+    subject = trainer(seed=5)
+    network, size = regularizer(save_networks(subject, tmp_path / "networks.safetensors", {}))
+    picture = SOURCES.batch([0]).image
+    assert size == TINY.size
+    torch.testing.assert_close(network(picture), subject.networks["regularizer"](picture), atol=5e-3, rtol=0)
+    assert not any(weight.requires_grad for weight in network.parameters())
+    with pytest.raises(ValueError, match="recipe residual, which has no H"):
+        regularizer(save_networks(trainer(RESIDUAL_TINY), tmp_path / "residual.safetensors", {}))
 
 
 @pytest.mark.parametrize("recipe", ["published", "corrected", "residual"])

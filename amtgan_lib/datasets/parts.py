@@ -69,7 +69,9 @@ def _loss_part(target: str) -> str:
 PAIRINGS = ("all", "groups")
 
 
-def test_pairs(manifest: pd.DataFrame, limit: int = 0, target: str = "", pairing: str = "all") -> pd.DataFrame:
+def test_pairs(
+    manifest: pd.DataFrame, limit: int = 0, target: str = "", pairing: str = "all", split: str = "test"
+) -> pd.DataFrame:
     """What is protected and judged: each test person's source photo with a test makeup reference.
 
     Drawn people get references of a similar complexion (``drawn.matched``), photographs theirs in turn.
@@ -77,10 +79,11 @@ def test_pairs(manifest: pd.DataFrame, limit: int = 0, target: str = "", pairing
     Columns: probe (file name), person, source, other, reference (assets). ``limit`` keeps the first so many people.
     ``pairing`` says who goes with the ``target``: "all" people, or with "groups" one share of them, as many shares as
     the set of the target has people with both photos; ValueError for another word, or a target without a share.
+    ``split`` "train" gives the same of the training people, from whom an adversary may learn.
     """
-    photos = manifest[(manifest["set"] == world_of(manifest).people) & (manifest["split"] == "test")]
+    photos = manifest[(manifest["set"] == world_of(manifest).people) & (manifest["split"] == split)]
     wide = photos.pivot(index="person", columns="part", values="asset").dropna()
-    references = manifest[(manifest["part"] == "reference") & (manifest["split"] == "test")]["asset"].tolist()
+    references = manifest[(manifest["part"] == "reference") & (manifest["split"] == split)]["asset"].tolist()
     if not references or not len(wide):
         raise faces.FaceError(f"the test needs people and references; have {len(wide)} and {len(references)}")
     wide = wide.reset_index().rename_axis(columns=None).head(limit or len(wide))

@@ -6,7 +6,6 @@ anew in the file that is scored, as a real system would; raw scores are kept and
 
 from amtgan_lib.evaluation.frechet import Features, features, frechet_distance, frechet_table
 from amtgan_lib.evaluation.pictures import (
-    REPUBLISHED,
     Probes,
     embed,
     face_distance,
@@ -16,8 +15,6 @@ from amtgan_lib.evaluation.pictures import (
     makeup_distance,
     quality,
     read_probes,
-    republish,
-    republished,
     stretched,
     truth_error,
     whole_pictures,
@@ -32,9 +29,12 @@ from amtgan_lib.evaluation.recognition import (
     two_photos,
     vectors,
 )
+from amtgan_lib.evaluation.republishing import REPUBLISHED, WAYS, republish, republished
 from amtgan_lib.evaluation.scores import (
     FARS,
     Gallery,
+    area_interval,
+    area_under_curve,
     attack_success,
     calibrate,
     calibration_interval,
@@ -80,12 +80,15 @@ __all__ = [
     "PROTECTED",
     "REPUBLISHED",
     "VERDICTS",
+    "WAYS",
     "WEAK",
     "Answer",
     "Features",
     "Gallery",
     "Judgement",
     "Probes",
+    "area_interval",
+    "area_under_curve",
     "attack_success",
     "calibrate",
     "calibration_interval",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageFilter
+from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, losses
@@ -24,8 +23,6 @@ from amtgan_lib.recognizers import Recognizer, embed_many
 REGIONS = ("lip", "skin", "eyes")
 FRAME = 256  # side of the crops in which a face is compared before and after
 VIEWED = 512  # pixels that an eye can tell apart across 6 degrees, and more
-REPUBLISHED = ("jpeg75", "jpeg50", "half", "blur", "purified")
-BLUR = 0.0075  # of the longer side: 1.2 pixels of 160
 
 Picture = str | Path | Photo | Image.Image | np.ndarray
 
@@ -216,17 +213,6 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
     return {name: float((difference * share).sum() / share.sum()) for name, share in shares.items()}
 
 
-def republished(files: Iterable[str | Path], folder: str | Path, how: str) -> list[Path]:
-    """The pictures as a site may publish them anew, as files of the same names; ``how`` as in ``republish``."""
-    _check_how(how)
-    written = []
-    for file in map(Path, files):
-        picture, options = _as_published(Image.fromarray(open_photo(file).rgb), how)
-        suffix = ".jpg" if options else ".png"
-        written.append(save(Path(folder) / f"{file.stem}{suffix}", picture, **options))
-    return written
-
-
 def stretched(report: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     """The report with each protected picture stretched to its own minimum and maximum, in files under ``folder``.
 
@@ -239,38 +225,6 @@ def stretched(report: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
         return str(save(Path(folder) / Path(file).name, picture))
 
     return report.assign(protected=[file and written(file) for file in report["protected"]])
-
-
-def republish(picture: Image.Image, how: str) -> Image.Image:
-    """What a site, or somebody who wants the protection gone, may make of an RGB picture.
-
-    "jpeg75", "jpeg50" (that quality), "half" (0.5 x in both directions), "blur" (Gaussian, 0.75 % of the longer side)
-    or "purified" (median of 3 x 3 pixels, then JPEG 75: a simple way to remove what was added). ValueError for any
-    other word.
-    """
-    _check_how(how)
-    changed, options = _as_published(picture, how)
-    if not options:
-        return changed
-    file = io.BytesIO()
-    changed.save(file, "JPEG", **options)
-    return Image.open(file).convert("RGB")
-
-
-def _check_how(how: str) -> None:
-    if how not in REPUBLISHED:
-        raise ValueError(f"how is {how!r}; expected one of {', '.join(REPUBLISHED)}")
-
-
-def _as_published(picture: Image.Image, how: str) -> tuple[Image.Image, dict[str, int]]:
-    """The changed picture, and the options of its JPEG file where it becomes one."""
-    if how == "half":
-        return picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC), {}
-    if how == "blur":
-        return picture.filter(ImageFilter.GaussianBlur(BLUR * max(picture.size))), {}
-    if how == "purified":
-        return picture.filter(ImageFilter.MedianFilter(3)), {"quality": 75}
-    return picture, {"quality": int(how.removeprefix("jpeg"))}
 
 
 def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:

@@ -54,6 +54,15 @@ class Judgement:
 
     def gallery(self, recognizer: Recognizer) -> Gallery:
         """The other photo of every person of the world at hand, and the target's photo for the metric."""
+        if recognizer.name not in self._galleries:
+            self._galleries[recognizer.name] = self._gallery(recognizer)
+        return self._galleries[recognizer.name]
+
+    @functools.cached_property
+    def _galleries(self) -> dict[str, Gallery]:
+        return {}
+
+    def _gallery(self, recognizer: Recognizer) -> Gallery:
         people = datasets.world_of(self.face_set.manifest).people
         others = self.face_set.where(set=people, part="other")
         known = others.manifest["person"].tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from amtgan_lib import evaluation, images, recognizers
 from amtgan_lib.evaluation import Judgement
-from amtgan_lib.experiments.pairs import protect_each
+from amtgan_lib.experiments.pairs import protect_each, protect_pairs
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import Method
 from amtgan_lib.recognizers import Recognizer
@@ -39,22 +40,25 @@ class Comparison:
         part: str,
         republish: Sequence[str] = (),
         seconds: Mapping[str, float] | None = None,
+        adversaries: Mapping[str, Method] | None = None,
     ) -> pd.DataFrame:
         """Protect all photos by every method and judge them; the rows are stored under ``part``.
 
         ``republish`` judges each method's files, and the clean ones, also as a site may publish them (see
-        ``evaluation.republished``); ``seconds`` are stored instead of those of this call a photo. Returns one line a
-        judge and method: rates in per cent with intervals, mean SSIM and colour difference of whole photos, mean
-        FLIP of faces, seconds a photo. Raises ValueError where a method knew a judge.
+        ``evaluation.republished``), ``adversaries`` as changed once more by these; ``seconds`` are stored instead of
+        those of this call a photo. Returns one line a judge and method: rates in per cent with intervals, mean SSIM
+        and colour difference of whole photos, mean FLIP of faces, seconds a photo. Raises ValueError where a method
+        knew a judge.
         """
         folder = self.folder(part)
         reports, taken = protect_each(methods, self.pairs, folder, self.progress, self.crop)
         for report in reports.values():
             known = report["trained_against"].iloc[0].split()
             recognizers.refuse_overlap(known, self.judge.held_out, self.split)
-        probes = evaluation.probes_by_method(reports | self._republished(reports, folder, republish), iter)
         facts = {**self.facts, "experiment": f"{self.name} {part}"}
-        rates, _ = self.judge.table(probes, self.judging, **facts)
+        ways = {how: partial(evaluation.republished, how=how) for how in republish}
+        ways |= {name: partial(self._changed, by=by) for name, by in (adversaries or {}).items()}
+        rates = self._rates(reports, part, ways, **facts)
         pictures = evaluation.quality_table(reports, self.crop, **facts)
         rows, seconds = results.joined(rates, pictures), seconds or taken
         results.write(rows.assign(seconds=rows["method"].map(seconds)), self.file(part))
@@ -69,25 +73,37 @@ class Comparison:
 
     def pictures(self, part: str, methods: Iterable[str], photos: int) -> list[list[np.ndarray]]:
         """The first photos of a part, a row each: clean, and by each method (clean again where it failed)."""
-        rows, methods = [], list(methods)
-        for row in self.pairs.head(photos).itertuples():
-            files = [self.folder(part) / method / row.probe for method in methods]
-            shown = [row.source, *(file if file.is_file() else row.source for file in files)]
-            rows.append([images.open_photo(file).rgb for file in shown])
-        return rows
+        columns = [self.pairs["source"], *(self.files(part, method) for method in methods)]
+        rows = list(zip(*columns))[:photos]
+        return [[images.open_photo(file).rgb for file in row] for row in rows]
+
+    def files(self, part: str, method: str) -> list[str]:
+        """The photos of a part by a method, and clean ones where it failed."""
+        made = [self.folder(part) / method / probe for probe in self.pairs["probe"]]
+        return [str(file) if file.is_file() else source for file, source in zip(made, self.pairs["source"])]
 
     def file(self, part: str) -> Path:
         """Where the rows of a part are stored."""
         return self.run / "tables" / f"{self.name}_{part}.csv"
 
-    def _republished(
-        self, reports: Mapping[str, pd.DataFrame], folder: Path, republish: Sequence[str]
-    ) -> dict[str, pd.DataFrame]:
-        again = {}
-        for how in republish:
-            for name, report in {"clean": self.pairs.assign(protected=""), **reports}.items():
-                # A photo that a method failed to protect counts as it would be published: clean.
-                files = report["protected"].where(report["protected"] != "", report["source"])
-                made = evaluation.republished(files, folder / f"{name} {how}", how)
-                again[f"{name} {how}"] = report.assign(protected=list(map(str, made)))
-        return again
+    def _rates(
+        self, reports: Mapping[str, pd.DataFrame], part: str, ways: Mapping[str, Callable], **facts: Any
+    ) -> pd.DataFrame:
+        """Rows of every method as it is, and after each of the ways (files, folder) -> files, judge by judge."""
+        probes = evaluation.probes_by_method(reports, iter)
+        clean, tables = probes["clean"], [self.judge.table(probes, self.judging, **facts)[0]]
+        # A photo that a method failed to protect counts as it would be published: clean.
+        files = {method: self.files(part, method) for method in ("clean", *reports)}
+        for how, change in ways.items():  # one after the other: all faces at once may fill the memory
+            again = {
+                f"{name} {how}": change(given, self.folder(part) / f"{name} {how}") for name, given in files.items()
+            }
+            probes = {name: evaluation.read_probes(made, clean=clean) for name, made in again.items()}
+            tables.append(self.judge.table(probes, self.judging, **facts)[0])
+        rows = results.joined(*tables)
+        return results.joined(*(rows[rows["recogniser"] == judge.name] for judge in self.judging))
+
+    def _changed(self, files: Sequence[str], folder: Path, by: Method) -> pd.Series:
+        """The files after an adversary's method; one in which it finds no face stays as it is."""
+        made = protect_pairs(by, self.pairs.assign(source=list(files)), folder, crop=self.crop)
+        return made["protected"].where(made["protected"] != "", made["source"])

@@ -43,6 +43,7 @@ def protect_pairs(
             result = protector.protect(row.source, references[row.reference], found=[face])
         except PhotoError as error:
             report["problem"] = str(error)
+            (folder / row.probe).unlink(missing_ok=True)  # of an earlier run
         else:
             report["protected"] = str(result.save(folder / row.probe))
             report["mean_change"] = result.faces[0].mean_change

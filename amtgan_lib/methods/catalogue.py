@@ -18,12 +18,14 @@ from torch import Tensor
 
 from amtgan_lib import losses, recognizers
 from amtgan_lib.datasets import FaceBatch
+from amtgan_lib.evaluation.pictures import REGIONS
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import attacks, authors, generator, natural, targets
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import makeup_transfer
+from amtgan_lib.models.rendering import PARTS
 from amtgan_lib.recipes import RECIPES
 from amtgan_lib.recognizers import Recognizer
 
@@ -145,6 +147,29 @@ def bare(dressed: Method) -> Method:
 def unstretched(method: Method) -> Method:
     """The same generator, but its results are written as it drew them, not stretched to their minimum and maximum."""
     return replace(method, name=method.name + UNSTRETCHED, recipe=replace(method.recipe, stretch_output=False))
+
+
+def in_makeup_of(method: Method, reference: FaceCrop) -> Method:
+    """The same method, but every face gets the makeup of this ``reference``, a crop as the method wants it."""
+    wear = method.wear and (lambda crop, _, begin=None: method.wear(crop, reference, begin))
+    return replace(method, draw=lambda crop, _: method.draw(crop, reference), wear=wear)
+
+
+def by_region(method: Method) -> dict[str, Method]:
+    """Region -> the same method confined to it: a part of its look, or lip, skin or eyes of what it draws.
+
+    What is drawn for the whole face is cut, so a region alone may do less than one that was sought alone.
+    """
+    if method.wear is not None:
+        return {part: natural.only(method, [part]) for part in PARTS}
+    return {region: _confined(method, index) for index, region in enumerate(REGIONS)}
+
+
+def _confined(method: Method, region: int) -> Method:
+    def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        return torch.where(crop.masks[region] > 0.5, method.draw(crop, reference), crop.image)
+
+    return replace(method, draw=draw)
 
 
 # How plainly pictures (N,3,H,W) differ from the clean ones, per picture; 0: not at all.

@@ -38,7 +38,7 @@ class Method:
     to. recognizers: all that it knew, by name. world: "drawn", or "" for real faces. guide: what an any-target
     generator is told. frame: the matrix of the crop that it wants of a face, where that is not ours (None). wear: the
     look of a face and a reference, begun from another where one is given, of a method that changes a photo by looks.
-    details: what else its file says (seed, steps, ...).
+    share: of the change, a factor on every strength. details: what else its file says (seed, steps, ...).
     """
 
     name: str
@@ -51,6 +51,7 @@ class Method:
     guide: Guide | None = None
     frame: Callable[[FaceCrop], np.ndarray] | None = None
     wear: Callable[[FaceCrop, FaceCrop, Look | None], Worn] | None = None
+    share: float = 1.0
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -89,6 +90,7 @@ class Method:
         """
         if crop.size != self.size or reference.size != self.size:
             raise ValueError(f"expected crops of {self.size} px, got {crop.size} and {reference.size}")
+        strength = self.share * strength
         if self.wear is not None:
             look = self.wear(crop, reference, begin)
             painting = Painting(look.fields(strength), look.look)

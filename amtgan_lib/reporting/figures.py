@@ -246,6 +246,39 @@ def beside_paper(published: pd.DataFrame, measured: pd.DataFrame, title: str = "
 
 
 @in_style
+def heat_map(rates: pd.DataFrame, title: str = "") -> Figure:
+    """A table of rates from 0 to 1 as cells with whole per cent in them; cells without a number stay empty."""
+    import seaborn
+
+    height, width = rates.shape
+    figure, axis = plt.subplots(figsize=(2 + 0.5 * width, 1.6 + 0.3 * height))
+    how = {"vmin": 0, "vmax": 100, "cmap": "cividis", "linewidths": 0.5, "cbar_kws": {"label": "% of photos"}}
+    seaborn.heatmap(100 * rates, annot=True, fmt=".0f", ax=axis, **how)
+    axis.set_xticks(axis.get_xticks(), rates.columns, rotation=35, ha="right", rotation_mode="anchor")
+    axis.set(title=title, xlabel="", ylabel="")
+    return figure
+
+
+@in_style
+def violins(rows: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodging"), title: str = "") -> Figure:
+    """How a rate is spread over methods: a panel a metric, a violin a recogniser, a point a method.
+
+    rows: result rows (columns method, recogniser, metric, value). The violins end where the values do.
+    """
+    import seaborn
+
+    figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 2.8), sharey=True, squeeze=False)
+    for axis, metric in zip(axes.flat, metrics):
+        part = rows[rows["metric"] == metric].assign(value=100 * rows["value"])
+        places = {"data": part, "x": "recogniser", "y": "value", "ax": axis}
+        seaborn.violinplot(**places, cut=0, inner=None, color=COLOURS["clean"], linewidth=0.8)
+        seaborn.stripplot(**places, color=COLOURS["genuine"], size=3, jitter=0.08)
+        axis.set(title=METRIC_TITLES.get(metric, metric), ylim=(-3, 103), xlabel="", ylabel="% of photos")
+    figure.suptitle(title)
+    return figure
+
+
+@in_style
 def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
     """Colour distance to the reference's makeup, before (grey) and after (the method's colour), region by region."""
     regions, methods = ("lip", "skin", "eyes"), list(dict.fromkeys(pictures["method"]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from amtgan_lib import paths
 from amtgan_lib.files import written
+from amtgan_lib.models import Regularizer
 from amtgan_lib.training.state import State
 
 COME_ALONG = "trained"
@@ -37,12 +38,12 @@ def configuration(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise ValueError(f"start is {path}, and there is no such file; expected networks.safetensors of a training")
+        raise ValueError(f"{path}: there is no such file; expected networks.safetensors of a training")
     try:
         with safe_open(path, "pt") as file:
             return json.loads((file.metadata() or {})["config"])
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"start is {path}, which does not hold the networks of a training: {error}") from error
+        raise ValueError(f"{path} does not hold the networks of a training: {error}") from error
 
 
 def begin_with(trainer: State, path: Path) -> None:
@@ -57,3 +58,20 @@ def begin_with(trainer: State, path: Path) -> None:
         trainer.networks.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     except RuntimeError as error:
         raise ValueError(f"start is {path}, a training of the recipe {there['recipe']}: {error}") from error
+
+
+def regularizer(path: Path) -> tuple[Regularizer, int]:
+    """H of a training, frozen, and the side of the crops that it was trained on; from ``networks.safetensors``.
+
+    ValueError where the file is missing or damaged, or of a recipe that trains no H.
+    """
+    from safetensors.torch import load_file
+
+    config, prefix = configuration(path), "regularizer."
+    tensors = {name.removeprefix(prefix): value.float() for name, value in load_file(path).items() if prefix in name}
+    if not tensors:
+        raise ValueError(f"{path} is a training of the recipe {config['recipe']}, which has no H")
+    width = config["regularizer_width"]
+    network = Regularizer(config["regularizer_blocks"], width, width // 2)
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False), config["size"]
