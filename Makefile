@@ -36,15 +36,21 @@ setup: ## make the Python environment .venv (PYTHON=/path/to/python3.11 to choos
 # A worker a core, with one thread each, which takes whole files, the long ones first (tests/conftest.py).
 PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder --durations=10
 
+# In an environment of its own, as it needs a network anyway. Strict: an index that does not know a package is no answer.
+AUDIT := $(VENV)/uvx --quiet --python $(VENV)/python pip-audit --requirement requirements.lock --no-deps --disable-pip \
+  --strict --progress-spinner off
+
 test: setup ## run the tests, a few minutes (PYTEST_ARGS="-k words")
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-all: setup ## and those of whole notebooks, every front end, more sizes and seeds
+test-all: setup ## run the slow tests, too: whole notebooks, every front end, more sizes and seeds; then audit the packages
 	$(PYTEST) $(PYTEST_ARGS)
+	@$(AUDIT) || { echo "The audit failed: packages have known holes, or it could not ask pypi.org about them (above)." >&2; exit 1; }
 
-lint: setup ## check style and format
+lint: setup ## check style, format and types
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
+	$(VENV)/python -m mypy
 
 reproduce: setup ## run the notebooks in order and write tables and figures (PRESET=procedural)
 	$(VENV)/python -m amtgan_lib pipeline --preset $(PRESET)
@@ -71,7 +77,7 @@ demo: setup ## serve the demos with voila (DEMO_ARGS="--no-browser --port=8866")
 	@echo "then open /voila/render/00_quickstart.ipynb, demo_makeup_strength.ipynb, demo_results.ipynb or demo_which_is_protected.ipynb there"
 	$(VENV)/python -m voila build/demos $(call UPLOADS,Voila) $(DEMO_ARGS)
 
-bench: setup ## how fast everything is beside the published algorithm (BENCH_ARGS="generator --repeats 20")
+bench: setup ## measure speeds beside the published algorithm's (BENCH_ARGS="generator --repeats 20")
 	$(VENV)/python -m benchmarks.speed $(BENCH_ARGS)
 
 results: setup ## make the tables and figures of README.md and docs/ again from results/measured (RESULTS_ARGS=--check)

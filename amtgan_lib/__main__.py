@@ -94,7 +94,8 @@ def _examples(name: str) -> str:
 
 
 def _help() -> str:
-    lines = [f"usage: {PROGRAM} COMMAND ...", "", "AMT-GAN as notebooks that run.", "", "commands:"]
+    what = "Protect photos from face recognition by makeup transfer (AMT-GAN), and measure how well it works."
+    lines = [f"usage: {PROGRAM} COMMAND ...", "", what, "", "commands:"]
     lines += [f"  {name:<12}{command.help}" for name, command in COMMANDS.items()]
     return "\n".join(
         [

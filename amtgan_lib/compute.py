@@ -110,14 +110,14 @@ def native_bfloat16(device: str = "cpu") -> tuple[bool, str]:
         return major >= 8, f"{known}, and bfloat16 takes 8.0"
     if kind != "cpu":
         return False, f"bfloat16 was not tried on a device of the kind {kind}"
-    found = [name for name, has in _cpu_capabilities().items() if has and "bf16" in name]
-    if not found:
+    instructions = [name for name, has in _cpu_capabilities().items() if has and "bf16" in name]
+    if not instructions:
         return False, f"this CPU ({torch.backends.cpu.get_cpu_capability()}) has no bfloat16 instructions"
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
     allowed = any(word in limit.upper() for word in _ALLOW_BFLOAT16)
     if not (allowed and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return False, f"oneDNN does not use this CPU's bfloat16 instructions (its limit is {limit})"
-    return True, f"this CPU has {' and '.join(sorted(found))}"
+    return True, f"this CPU has {' and '.join(sorted(instructions))}"
 
 
 def _cpu_capabilities() -> dict[str, bool]:

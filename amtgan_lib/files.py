@@ -37,7 +37,7 @@ def temporary(path: Path, kind: str) -> Path:
     """A hidden name for this process beside ``path``; what killed processes left under such names is removed."""
     left = re.compile(rf"\.+{re.escape(path.stem)}\.(\d+)\.(draft|partial)(\.\d+\.partial)?{re.escape(path.suffix)}")
     for entry in os.scandir(path.parent):
-        if (found := left.fullmatch(entry.name)) and not _runs(int(found[1])):
+        if (match := left.fullmatch(entry.name)) and not _runs(int(match[1])):
             Path(entry.path).unlink(missing_ok=True)
     name = path.with_name(f".{path.stem}.{os.getpid()}.{kind}{path.suffix}")
     name.unlink(missing_ok=True)  # of a process of this number that was killed

@@ -10,7 +10,7 @@ import functools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -52,7 +52,7 @@ MODES = {
 }
 INSTEAD = {"RGB": (), "RGBA": ("RGB",), "L": ("RGB",), "LA": ("RGBA", "L"), SIXTEEN_BIT: ("L", "RGB")}
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # what libjpeg and libwebp write
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},  # coarser files wash the protection out
     "WEBP": {"lossless": True, "exact": True},  # lossy WebP always halves the resolution of colours
 }
@@ -114,10 +114,10 @@ def _prepare(file: Path | BinaryIO, name: str) -> None:
     brands = _brands(head)
     if brands & HEIF_BRANDS or (b"mif1" in brands and b"avif" not in brands):
         try:
-            import pillow_heif
+            import pi_heif
         except ImportError:
             raise PhotoError(f"{name} is HEIC, which needs an extra: pip install 'amtgan-lib[heif]'") from None
-        pillow_heif.register_heif_opener()
+        pi_heif.register_heif_opener()
 
 
 def _beginning(file: Path | BinaryIO, length: int = 8192) -> bytes:
@@ -132,10 +132,10 @@ def _beginning(file: Path | BinaryIO, length: int = 8192) -> bytes:
 def _is_hdr(head: bytes) -> bool:
     """Whether the colours of an AVIF, HEIC or PNG file are coded as HDR; a version of it beside the photo may be."""
     if _brands(head) and b"tmap" not in head:
-        found = head.find(b"colrnclx")
-        return found >= 0 and int.from_bytes(head[found + 10 : found + 12], "big") in HDR_TRANSFERS
-    found = head.find(b"cICP") if head.startswith(b"\x89PNG") else -1
-    return found >= 0 and head[found + 5 : found + 6] != b"" and head[found + 5] in HDR_TRANSFERS
+        start = head.find(b"colrnclx")
+        return start >= 0 and int.from_bytes(head[start + 10 : start + 12], "big") in HDR_TRANSFERS
+    start = head.find(b"cICP") if head.startswith(b"\x89PNG") else -1
+    return start >= 0 and head[start + 5 : start + 6] != b"" and head[start + 5] in HDR_TRANSFERS
 
 
 @contextlib.contextmanager
@@ -227,7 +227,7 @@ def fitted(picture: Image.Image, path: str | Path) -> Image.Image:
     check(picture, path)
     holds = MODES[format_of(path)]
     mode = SIXTEEN_BIT if picture.mode.startswith(SIXTEEN_BIT) else picture.mode
-    target = next(each for each in (mode, *INSTEAD[mode]) if each in holds)
+    target = next(other for other in (mode, *INSTEAD[mode]) if other in holds)
     return picture if target == mode else in_eight_bits(picture).convert(target)
 
 

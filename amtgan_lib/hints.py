@@ -81,7 +81,7 @@ def similarity_gradients(
         embedding = recognizer.embed(seen, points)
         # The faces of a batch do not meet inside a recogniser, so the gradient of the sum is each face's own.
         sums = [(embedding * anchor).sum() for anchor in anchors]
-        return [torch.autograd.grad(each, seen, retain_graph=True)[0].detach() for each in sums]
+        return [torch.autograd.grad(total, seen, retain_graph=True)[0].detach() for total in sums]
 
 
 def _scaled(gradient: Tensor) -> Tensor:

@@ -10,11 +10,12 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from amtgan_lib import formats, metadata
@@ -43,7 +44,7 @@ class Change:
     """What is added to one rectangle of a photo: ``values`` (h, w, 3), float, in 8-bit units, 0 everywhere else.
 
     (x, y) is the rectangle's first pixel, ``photo_size`` the (width, height) of the photo. The rectangle keeps a
-    face's change in a 12-megapixel photo small. Changes of one photo add up: ``sum(changes)``.
+    face's change in a 12-megapixel photo small. Changes of one photo add up.
     """
 
     values: np.ndarray
@@ -66,9 +67,6 @@ class Change:
             left, top, right, bottom = part.box
             values[top - y0 : bottom - y0, left - x0 : right - x0] += part.values
         return Change(values, x0, y0, self.photo_size)
-
-    def __radd__(self, other: int) -> Change:  # sum() begins with 0
-        return self if other == 0 else NotImplemented
 
     def __abs__(self) -> Change:
         return Change(np.abs(self.values), self.x, self.y, self.photo_size)
@@ -191,8 +189,8 @@ def _as_photo(image: Image.Image, name: str) -> Photo:
         icc = None
     original = original.copy() if original is image else original
     original.info = {}  # which holds XMP and more, and some encoders write it
-    notes = tuple(note for note in (*notes, *said.notes) if note)
-    return Photo(_rgb8(original), original, name, said.exif, icc, said.comment, notes)
+    told = tuple(note for note in (*notes, *said.notes) if note)
+    return Photo(_rgb8(original), original, name, said.exif, icc, said.comment, told)
 
 
 def _decode(image: Image.Image) -> tuple[metadata.Metadata, Image.Transpose | None]:
@@ -208,7 +206,7 @@ def _decode(image: Image.Image) -> tuple[metadata.Metadata, Image.Transpose | No
 
 def _deep(image: Image.Image) -> str:
     """A note if colours have more than 8 bits, which the decoder cuts off."""
-    sizes = image.tag_v2.get(0x0102, ()) if image.format == "TIFF" else ()  # BitsPerSample
+    sizes = image.tag_v2.get(0x0102, ()) if isinstance(image, TiffImagePlugin.TiffImageFile) else ()  # BitsPerSample
     coded = [str(tile[3]) for tile in getattr(image, "tile", ())]
     deep = image.info.get("bit_depth", 8) > 8 or any(";16" in each for each in coded) or max(sizes, default=8) > 8
     return "more than 8 bits a colour became 8" if deep and image.mode in ("RGB", "RGBA", "LA") else ""
@@ -274,7 +272,7 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(to_uint8(image))
 
 
-def save(path: str | Path, image: Tensor | Image.Image, **options) -> Path:
+def save(path: str | Path, image: Tensor | Image.Image, **options: Any) -> Path:
     """Write a picture, whole or not at all.
 
     ``options`` are those of the file format. Raises the encoder's OSError where the format cannot hold the picture.
@@ -295,7 +293,8 @@ def blur(images: Tensor, sigma: float | Tensor, radius: int, border: str = "repl
     """
     each = isinstance(sigma, Tensor)
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-offsets.square() / (2 * (sigma[:, None].square() if each else sigma**2)))
+    variance = sigma[:, None].square() if isinstance(sigma, Tensor) else sigma**2
+    kernel = torch.exp(-offsets.square() / (2 * variance))
     kernel = kernel / kernel.sum(-1, keepdim=True)
     kernel = kernel.repeat_interleave(images.shape[1], 0) if each else kernel.expand(images.shape[1], -1)
     flat = images.reshape(1, -1, *images.shape[2:]) if each else images

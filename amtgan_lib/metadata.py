@@ -66,10 +66,10 @@ def _kept(tags: Image.Exif) -> bytes:
     kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
     for directory, known in ((ExifTags.IFD.Exif, CAMERA_TAGS), (ExifTags.IFD.GPSInfo, ExifTags.GPSTAGS)):
         try:
-            found = tags.get_ifd(directory)
+            stored = tags.get_ifd(directory)
         except (OSError, ValueError, TypeError, struct.error):  # it is said to lie where there is nothing
             continue
-        for tag, value in found.items():
+        for tag, value in stored.items():
             if tag in known and _writable(tag, value):
                 kept.get_ifd(directory)[tag] = value
     return _as_bytes(kept)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fakes
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -34,10 +35,20 @@ def mirror_folder() -> Path | None:
 
 # The files that take longest, longest first: with `--dist=loadscope` a worker takes whole files in this order, so that
 # each file's fixtures are made once and no worker is left with a long one when the others are done.
-LONG = ("notebooks_run", "browser", "training", "commands", "widgets", "sweeps", "portraits", "models", "weights")
-LONG += ("distributed", "faces", "recognizer_training", "video", "distillation", "studio", "pipeline", "explorer")
-LONG += ("benchmarks", "estimate", "authors", "recognizers", "main", "device", "figures", "packaging", "drawn_world")
-LONG += ("targets", "readme", "small_recognizers")
+LONG = ("notebooks_run", "browser", "training", "commands", "widgets", "weights", "sweeps", "distributed", "portraits")
+LONG += ("natural", "recognizer_training", "recognizers", "models", "studio", "distillation", "faces", "video")
+LONG += ("finding", "pipeline", "explorer", "killed", "determinism", "benchmarks", "estimate", "authors", "main")
+LONG += ("figures", "packaging", "drawn_world", "fail_closed", "hostile", "targets", "readme", "small_recognizers")
+
+
+# How many examples Hypothesis draws: always the same few without the slow tests, others each time with them.
+hypothesis.settings.register_profile("quick", max_examples=15, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", max_examples=400, deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the examples by the tests that are asked for."""
+    hypothesis.settings.load_profile("quick" if "not slow" in config.option.markexpr else "thorough")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -159,6 +159,20 @@ def photo_crop(photo, left: float = 0, top: float = 0, scale: float = 1, size: i
     return replace(crop, photo_size=photo.size)
 
 
+def portrait(row: int, side: int = 320) -> Image.Image:
+    """A drawn person of the gallery, from the picture that the package holds: drawing one takes seconds."""
+    from amtgan_lib.demos import session
+
+    with Image.open(session.people((row,))[0].large()) as picture:
+        return picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+
+
+def shrunk(file: Path, side: int = 675) -> Image.Image:
+    """A square photograph at a size that is searched for faces in one piece."""
+    with Image.open(file) as photo:
+        return photo.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+
+
 def plain(colours: Sequence[Sequence[float]], side: int = SIZE) -> np.ndarray:
     """Pictures (N,S,S,3) of one colour each, in 0 to 1."""
     return (np.ones((1, side, side, 1)) * np.array(colours, float)[:, None, None] * 255).round().astype(np.uint8)

@@ -482,12 +482,23 @@ def test_a_link_in_a_zip_is_left_out(shop):
         assets.import_archive(shop / "link.zip")
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "not a zip"])
+def test_a_member_without_a_name_is_left_out(shop):
+    packed = make_zip(shop / "assets.zip", {"G.pth": b"g", "é": b""})
+    packed.write_bytes(packed.read_bytes().replace("é".encode(), bytes(2)))  # names end at the first zero
+    assert [each.name for each in assets.import_archive(packed)] == ["G.pth"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "not a zip", "name"])
 def test_a_damaged_zip_is_one_sentence_and_leaves_nothing(shop, damage):
-    packed = make_zip(shop / "assets.zip", {"G.pth": os.urandom(10_000)})
+    packed = make_zip(shop / "assets.zip", {"G.pth": os.urandom(10_000), "é": b""})
     whole = packed.read_bytes()
-    flipped = whole[:5_000] + bytes([whole[5_000] ^ 0xFF]) + whole[5_001:]
-    packed.write_bytes({"cut": whole[:5_000], "flipped": flipped, "not a zip": b"<html>quota exceeded</html>"}[damage])
+    contents = {
+        "cut": whole[:5_000],
+        "flipped": whole[:5_000] + bytes([whole[5_000] ^ 0xFF]) + whole[5_001:],
+        "not a zip": b"<html>quota exceeded</html>",
+        "name": whole.replace("é".encode(), b"\xff\xff"),
+    }
+    packed.write_bytes(contents[damage])
     with pytest.raises(assets.AssetError, match="damaged or unreadable zip"):
         assets.import_archive(packed)
     assert not list(paths.CACHE.rglob("*.p*"))
@@ -526,6 +537,56 @@ def test_an_import_that_finds_nothing_says_so(shop):
         assets.import_archive(put(shop, "holiday.jpg", b"beach"))
     with pytest.raises(assets.AssetError, match="There is no file or folder"):
         assets.import_archive(shop / "nowhere.zip")
+
+
+MT = {
+    f"MT-Dataset/{folder}/{name}.png": f"{folder} {name}".encode()
+    for folder, name in (
+        ("images/makeup", "vFG1"),
+        ("images/non-makeup", "vHX2"),
+        ("segs/makeup", "vFG1"),
+        ("landmarks/makeup", "vFG1"),
+    )
+}
+
+
+def test_an_archive_of_makeup_photos_becomes_assets(shop):
+    stored = assets.import_archive(make_zip(shop / "MT-Dataset.zip", {**MT, "MT-Dataset/makeup.txt": b"vFG1.png"}))
+    ladn = {"makeup/after/1.jpg": b"a", "makeup/before/2.jpg": b"b", "makeup/blend/2_1.jpg": b"c", "after/3.jpg": b"d"}
+    stored += assets.import_archive(make_zip(shop / "makeup.zip", ladn))
+    assert [one.name.removeprefix("imported/") for one in stored] == [
+        "mt/archive/images/makeup/vFG1.png",
+        "mt/archive/images/non-makeup/vHX2.png",
+        "mt/archive/segs/makeup/vFG1.png",
+        "ladn/archive/images/makeup/1.jpg",
+        "ladn/archive/images/non-makeup/2.jpg",
+    ]
+    assert not any(one.pinned for one in stored)
+    groups = {group: len(assets.available(group)) for group in assets.groups() if "archive" in group}
+    assert groups == {"mt_archive": 2, "mt_archive_masks": 1, "ladn_archive": 2}
+    contents = [path.read_bytes() for path in assets.fetch_many(assets.find(group="mt_archive"))]
+    assert contents == [b"images/makeup vFG1", b"images/non-makeup vHX2"]
+
+
+def test_a_second_archive_replaces_files_of_its_names_and_keeps_the_rest(shop):
+    assets.import_archive(make_zip(shop / "MT.zip", MT))
+    assets.import_archive(make_zip(shop / "MT.zip", {"images/makeup/vFG1.png": b"better"}))
+    made_up, bare = assets.fetch_many(assets.find(group="mt_archive"))
+    assert made_up.read_bytes() == b"better" and bare.read_bytes() == b"images/non-makeup vHX2"
+
+
+def test_a_pinned_photo_in_an_archive_of_makeup_is_stored_as_both(shop):
+    stored = assets.import_archive(make_zip(shop / "MT.zip", {"images/makeup/one.png": CONTENT[MASK]}))
+    assert [one.pinned for one in stored] == [True, False]
+    assert assets.fetch(assets.find(group="mt_archive")[0]).read_bytes() == CONTENT[MASK]
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_an_imported_photo_that_is_damaged_is_never_given_out(shop, damage):
+    [stored] = assets.import_archive(make_zip(shop / "LADN.zip", {"makeup/after/1.jpg": b"a"}))
+    stored.path.unlink() if damage == "gone" else stored.path.write_bytes(b"b")
+    with pytest.raises(assets.AssetError, match="import the archive" if damage == "gone" else "where the table says"):
+        assets.fetch_many(assets.table()[-1:])
 
 
 # The table of the package, against the mirror

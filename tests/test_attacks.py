@@ -12,9 +12,9 @@ from fakes import DIMENSIONS, SIZE
 from torch import Tensor
 
 from amtgan_lib.datasets import FaceBatch
-from amtgan_lib.losses import InputDiversity
+from amtgan_lib.losses import InputDiversity, mmd
 from amtgan_lib.methods import attacks
-from amtgan_lib.methods.attacks import ATTACKS, MI_FGSM, PGD, TI_DIM, Attack, perturb
+from amtgan_lib.methods.attacks import ATTACKS, MI_FGSM, PGD, TI_DIM, TIP_IM, Attack, perturb
 from amtgan_lib.recognizers import Recognizer
 
 every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
@@ -27,6 +27,8 @@ TARGETS = [F.normalize(torch.randn(DIMENSIONS, generator=torch.Generator().manua
 
 
 def attacked(attack: Attack, faces: FaceBatch = FACES, **settings) -> Tensor:
+    if attack.dodging and "own_embeddings" not in settings:
+        settings["own_embeddings"] = [FIRST.embed(faces.image.detach(), faces.points)]
     return perturb(attack, faces, TARGETS[:1], [FIRST], **settings)
 
 
@@ -96,9 +98,11 @@ def test_steps_are_those_of_the_papers():
     assert {attack.bound * 255 / 2 for attack in ATTACKS.values()} == {16}
     assert MI_FGSM.step == TI_DIM.step == pytest.approx(MI_FGSM.bound / 10)
     assert PGD.step == pytest.approx(2.5 * PGD.bound / 40)
+    assert TIP_IM.step == pytest.approx(1.5 * TIP_IM.bound / 50)
     assert replace(PGD, step_size=0.01).step == 0.01
-    assert (PGD.momentum, MI_FGSM.momentum, TI_DIM.momentum) == (0, 1, 1)
+    assert (PGD.momentum, MI_FGSM.momentum, TI_DIM.momentum, TIP_IM.momentum) == (0, 1, 1, 1)
     assert (PGD.random_start, MI_FGSM.random_start, TI_DIM.random_start) == (True, False, False)
+    assert {attack.norm for attack in ATTACKS.values()} == {"inf"} and TIP_IM.dodging == 1 > 0 < TIP_IM.naturalness
     assert (TI_DIM.kernel, TI_DIM.diversity.resize_probability, TI_DIM.diversity.noise_probability) == (15, 0.7, 0)
 
 
@@ -165,6 +169,151 @@ def test_the_kernel_smooths_the_gradient_before_its_sign(size):
 def test_a_kernel_of_one_pixel_is_none():
     attack = Attack("one", steps=2, bound=0.1, step_size=0.1, kernel=1)
     assert torch.equal(attacked(attack), attacked(replace(attack, kernel=0)))
+
+
+# --- the published rules, whole, as libraries of attacks write them: pictures in [0,1], the loss is raised -----------
+
+
+def in_unit_range(image: Tensor) -> Tensor:
+    return (image + 1) / 2
+
+
+def rising_gradient(image: Tensor, loss) -> Tensor:
+    """Of a loss (N,) of pictures in [0,1]."""
+    image = image.clone().requires_grad_()
+    return torch.autograd.grad(loss(2 * image - 1).sum(), image)[0]
+
+
+def to_target(image: Tensor) -> Tensor:
+    """Minus the loss of the attacks; the cosine."""
+    return FIRST.embed(image, FACES.points) @ TARGETS[0]
+
+
+def clipped(image: Tensor, bound: float) -> Tensor:
+    clean = in_unit_range(FACES.image)
+    return (clean + torch.clamp(image - clean, -bound, bound)).clamp(0, 1)
+
+
+def shifted(image: Tensor) -> Tensor:
+    """A view of which the place is known."""
+    return F.pad(F.interpolate(image, (28, 28), mode="bilinear"), (1, 3, 3, 1))
+
+
+def test_pgd_is_madrys_rule():
+    attack = replace(PGD, steps=3)
+    start = attacked(replace(attack, steps=1, step_size=1e-12))  # the drawn start, to rounding
+    image, bound = in_unit_range(start), 16 / 255
+    for _ in range(3):
+        image = clipped(image + 2.5 * bound / 3 * rising_gradient(image, to_target).sign(), bound)
+    assert same(in_unit_range(attacked(attack)), image)
+
+
+def test_mi_fgsm_is_dongs_rule():
+    image, momentum, bound = in_unit_range(FACES.image), 0, 16 / 255
+    for _ in range(4):
+        gradient = rising_gradient(image, to_target)
+        momentum = gradient / gradient.abs().mean((1, 2, 3), keepdim=True) + 1.0 * momentum
+        image = clipped(image + bound / 4 * momentum.sign(), bound)
+    assert same(in_unit_range(attacked(replace(MI_FGSM, steps=4))), image)
+
+
+def test_ti_dim_is_dongs_rule_of_a_view():
+    image, momentum, bound = in_unit_range(FACES.image), 0, 16 / 255
+    for _ in range(3):
+        gradient = smoothed(rising_gradient(image, lambda x: to_target(shifted(x))), 15)
+        momentum = gradient / gradient.abs().mean((1, 2, 3), keepdim=True) + 1.0 * momentum
+        image = clipped(image + bound / 3 * momentum.sign(), bound)
+    attack = replace(TI_DIM, steps=3, diversity=lambda image, points, draw: (shifted(image), points))
+    assert same(in_unit_range(attacked(attack)), image)
+    assert not same(in_unit_range(attacked(replace(attack, diversity=None))), image)
+
+
+def identity_loss(image: Tensor, target: Tensor, naturalness: float) -> Tensor:
+    """TIP-IM's loss (N,): squared distance to the target less that to the owner, halved, and the discrepancy."""
+    found = FIRST.embed(image, FACES.points)
+    apart = ((found - target).square().sum(1) - (found - own()).square().sum(1)) / 2
+    squares = ((image - FACES.image) * 127.5).square().sum((1, 2, 3)) * 3 * 112**2 / (3 * SIZE**2)
+    unlike = sum(2 - 2 * torch.exp(-squares / (2 * 10.0**power)) for power in range(-6, 7))
+    return apart + naturalness * unlike
+
+
+def lead(image: Tensor, targets: Tensor) -> Tensor:
+    """The published gain (N,) of a step: log(1 + exp(largest lead)), with lengths, not squares."""
+    found = FIRST.embed(image, FACES.points)
+    to_owner = (found - own()).norm(dim=1)
+    leads = torch.stack([to_owner - (found - target).norm(dim=1) for target in targets])
+    return torch.log(1 + leads.exp().amax(0))
+
+
+def tip_im(targets: Tensor, steps: int, norm: str, naturalness: float) -> tuple[Tensor, list[list[int]]]:
+    """The released loop: a step for every target, that with the largest gain is taken. Also the targets taken."""
+    image, momentum, taken = FACES.image, torch.zeros_like(FACES.image), []
+    step, bound = 1.5 * TIP_IM.bound / steps, TIP_IM.bound
+    for _ in range(steps):
+        tried = []
+        for target in targets:
+            x = image.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(identity_loss(x, target, naturalness).sum(), x)
+            direction = momentum + gradient / gradient.abs().mean((1, 2, 3), keepdim=True)
+            if norm == "inf":
+                moved = boxed(image - step * direction.sign(), bound)
+            else:
+                unit = direction / direction.flatten(1).norm(dim=1)[:, None, None, None]
+                change = image - step * math.sqrt(3 * SIZE**2) * unit - FACES.image
+                longest = bound * math.sqrt(3 * SIZE**2)
+                change = change * (longest / change.flatten(1).norm(dim=1)).clamp(max=1)[:, None, None, None]
+                moved = (FACES.image + change).clamp(-1, 1)
+            tried.append((moved, direction))
+        best = torch.stack([lead(moved, targets) for moved, _ in tried]).argmax(0).tolist()
+        image, momentum = (torch.stack([tried[b][part][i] for i, b in enumerate(best)]) for part in (0, 1))
+        taken.append(best)
+    return image, taken
+
+
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.parametrize("naturalness", [0.0, 0.2])
+def test_tip_im_is_yangs_rule(norm, naturalness):
+    attack = replace(TIP_IM, steps=3, norm=norm, naturalness=naturalness)
+    expected, _ = tip_im(TARGETS[0][None], 3, norm, naturalness)
+    assert same(attacked(attack), expected)
+    other = replace(attack, norm="2" if norm == "inf" else "inf")
+    assert not same(attacked(other), expected)
+    assert not same(attacked(replace(attack, naturalness=0.2 - naturalness)), expected)
+    assert not same(attacked(replace(attack, margin=1.0)), expected)  # without a step away from the owner
+
+
+def test_tip_im_takes_the_target_with_the_largest_gain_at_every_step_and_for_every_face():
+    several = torch.stack([*TARGETS, F.normalize(TARGETS[0] - 2 * TARGETS[1], dim=0)])
+    attack = replace(TIP_IM, steps=4, naturalness=0.0)
+    expected, taken = tip_im(several, 4, "inf", 0.0)
+    assert len({target for faces in taken for target in faces}) > 1  # else one target would do
+    found = perturb(attack, FACES, [several], [FIRST], own_embeddings=[own()])
+    assert same(found, expected)
+    assert torch.equal(perturb(attack, FACES, [several], [FIRST], own_embeddings=[own()], batch=4), found)
+    assert not same(attacked(attack), expected)
+
+
+def test_the_l2_ball_bounds_the_root_mean_square():
+    attack = replace(TIP_IM, norm="2", steps=6, reach=5.0, naturalness=0.0)
+    change = attacked(attack) - FACES.image
+    assert (change.square().mean((1, 2, 3)).sqrt() <= attack.bound + 1e-6).all()
+    assert change.abs().max() > 2 * attack.bound  # single pixels may change more
+    assert torch.equal(attacked(replace(attack, bound=0.0)), FACES.image)
+
+
+def test_naturalness_keeps_the_change_small():
+    free, natural = (attacked(replace(TIP_IM, steps=10, naturalness=weight)) for weight in (0.0, 1.0))
+    assert (natural - FACES.image).square().mean() < 0.5 * (free - FACES.image).square().mean()
+
+
+def test_the_discrepancy_is_that_of_the_pictures_at_any_size():
+    clean, changed = FACES.image, boxed(FACES.image + 0.1, 0.05)
+    found = attacks.discrepancy(changed, clean)
+    larger = (F.interpolate(each, scale_factor=3, mode="nearest") for each in (changed, clean))
+    torch.testing.assert_close(attacks.discrepancy(*larger), found, rtol=1e-4, atol=1e-4)
+    assert torch.equal(attacks.discrepancy(clean, clean), torch.zeros(4)) and (found > 1).all()
+    levels = (each[0].flatten()[None] * 127.5 * 112 / SIZE for each in (changed, clean))
+    torch.testing.assert_close(mmd(*levels), found[0])
 
 
 class Spy:
@@ -255,7 +404,8 @@ def test_dodging_leaves_the_owner_behind():
     attack = replace(MI_FGSM, bound=0.5, steps=40)
     faces, owner = FACES[:1], own()[:1]
     met, left = (
-        perturb(attack, faces, [owner[0]], [FIRST], own_embeddings=[owner], dodging=weight) for weight in (0.5, 2.0)
+        perturb(replace(attack, dodging=weight), faces, [owner[0]], [FIRST], own_embeddings=[owner])
+        for weight in (0.5, 2.0)
     )
     to_own = [(FIRST.embed(x, faces.points) @ owner[0]).item() for x in (faces.image, met, left)]
     assert to_own[0] == pytest.approx(1, abs=1e-5)
@@ -266,15 +416,15 @@ def test_dodging_leaves_the_owner_behind():
 
 def test_dodging_stops_once_the_owner_is_no_longer_met():
     """An owner on the far side is not met at all: relu is 0, and so is its gradient."""
-    assert torch.equal(attacked(MI_FGSM, own_embeddings=[-own()], dodging=2.0), attacked(MI_FGSM))
-    assert torch.equal(attacked(MI_FGSM, own_embeddings=[own()], dodging=0.0), attacked(MI_FGSM))
+    assert torch.equal(attacked(replace(MI_FGSM, dodging=2.0), own_embeddings=[-own()]), attacked(MI_FGSM))
+    assert torch.equal(attacked(replace(MI_FGSM, dodging=0.0), own_embeddings=[own()]), attacked(MI_FGSM))
 
 
 def test_own_embeddings_follow_their_images_through_the_chunks():
-    settings = {"own_embeddings": [own()], "dodging": 2.0}
-    assert same(attacked(MI_FGSM, batch=3, **settings), attacked(MI_FGSM, **settings))
-    swapped = {"own_embeddings": [own()[[3, 1, 2, 0]]], "dodging": 2.0}
-    assert not same(attacked(MI_FGSM, **swapped), attacked(MI_FGSM, **settings))
+    dodging = replace(MI_FGSM, dodging=2.0)
+    together = attacked(dodging, own_embeddings=[own()])
+    assert same(attacked(dodging, own_embeddings=[own()], batch=3), together)
+    assert not same(attacked(dodging, own_embeddings=[own()[[3, 1, 2, 0]]]), together)
 
 
 def test_progress_sees_the_chunks_and_no_face_is_no_error():
@@ -294,9 +444,9 @@ def test_progress_sees_the_chunks_and_no_face_is_no_error():
 
 
 def test_attacks_are_found_by_name():
-    assert list(ATTACKS) == ["pgd", "mi_fgsm", "ti_dim"]
-    assert attacks.attack("ti_dim") is TI_DIM
-    with pytest.raises(ValueError, match=r"'fgsm'; there are pgd, mi_fgsm, ti_dim"):
+    assert list(ATTACKS) == ["pgd", "mi_fgsm", "ti_dim", "tip_im"]
+    assert attacks.attack("ti_dim") is TI_DIM and attacks.attack("tip_im") is TIP_IM
+    with pytest.raises(ValueError, match=r"'fgsm'; there are pgd, mi_fgsm, ti_dim, tip_im"):
         attacks.attack("fgsm")
 
 
@@ -306,8 +456,12 @@ def test_attacks_are_found_by_name():
         ("steps", 0),
         ("bound", -0.1),
         ("bound", math.nan),
+        ("norm", "1"),
         ("step_size", 0.0),
+        ("reach", 0.0),
         ("momentum", -1.0),
+        ("dodging", -1.0),
+        ("naturalness", math.nan),
         ("kernel", 4),
         ("kernel", -3),
     ],
@@ -323,11 +477,11 @@ def test_an_attack_without_a_meaning_is_refused(field, value):
         ({"target_embeddings": TARGETS}, r"target_embeddings for 1 recognisers .* expected one \(D\)"),
         ({"target_embeddings": []}, "target_embeddings for 1"),
         ({"target_embeddings": [], "recognizers": []}, "for 0 recognisers"),
-        ({"target_embeddings": [TARGETS[0][None]]}, r"\[\(1, 16\)\]"),
-        ({"own_embeddings": [torch.ones(3, DIMENSIONS)], "dodging": 1.0}, r"own_embeddings .* expected one \(4, D\)"),
-        ({"own_embeddings": [torch.ones(4, DIMENSIONS)] * 2, "dodging": 1.0}, "own_embeddings for 1"),
-        ({"dodging": 1.0}, "with own_embeddings"),
-        ({"own_embeddings": [torch.ones(4, DIMENSIONS)], "dodging": -1.0}, r"dodging at least 0 .*-1\.0"),
+        ({"target_embeddings": [TARGETS[0][None, None]]}, r"\[\(1, 1, 16\)\]"),
+        ({"target_embeddings": [torch.stack(TARGETS)]}, "several targets comes with own_embeddings"),
+        ({"own_embeddings": [torch.ones(3, DIMENSIONS)]}, r"own_embeddings .* expected one \(4, D\)"),
+        ({"own_embeddings": [torch.ones(4, DIMENSIONS)] * 2}, "own_embeddings for 1"),
+        ({"attack": replace(MI_FGSM, dodging=1.0)}, r"mi_fgsm with dodging 1\.0 .* with own_embeddings"),
         ({"batch": 0}, r"batch must be at least 1 \(is 0\)"),
         ({"faces": replace(FACES, image=FACES.image * 127.5 + 127.5)}, r"\[-1,1\]"),
         ({"faces": replace(FACES, image=FACES.image * math.nan)}, r"\[-1,1\]"),
@@ -338,4 +492,4 @@ def test_an_attack_without_a_meaning_is_refused(field, value):
 def test_wrong_arguments_are_named(settings, said):
     arguments = {"faces": FACES, "target_embeddings": TARGETS[:1], "recognizers": [FIRST], **settings}
     with pytest.raises(ValueError, match=said):
-        perturb(MI_FGSM, **arguments)
+        perturb(**{"attack": MI_FGSM, **arguments})

@@ -39,6 +39,11 @@ DRAWN = str(paths.WEIGHTS / "generator_drawn.safetensors")
 PROTECTED, WEAK, RECOGNISED = 33, 8, 14
 
 
+def slow(*values):
+    """Parameters of a test that others stand for in the quick ones."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def read_once():
     """Each recogniser is read once for all tests: reading four of them is most of what a command does."""
@@ -222,7 +227,7 @@ def exif_of(place):
     return exif
 
 
-@pytest.mark.parametrize("out", ["out.png", "out.jpg"])
+@pytest.mark.parametrize("out", [slow("out.png"), "out.jpg"])
 def test_exif_is_kept_unless_it_is_to_be_left_out(put, out, capsys):
     put("me.jpg", exif=exif_of(place=True))
     assert protect("me.jpg", "-o", out) == 0
@@ -244,7 +249,8 @@ def test_a_place_is_mentioned_only_where_there_is_one(put, capsys):
 
 
 @pytest.mark.parametrize(
-    ("form", "kind"), [("jpg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF"), ("png", "PNG"), ("same", "JPEG")]
+    ("form", "kind"),
+    [("jpg", "JPEG"), slow("webp", "WEBP"), slow("tiff", "TIFF"), slow("png", "PNG"), ("same", "JPEG")],
 )
 def test_the_format_is_chosen(put, form, kind):
     put("in/me.jpg")
@@ -407,7 +413,9 @@ def test_a_bug_is_not_taken_for_a_photo_s_failure(put, monkeypatch):
         protect("in", "-o", "out")
 
 
-@pytest.mark.parametrize("error", [RuntimeError("out of memory"), MemoryError(), ValueError("five points coincide")])
+@pytest.mark.parametrize(
+    "error", [slow(RuntimeError("out of memory")), MemoryError(), slow(ValueError("five points coincide"))]
+)
 def test_what_a_photo_does_to_torch_or_numpy_fails_this_photo_only(put, monkeypatch, capsys, error):
     put("in/a.png")
     put("in/b.png")
@@ -751,7 +759,9 @@ def test_wrong_arguments_leave_stdout_empty_with_json_too(put, capsys):
 # ---------------------------------------------------------------- Ctrl-C
 
 
-@pytest.mark.parametrize("moment", ["while a face is changed", "while the file is written", "while it is judged"])
+@pytest.mark.parametrize(
+    "moment", [slow("while a face is changed"), "while the file is written", slow("while it is judged")]
+)
 def test_ctrl_c_leaves_whole_files_only_and_says_how_many(put, monkeypatch, capsys, moment):
     for name in "abc":
         put(f"in/{name}.png")
@@ -1132,7 +1142,7 @@ def unreadable(monkeypatch, *folders_of):
     monkeypatch.setattr(os, "walk", walked)
 
 
-@pytest.mark.parametrize("folder", ["in", "out", "known"])
+@pytest.mark.parametrize("folder", ["in", slow("out"), slow("known")])
 def test_a_folder_that_cannot_be_read_is_a_failed_comparison(put, monkeypatch, capsys, folder):
     put("in/a.png")
     put("known/a.png", which=1)
@@ -1245,8 +1255,8 @@ def with_a_stdout_of(encoding, *words):
     ("typed", "encoding"),
     [
         (with_a_stdout_of, "ascii"),
-        pytest.param(in_a_terminal_of, "ascii", marks=pytest.mark.slow),
-        pytest.param(in_a_terminal_of, "utf-8", marks=pytest.mark.slow),
+        slow(in_a_terminal_of, "ascii"),
+        slow(in_a_terminal_of, "utf-8"),
     ],
 )
 def test_a_name_that_cannot_be_shown_does_not_stop_the_photos_after_it(put, typed, encoding):

@@ -380,6 +380,70 @@ def test_a_parse_map_gives_the_masks(tmp_path, monkeypatch):
     assert only(files_of) == {"source": str(picture), "reference": str(parse_map), "truth": ""}
 
 
+def imported(name, folder="images/makeup", of="mt"):
+    role = "parsing mask" if folder.startswith("segs") else "makeup photo"
+    group = f"{of}_archive" + ("_masks" if folder.startswith("segs") else "")
+    path = f"{folder}/{name}.png"
+    return Asset(f"imported/{of}", "archive", path, 1, "0" * 64, "licence", role, group, pinned=False)
+
+
+def test_imported_makeup_takes_the_place_of_the_open_makeup(monkeypatch):
+    at_hand = [*celeba(1), *london("001"), makeup("a"), imported("b"), imported("c", "images/non-makeup")]
+    at_hand += [imported("b", "segs/makeup"), imported("b", of="ladn")]
+    monkeypatch.setattr(assets, "table", lambda: tuple(at_hand))
+    monkeypatch.setattr(assets, "groups", lambda: tuple({one.group for one in at_hand}))
+    monkeypatch.setattr(assets, "available", lambda group: [one for one in at_hand if one.group == group])
+    table = datasets.manifest_of("imported")
+    assert table["person"].tolist() == [*2 * ["celeba_hq/1"], *2 * ["london/001"], "ladn/b", "mt/b", "mt/c"]
+    assert table["part"].tolist()[4:] == ["reference", "reference", "plain"]
+    assert table["parse_asset"].tolist()[4:] == ["", "imported/mt/archive/segs/makeup/b.png", ""]
+    assert datasets.world_of(table) is datasets.world("open")
+    del at_hand[3:]
+    with pytest.raises(AssetError, match=r"No makeup photos were imported: .*assets import ARCHIVE"):
+        datasets.manifest_of("imported")
+
+
+@pytest.mark.parametrize("order", [*faces.PARSE_ORDERS, "none"])
+def test_the_order_of_an_imported_parse_map_is_read_off_it(order, tmp_path, monkeypatch):
+    """Lips above skin above nothing, in a photo of 20 pixels; a map that shows neither leaves the photo out."""
+    lips, skin = faces.PARSE_ORDERS.get(order, ((17,), (18,)))
+    classes = np.zeros((40, 40), np.uint8)
+    classes[:10], classes[10:20] = lips[0], skin[0]
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    Image.fromarray(classes).convert("RGB").save(tmp_path / "map.png")
+    photo, parse_map = imported("a"), imported("a", "segs/makeup")
+    files = {photo.relative: tmp_path / "a.png", parse_map.relative: tmp_path / "map.png"}
+    monkeypatch.setattr(assets, "table", lambda: (photo, parse_map))
+    monkeypatch.setattr(assets, "fetch_many", lambda wanted, **_: [files[one.relative] for one in wanted])
+    masks = torch.zeros(3, SIZE, SIZE)
+    masks[0, : SIZE // 4] = masks[1, SIZE // 4 : SIZE // 2] = 1
+    found = replace(crop(0, SIZE), masks=masks, landmarks=torch.full((68, 2), 100.0), matrix=np.eye(2, 3) * 20 / SIZE)
+    monkeypatch.setattr(faces, "detect_one", lambda photo, size: found)
+    table = open_manifest([photo], [parse_map])
+    if order == "none":
+        with pytest.raises(FaceError, match="none of the 1 photos"):
+            prepare(table, tmp_path / "imported.npz", SIZE)
+    else:
+        read = prepare(table, tmp_path / "imported.npz", SIZE).masks[0]
+        assert (read == masks.numpy().astype(bool)).mean() > 0.95
+
+
+@pytest.mark.parametrize("content", [b"", b"half a picture"])
+def test_a_parse_map_that_cannot_be_read_leaves_its_photo_out(content, photos, tmp_path, monkeypatch):
+    (tmp_path / "map.png").write_bytes(content)
+    known, parse_map = assets.fetch_many, imported("c", "segs/makeup")
+    monkeypatch.setattr(assets, "table", lambda: (*MAKEUP, parse_map))
+    monkeypatch.setattr(
+        assets,
+        "fetch_many",
+        lambda wanted, **_: [tmp_path / "map.png" if one is parse_map else known([one])[0] for one in wanted],
+    )
+    made = prepare(open_manifest(MAKEUP, [parse_map]), tmp_path / "open.npz", SIZE)
+    assert made.manifest["person"].tolist() == ["mt/a"]
+    problems = pd.read_csv(tmp_path / "open.problems.csv")["problem"].tolist()
+    assert problems[1].startswith("map.png: this parse map cannot be read")
+
+
 # --- parts of an experiment ---------------------------------------------------------------------------------------
 
 

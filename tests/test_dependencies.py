@@ -42,7 +42,8 @@ ORDER = (
 )
 
 # `import torchvision` alone costs seconds; the others bring it, or something as slow, along.
-SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "skimage", "av", "dlib", "flip_evaluator"}
+SLOW = {"torchvision", "lpips", "mediapipe", "timm", "torchmetrics", "torch_fidelity", "skimage", "av", "dlib"}
+SLOW |= {"flip_evaluator"}
 # File -> slow packages that it cannot do without at import time, each with its reason.
 UNAVOIDABLE: dict[str, set[str]] = {}
 

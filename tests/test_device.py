@@ -33,6 +33,8 @@ from amtgan_lib.recognizers.alignment import align
 from amtgan_lib.training import TrainConfig, Trainer
 
 DEVICE = os.environ.get("AMTGAN_TEST_DEVICE", "cpu")
+# A CPU is like itself: without a GPU one case shows that the comparison runs.
+slow_on_a_cpu = [pytest.mark.slow] if DEVICE == "cpu" else []
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +79,11 @@ def test_published_recognisers_give_the_published_numbers(name, golden):
     assert largest(found, expected) < 1e-3 * expected.abs().max()
 
 
-@pytest.mark.parametrize("name", [*recognizers.OPEN, *recognizers.DRAWN])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=slow_on_a_cpu) for name in (*recognizers.OPEN, *recognizers.DRAWN[:-1])]
+    + [recognizers.DRAWN[-1]],
+)
 def test_recognisers_see_what_they_see_on_a_cpu(name):
     """Alignment and network, with a gradient; the points stay on the CPU."""
     images, points = faces_at_a_zoom()
@@ -99,10 +105,11 @@ def on(device: str, config: TrainConfig) -> Trainer:
     return Trainer(replace(config, device=device), targets.batch(), networks, distance)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=slow_on_a_cpu)])
 @pytest.mark.parametrize(
     "config",
-    [TINY, replace(TINY, recipe="published"), RESIDUAL_TINY, ANY_TINY],
+    [RESIDUAL_TINY]
+    + [pytest.param(each, marks=slow_on_a_cpu) for each in (TINY, replace(TINY, recipe="published"), ANY_TINY)],
     ids=lambda config: config.recipe,
 )
 def test_a_step_is_that_of_a_cpu(config, checkpointing, monkeypatch):

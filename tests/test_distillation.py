@@ -5,17 +5,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from amtgan_lib import faces, images, portraits, recognizers
+from amtgan_lib import faces, images, recognizers
+from amtgan_lib.demos import session
 from amtgan_lib.models.rendering import BARE, PARTS, Look, paint
 from amtgan_lib.recognizers import distillation, lessons
 from amtgan_lib.recognizers import training as recognizer_training
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.distillation import Distillation, DistillationConfig
-from amtgan_lib.recognizers.lessons import BATCH, WORN, Lessons, Tutor, Wardrobe, blended
+from amtgan_lib.recognizers.lessons import Lessons, Tutor, Wardrobe, blended
 
 # Stand-ins for the open recognisers of the same names, which know photographs only.
 STANDING_IN = {"mobilefacenet_foamliu": "drawn_ir", "mobilefacenet_xiaoccer": "drawn_mobile"}
 CONFIG = DistillationConfig(steps=40, batch=16, precision="float32")
+BATCH, WORN = 32, 22  # half of the lessons' own
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lessons, "BATCH", BATCH)
+        patch.setattr(lessons, "WORN", WORN)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +35,7 @@ def crops():
 
 @pytest.fixture(scope="module")
 def wardrobe():
-    rows = np.arange(6)
-    drawn = portraits.draw(portraits.people(rows, 1), portraits.makeups(rows, 1), portraits.scenes(rows, 1), 256)
-    found = [crop for picture in images.to_uint8(drawn.image) for crop in faces.detect(picture)[:1]]
-    assert len(found) >= 4
-    return Wardrobe.of(found)
+    return Wardrobe.of([faces.detect_one(worn.small) for worn in session.makeups()])
 
 
 @pytest.fixture(scope="module")

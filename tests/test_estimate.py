@@ -79,8 +79,15 @@ def test_a_run_that_lacks_a_notebook_is_not_taken_for_the_whole(tmp_path, monkey
 
 def test_a_measurement_that_fails_says_why_and_lets_the_run_go_on():
     steps = [step for step in plan(**{"03_train.recipe": "residual"}) if step.name == "03_train-residual"]
-    steps[0].parameters["held_out"] = "nonsense"
-    assert "nonsense" in estimate.expected(steps, "procedural")
+    steps[0].parameters["size"] = 30
+    assert "could not be measured: ValueError" in estimate.expected(steps, "procedural")
+
+
+def test_a_recogniser_that_does_not_exist_is_refused_before_anything_runs():
+    steps = [step for step in plan(**{"03_train.recipe": "residual"}) if step.name == "03_train-residual"]
+    steps[0].parameters["held_out"] = "drawn_inceptoin"
+    with pytest.raises(pipeline.PresetError, match=r"held_out is 'drawn_inceptoin'; .* choose one of "):
+        estimate.expected(steps, "procedural")
 
 
 def test_the_stored_run_of_the_default_preset_foretells_it(one_second_a_step):

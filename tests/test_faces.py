@@ -758,7 +758,7 @@ def around(picture, face, share):
 
 
 @pytest.mark.mirror
-@pytest.mark.parametrize("height", [40, 4000])
+@pytest.mark.parametrize("height", [40, pytest.param(4000, marks=pytest.mark.slow)])
 def test_a_face_of_any_size(height, portrait):
     picture, face = portrait
     part = around(picture, face, 0.1)

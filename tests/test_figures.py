@@ -217,7 +217,10 @@ SEEN_BY = {
 }
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 SIDE_BY_SIDE = {
-    "the default run": ["clean", "pgd", "mi_fgsm", "ti_dim", "makeup_only", "published", "corrected", "residual"],
+    "the default run": [
+        *("clean", "pgd", "mi_fgsm", "ti_dim", "tip_im", "adv_makeup"),
+        *("makeup_only", "published", "corrected", "residual"),
+    ],
     "any target": ["clean", "mi_fgsm", "makeup_only", *(name for name in figures.COLOURS if "any_target" in name)],
     "pairs": ["genuine", "impostor"],
 }
@@ -290,6 +293,22 @@ def test_makeup_distances_show_before_and_after_of_every_region(tmp_path):
     heights = [[patch.get_height() for patch in axis.patches] for axis in figure.axes]
     assert heights == [[40, 39, 40, 20], [30, 29, 30, 15], [20, 19, 20, 10]]
     assert [axis.get_title() for axis in figure.axes] == ["lip", "skin", "eyes"]
+    assert written(figure, tmp_path).size
+
+
+def test_the_ablation_has_a_point_a_seed_and_the_means_of_the_whole_recipes(tmp_path):
+    methods = ("clean", "corrected", "corrected - H", "published")
+    index = pd.MultiIndex.from_product([methods, (0, 1)], names=["method", "seed"])
+    lines = pd.DataFrame({"dodging": np.arange(8) / 8, "flip": np.arange(8) / 80}, index)
+    figure = figures.ablation(lines, "drawn faces")
+    for axis, metric in zip(figure.axes, lines, strict=True):
+        dots = [line for line in axis.lines if line.get_marker() == "o"]
+        assert [line.get_xdata().tolist() for line in dots] == [lines[metric][each].tolist() for each in methods]
+        assert [line.get_ydata()[0] for line in dots] == [0, 1, 2, 3]
+        means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() != "o"]
+        assert means == pytest.approx([lines[metric][each].mean() for each in ("corrected", "published")])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == list(methods) and figure.axes[0].yaxis_inverted()
     assert written(figure, tmp_path).size
 
 

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 import torch
 from conftest import SHARED
 from PIL import Image
 
-from amtgan_lib import faces, portraits
+from amtgan_lib import faces
 from amtgan_lib.faces import DoubtfulFace, FaceError, SmallFace, detection, mtcnn, warps
-from amtgan_lib.images import open_photo, to_uint8
+from amtgan_lib.images import open_photo
 
 pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
 pytest.importorskip("mediapipe", reason="finding faces needs mediapipe (the extra 'faces')")
@@ -24,8 +25,7 @@ needs_mtcnn = pytest.mark.skipif(not mtcnn.at_hand(), reason="the weights of MTC
 @pytest.fixture(scope="module")
 def drawn():
     """Two drawn people, as square pictures."""
-    people = portraits.draw(portraits.people([11, 31]), portraits.no_makeup(2), portraits.scenes([1, 2]), SIDE)
-    return [Image.fromarray(to_uint8(image)) for image in people.image]
+    return [fakes.portrait(row, SIDE) for row in (3, 9)]
 
 
 @pytest.fixture(scope="module")
@@ -68,25 +68,20 @@ def assert_found_right_way_up(pair, degrees):
 # ---------------------------------------------------------------- turned
 
 
-@pytest.mark.parametrize("degrees", [105, 180, 240])
+@pytest.mark.parametrize("degrees", [105, 180, pytest.param(240, marks=pytest.mark.slow)])
 def test_a_drawn_face_beside_an_upright_one_is_found_whichever_way_it_lies(drawn, degrees):
     assert_found_right_way_up(drawn, degrees)
 
 
 @pytest.mark.mirror
-@pytest.mark.parametrize("degrees", [90, 135, 180, 210])
+@pytest.mark.parametrize(
+    "degrees", [each if each in (90, 210) else pytest.param(each, marks=pytest.mark.slow) for each in range(0, 360, 15)]
+)
 def test_a_face_beside_an_upright_one_is_found_whichever_way_it_lies(photographed, degrees):
     assert_found_right_way_up(photographed, degrees)
 
 
-@pytest.mark.slow
-@pytest.mark.mirror
-@pytest.mark.parametrize("degrees", range(0, 360, 15))
-def test_a_face_turned_by_every_fifteen_degrees(photographed, degrees):
-    assert_found_right_way_up(photographed, degrees)
-
-
-@pytest.mark.parametrize("name", ["missed_008_03.jpg", "updown_002_03.jpg"])
+@pytest.mark.parametrize("name", [pytest.param("missed_008_03.jpg", marks=pytest.mark.slow), "updown_002_03.jpg"])
 def test_two_people_of_whom_one_lies_upside_down(name):
     if not (CASES / name).is_file():
         pytest.skip("the cases are not at hand")
@@ -99,7 +94,7 @@ def test_two_people_of_whom_one_lies_upside_down(name):
 # ---------------------------------------------------------------- cut by the border
 
 
-@pytest.mark.parametrize("side", ["left", "right", "top"])
+@pytest.mark.parametrize("side", ["left", pytest.param("right", marks=pytest.mark.slow), "top"])
 def test_a_face_that_the_border_cuts_in_half_is_found_or_named(drawn, side):
     one, other = drawn
     x0, y0, x1, y1 = faces.detect_one(other).box

@@ -1,5 +1,6 @@
 """Kinds of picture files: which are read, which are refused and why, and what becomes of each when written."""
 
+import base64
 import io
 import struct
 import sys
@@ -238,23 +239,36 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 
 @pytest.mark.parametrize("name", ["a.heic", "a.jpg"])
 def test_heic_without_its_extra_is_a_failure_that_names_it(name, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
     (tmp_path / name).write_bytes(HEIC)
     with pytest.raises(PhotoError, match=r"HEIC, which needs an extra: pip install 'amtgan-lib\[heif\]'"):
         open_photo(tmp_path / name)
 
 
-def test_heic_is_read_with_its_extra_upright_and_with_its_exif(face, tmp_path):
-    heif = pytest.importorskip("pillow_heif", reason="no HEIC tests: pip install 'amtgan-lib[heif]'")
-    heif.register_heif_opener()
-    exif, lying = Image.Exif(), face.transpose(Image.Transpose.ROTATE_90)
-    exif[0x013B], exif[0x0112] = "Ann", 6
-    lying.info["exif"] = exif.tobytes()
-    lying.save(tmp_path / "a.heic", quality=90)
+# Quarters of red and green above blue and white, 48 x 32, lying on the side; the EXIF data say so, and name Ann. Made
+# by pillow-heif, which writes such files, while the extra only reads them.
+QUARTERS = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAA"
+    "AAAERAAAIAAQAAAAAB7AABAAAAAAAAAJAAAgAAAAACfAABAAAAAAAAADAAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVp"
+    "bmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADmaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGE"
+    "ABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkA"
+    "AAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAACAAAAABAAAAMAAAAAH////gAAAAAv////AAAAACAAAAEH"
+    "BpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEAAQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAAMhtZGF0AAAA"
+    "jCgBrwngITip/+U5v/2NH/9+mBxb4TB7vAVW/hsa/Poys/4tEAVp32lg5YRWMYP/Rv3zsg66OI/+tXF/MrvtrPdJM192PU60LbD0Opm8R2/qng"
+    "nMD61VwkqzUGfMShNGBoi999+E+A+Si1iwJR+7Eb8+Ks2gcGvPXoZwJYN36Jj4FndFrTuqABTona9LAAAABkV4aWYAAE1NACoAAAAIAAIBEgAD"
+    "AAAAAQAGAAABOwACAAAABEFubgAAAAAA"
+)
+
+
+def test_heic_is_read_with_its_extra_upright_and_with_its_exif(tmp_path):
+    pytest.importorskip("pi_heif", reason="no HEIC tests: pip install 'amtgan-lib[heif]'")
+    (tmp_path / "a.heic").write_bytes(QUARTERS)
     photo = open_photo(tmp_path / "a.heic")
-    assert photo.size == face.size and b"Ann" in photo.exif
-    assert np.abs(photo.rgb.astype(int) - np.asarray(face)).mean() < 3
-    (tmp_path / "cut.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:400])
+    assert photo.size == (48, 32) and b"Ann" in photo.exif
+    corners = photo.rgb[8::16, 12::24].astype(int)
+    expected = [[(200, 30, 30), (30, 160, 30)], [(30, 30, 200), (230, 230, 230)]]
+    assert np.abs(corners - np.array(expected)).max() < 20
+    (tmp_path / "cut.heic").write_bytes(QUARTERS[:400])
     with pytest.raises(PhotoError, match=r"cut\.heic"):
         open_photo(tmp_path / "cut.heic")
 

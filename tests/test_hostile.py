@@ -12,7 +12,7 @@ from amtgan_lib import paths
 from amtgan_lib.images import PhotoError, open_photo
 from benchmarks import fuzz
 
-QUICK = 25  # inputs a kind
+QUICK = 10  # inputs a kind
 
 
 @pytest.fixture

@@ -403,7 +403,7 @@ def test_changes_add_up_before_they_are_rounded():
     photo = open_photo(np.full((9, 9, 3), 100, np.uint8))
     first = Change(np.full((4, 4, 3), 0.4, np.float32), 0, 0, (9, 9))
     second = Change(np.full((4, 4, 3), 0.4, np.float32), 2, 3, (9, 9))
-    both = sum([first, second])
+    both = first + second
     assert both.box == (0, 0, 6, 7)
     result = np.asarray(photo.with_change(both))[..., 0].astype(int) - 100
     expected = np.zeros((9, 9), int)

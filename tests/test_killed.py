@@ -25,8 +25,8 @@ def killed(kind: str, folder: Path, moments: int, seed: int = 0) -> dict:
 
 
 @pytest.mark.parametrize("kind", ["protecting", "training"])
-def test_killed_at_two_moments(kind, tmp_path):
-    assert len(killed(kind, tmp_path, 2)["killed"]) == 2
+def test_killed_once(kind, tmp_path):
+    assert len(killed(kind, tmp_path, 1)["killed"]) == 1
 
 
 @pytest.mark.slow

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
+import fakes
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
 from amtgan_lib import faces, portraits, protection, recognizers
+from amtgan_lib.demos import session
 from amtgan_lib.faces import FaceError, parts
 from amtgan_lib.faces.regions import OVAL
-from amtgan_lib.images import to_uint8
+from amtgan_lib.images import to_pil
 from amtgan_lib.methods import Guide, MethodError, bare, natural, targets
 from amtgan_lib.methods.method import Painting
 from amtgan_lib.methods.natural import Adam, Search
@@ -21,21 +23,16 @@ from amtgan_lib.protection import ProtectionError, Protector
 SHORT = Search(steps=6)
 
 
-def portrait(number: int, makeup: int | None = None, side: int = 320) -> np.ndarray:
-    worn = portraits.no_makeup(1) if makeup is None else portraits.makeups([makeup])
-    return to_uint8(
-        portraits.draw(portraits.people([number]), worn, portraits.scenes([number], variety=0.2), side).image
-    )[0]
-
-
 @pytest.fixture(scope="module")
 def crop():
-    return faces.detect_one(portrait(11), natural.SIZE)
+    moment = portraits.scenes([11], variety=0.2)
+    drawn = portraits.draw(portraits.people([11]), portraits.no_makeup(1), moment, 320)
+    return faces.detect_one(to_pil(drawn.image[0]), natural.SIZE)
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return faces.detect_one(portrait(1003, makeup=3), natural.SIZE)
+    return faces.detect_one(session.makeups()[0].small, natural.SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +41,20 @@ def guide():
     return Guide(networks, targets.nobody(networks))
 
 
+@pytest.fixture(scope="module")
+def painting(crop, guide):
+    """What a search of 25 steps and more paints on the bare face."""
+    return natural.method(guide, Search(steps=25)).altered(crop, crop)
+
+
 def similarity(network, crop, image) -> float:
     both = torch.stack([crop.image, image])
     own, changed = network.embed(both, crop.points.expand(2, -1, -1))
     return float(own @ changed)
 
 
-def test_a_search_moves_a_face_from_its_owner_to_the_target(crop, guide):
-    found = natural.method(guide, Search(steps=25)).change(crop, crop)
+def test_a_search_moves_a_face_from_its_owner_to_the_target(crop, guide, painting):
+    found = painting.on(crop)
     short = natural.method(guide, Search(steps=5)).change(crop, crop)
     for network, (target,) in zip(guide.recognizers, zip(guide.target.of(guide.recognizers))):
         assert similarity(network, crop, found) < similarity(network, crop, short) < 0.99
@@ -90,15 +93,13 @@ def test_the_same_seed_finds_the_same_look(crop, guide):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_a_search_begins_with_the_look_of_the_frame_before(crop, guide):
-    method = natural.method(guide, Search(steps=25))
-    whole = method.altered(crop, crop)
-    assert isinstance(whole, Painting)
-    again = method.altered(crop, crop, begin=whole.look)
+def test_a_search_begins_with_the_look_of_the_frame_before(crop, guide, painting):
+    assert isinstance(painting, Painting)
+    again = natural.method(guide, Search(steps=25)).altered(crop, crop, begin=painting.look)
     network = guide.recognizers[0]
-    assert similarity(network, crop, again.on(crop)) < similarity(network, crop, whole.on(crop)) + 0.1
-    half = whole.mixed(again, 0.5)
-    torch.testing.assert_close(half.fields.flow, (whole.fields.flow + again.fields.flow) / 2)
+    assert similarity(network, crop, again.on(crop)) < similarity(network, crop, painting.on(crop)) + 0.1
+    half = painting.mixed(again, 0.5)
+    torch.testing.assert_close(half.fields.flow, (painting.fields.flow + again.fields.flow) / 2)
 
 
 def test_strength_scales_a_look_down_to_nothing(crop, guide):
@@ -181,9 +182,9 @@ def test_our_adam_is_that_of_torch():
 
 
 def test_outside_the_outline_a_protected_photo_is_the_photo(guide):
-    photo = portrait(31, side=512)
+    photo = np.asarray(fakes.portrait(9))
     result = Protector(natural.method(guide, SHORT)).protect(photo)
-    inside = Image.new("1", (512, 512))
+    inside = Image.new("1", photo.shape[1::-1])
     ImageDraw.Draw(inside).polygon([tuple(faces.meshes(faces.crops.open_photo(photo))[0][i]) for i in OVAL], fill=1)
     outside = ~np.asarray(inside)
     changed = np.asarray(result.image)
@@ -224,4 +225,4 @@ def test_hints_that_say_nothing_or_no_number_protect_nobody(answer, error, said)
     nobody = targets.Target(targets.NOBODY, {network.name: torch.eye(3)[0].numpy()})
     subject = Protector(natural.method(Guide([network], nobody), Search(steps=2, visible=0)))
     with pytest.raises(error, match=said):
-        subject.protect(portrait(11))
+        subject.protect(fakes.portrait(3))

@@ -69,7 +69,7 @@ def run(place, text: str) -> dict[str, dict]:
 
 SMALL = """
 notebooks: [00_quickstart, 01_prepare_data, 02_recognizers, 03_train, 04_protect, 05_black_box_success,
-            06_image_quality, 09_makeup_robustness, 10_paper_figures, 11_adversary_panel, 12_any_target,
+            06_image_quality, 07_ablation, 09_makeup_robustness, 10_paper_figures, 11_adversary_panel, 12_any_target,
             12b_hints_ablation, 12c_equal_visibility]
 parameters: {prepared: PREPARED, precision: float32, methods: [any_target], far: 0.1}
 notebook_parameters:
@@ -82,6 +82,7 @@ notebook_parameters:
     steps: {any_target: 3, corrected: 1}
     batch: {any_target: 2, corrected: 1}
   04_protect: {method: any_target, photos: 3}
+  07_ablation: {variants: [corrected - H, published, published - crop_output], steps: 2, start: "", width: 8, photos: 3}
   09_makeup_robustness: {method: any_target, photos: 2, references: 2, strengths: [0.0, 1.0]}
   11_adversary_panel: {photos: 2, learners: 8, steps: 2}
   12_any_target: {photos: 1, passes: 2}
@@ -106,6 +107,7 @@ def test_the_notebooks_run_in_order_on_a_few_drawn_people(place, executed):
     assert values["03_train-any_target"]["steps"] == 3 and values["04_protect-any_target"]["protected"] == 3
     quality = values["06_image_quality"]["any_target"]
     assert quality["ssim"] > 0.9 and quality["lip after"] < 0.7 * quality["lip before"]
+    apart(values["07_ablation"])
     success, beyond_clean = values["05_black_box_success"], values["10_paper_figures"]["beyond_clean"]
     for method in ("clean", "any_target"):
         own = success[method]["impersonation"] - success["clean"]["impersonation"]
@@ -122,6 +124,14 @@ def protected(similarity: dict[str, dict], after: str = "after") -> None:
     assert all(row[after] < row["before"] - 0.05 and row["threshold"] < row["before"] for row in similarity.values())
     hinting = [row for name, row in similarity.items() if name != "drawn_inception"]
     assert len(hinting) == 3 and all(row[after] < row["threshold"] for row in hinting)
+
+
+def apart(found: dict) -> None:
+    """Two steps draw no faces yet; whole photos and crops are those of one generator."""
+    assert found["trained"] == 2
+    assert set(found) - {"trained"} == {"clean", "corrected - H", "published", "published - crop_output"}
+    assert found["clean"]["flip"] == 0 < found["published - crop_output"]["flip"]
+    assert found["published"]["flip"] == pytest.approx(found["published - crop_output"]["flip"], abs=0.1)
 
 
 def one_for_all(values: dict) -> None:

@@ -105,6 +105,7 @@ def test_repeated_parameters_make_one_step_each_in_order(two_notebooks):
     [
         ([1], "is not a mapping"),
         ("a: [", "is not YAML"),
+        ("[" * 600, "more than 500 brackets"),
         ({"notebooks": BOTH, "parametres": {}}, "no key 'parametres': did you mean 'parameters'?"),
         ({"notebooks": BOTH, "zzz": {}}, "no key 'zzz': the keys are notebooks, parameters,"),
         ({"parameters": {}}, "needs `notebooks`"),
@@ -745,7 +746,7 @@ def written_training(seconds_to_save: float) -> None:
     write_preset({"notebooks": ["03_train"]})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_interrupted_training_saves_and_resumes_from_there(project, number, capfd):
     written_training(seconds_to_save=2.5)
     with started(project, paths.RUNS / "r" / "began-0") as process:

@@ -1,14 +1,25 @@
 """Nothing of anybody is in the repository or leaves the machine: no secrets, no photos of people, no calls home."""
 
+import functools
+import ipaddress
 import re
 import shlex
 import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+import fakes
+import numpy as np
 import pytest
 
-from amtgan_lib import paths
+from amtgan_lib import __main__ as command_line
+from amtgan_lib import assets, images, paths
+from amtgan_lib.demos import session, widgets
+from amtgan_lib.demos.session import gallery, kits
+from amtgan_lib.methods import natural
+from amtgan_lib.pipeline import report, runs
 
 # Where pictures may be: drawn people, and figures that `make results` draws from stored rows.
 DRAWN = ("amtgan_lib/datasets/pictures/*.webp", "results/figures/*.png")
@@ -117,3 +128,92 @@ def test_make_lab_asks_nobody_for_news_updates_or_extensions():
     app.parse_command_line([word for word in words if word.startswith("--LabApp.")])
     assert app.news_url is None and app.extension_manager == "readonly"
     assert app.check_for_updates_class.__name__ == "NeverCheckForUpdate"
+
+
+# What is asked of the network is refused, and noted, while there is a list for it. A hook cannot be taken away again.
+ASKED: list[list[str]] = []
+CALLS = {"socket.connect": 1, "socket.sendto": 1, "socket.getaddrinfo": 0, "socket.gethostbyname": 0}
+
+
+def _refuse(event: str, arguments: tuple) -> None:
+    if not ASKED or event not in CALLS:
+        return
+    address = arguments[CALLS[event]]
+    host = address[0] if isinstance(address, tuple) else address
+    internet = arguments[0].family.name in ("AF_INET", "AF_INET6") if CALLS[event] else host is not None
+    if internet and not _is_here(host):
+        ASKED[-1].append(f"{event} {host}")
+        raise ConnectionRefusedError(f"{event} {host}")
+
+
+def _is_here(host: str | bytes) -> bool:
+    host = host.decode() if isinstance(host, bytes) else host
+    try:
+        return host in ("", "localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+sys.addaudithook(_refuse)
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch) -> Iterator[list[str]]:
+    """Who was asked, on a machine where nothing has been fetched; each call that leaves the machine fails."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("AMTGAN_ASSET_MIRROR", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(natural, "Search", functools.partial(natural.Search, steps=2, rate=0.8))
+    monkeypatch.setattr(session, "drawn_kit", lambda: fakes.few_steps(kits.drawn_kit()))
+    monkeypatch.setattr(gallery, "LARGE", 160)
+    ASKED.append([])
+    yield ASKED[-1]
+    ASKED.pop()
+
+
+def _photo() -> Path:
+    path = Path("me.png")
+    images.open_photo(session.people((3,))[0].small).original.save(path)
+    return path
+
+
+def _protecting() -> None:
+    assert command_line.main(["protect", str(_photo()), "--keep-recognised"]) in (0, 1, 3)
+    assert Path("me_protected.png").is_file()
+
+
+def _evaluating() -> None:
+    assert command_line.main(["evaluate", str(_photo()), "me.png"]) == 1
+
+
+def _filming() -> None:
+    from test_video import make
+
+    clip = make(Path("clip.mp4"), [np.asarray(images.open_photo(_photo()).rgb)] * 2)
+    assert command_line.main(["video", str(clip)]) == 0
+
+
+def _opening() -> None:
+    desk = widgets.Quickstart(widgets.Begin())
+    desk.pace.finish()
+    assert desk.picture is not None
+
+
+def _reporting() -> None:
+    folder = Path("run").absolute()
+    with runs.edit(folder) as state:
+        state |= {"run_id": "r", "preset": "small", "status": "done", "notebooks": {}, "values": {}}
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", report.write(folder).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("work", [_protecting, _evaluating, _filming, _opening, _reporting])
+def test_nothing_leaves_the_machine(asked, work: Callable[[], None]):
+    pytest.importorskip("mediapipe")
+    work()
+    assert asked == []
+
+
+def test_a_download_is_noticed_and_refused(asked):
+    with pytest.raises(assets.AssetError, match="could not be downloaded"):
+        assets.fetch(assets.find(group="weights")[0])
+    assert asked == ["socket.getaddrinfo raw.githubusercontent.com"]

@@ -31,6 +31,6 @@ def test_the_table_of_faults_is_that_of_the_tests():
     stages = {stage: int(count) for stage, count, *_ in rows("What happens when something fails")}
     expected: dict[str, int] = {}
     for name in test_fail_closed.FAULTS:
-        stage = re.split(r":| raises| finds", name)[0]
+        stage = test_fail_closed.stage(name)
         expected[stage] = expected.get(stage, 0) + 1
     assert stages == expected

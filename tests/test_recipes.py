@@ -6,12 +6,7 @@ import pytest
 import torch
 
 from amtgan_lib import images, recipes
-from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
-
-QUIRKS = (
-    *("makeup_loss_as_shipped", "perceptual_to_source", "unaligned_recognizers"),  # of training
-    *("stretch_output", "crop_output"),  # of writing
-)
+from amtgan_lib.recipes import ABLATIONS, CORRECTED, LOSSES, PUBLISHED, QUIRKS, RESIDUAL, WRITTEN, Recipe
 
 
 def test_quirks_are_what_published_and_corrected_differ_in():
@@ -42,6 +37,32 @@ def test_residual_has_no_quirk_and_no_adversary():
     assert RESIDUAL.output == "residual" and not RESIDUAL.adversaries
     assert not any(getattr(RESIDUAL, quirk) for quirk in QUIRKS)
     assert RESIDUAL.weights.gan == RESIDUAL.weights.cycle == RESIDUAL.weights.identity == 0
+
+
+def changed(variant: Recipe) -> dict[str, object]:
+    """The fields in which a variant differs from the recipe that its name begins with; weights one by one."""
+    base = recipes.recipe(variant.name.partition(" ")[0])
+    ours, theirs = (vars(each) | vars(each.weights) for each in (variant, base))
+    return {name: value for name, value in ours.items() if value != theirs[name] and name not in ("name", "weights")}
+
+
+def test_each_variant_of_the_ablation_changes_one_thing_and_has_its_name():
+    expected = {"corrected": {}, "published": {}, "corrected - H": {"regularized": False}}
+    expected |= {"corrected - joint training": {"joint": False}}
+    expected |= {f"corrected - {loss}": {loss: 0} for loss in LOSSES}
+    expected |= {f"corrected + {quirk}": {quirk: True} for quirk in QUIRKS}
+    expected |= {f"published - {quirk}": {quirk: False} for quirk in QUIRKS}
+    expected |= {"corrected + halved attack": {"adversarial": 2.5}, "published - halved attack": {"adversarial": 5}}
+    assert {name: changed(variant) for name, variant in ABLATIONS.items()} == expected
+    assert all(recipes.recipe(name) is variant for name, variant in ABLATIONS.items())
+
+
+def test_variants_train_anew_unless_only_writing_differs():
+    for name, variant in ABLATIONS.items():
+        same = [other for other, each in ABLATIONS.items() if recipes.same_training(variant, each)]
+        base = name.partition(" ")[0]
+        written = [each for each in ABLATIONS if each.startswith(base) and each.endswith(WRITTEN)]
+        assert same == ([base, *written] if name in (base, *written) else [name])
 
 
 def test_a_name_finds_its_recipe_and_a_wrong_one_is_told_which_there_are():

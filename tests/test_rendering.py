@@ -2,29 +2,24 @@
 
 from dataclasses import replace
 
+import fakes
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from amtgan_lib import faces, portraits
+from amtgan_lib import faces
 from amtgan_lib.faces.parts import DEEPEST, face_regions
 from amtgan_lib.faces.regions import OVAL
-from amtgan_lib.images import open_photo, to_uint8
+from amtgan_lib.images import open_photo
 from amtgan_lib.models import rendering
 from amtgan_lib.models.rendering import BARE, PARTS, Fields, Look, applied, paint, render
 
 SIZE = 256
 
 
-def picture(number: int, side: int) -> np.ndarray:
-    """A drawn person's portrait (side, side, 3) uint8."""
-    moment = portraits.scenes([number], variety=0.2)
-    return to_uint8(portraits.draw(portraits.people([number]), portraits.no_makeup(1), moment, side).image)[0]
-
-
-def drawn_crop(number: int = 3) -> faces.FaceCrop:
-    return faces.detect_one(picture(number, 320), SIZE)
+def drawn_crop(row: int = 3) -> faces.FaceCrop:
+    return faces.detect_one(fakes.portrait(row), SIZE)
 
 
 def outside(mesh: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -152,7 +147,7 @@ def test_every_part_has_a_gradient_from_the_plain_look_on(crop, regions):
 
 
 def test_a_batch_is_rendered_as_each_of_its_faces(crop, regions):
-    other = drawn_crop(8)
+    other = drawn_crop(9)
     both = [regions, face_regions(other.image, other.mesh)]
     looks = [strong(each, seed=number) for number, each in enumerate(both)]
     joined = rendering.Regions(**{name: torch.cat([vars(each)[name] for each in both]) for name in vars(regions)})
@@ -180,7 +175,7 @@ def test_a_gain_multiplies_light_and_a_flow_fetches():
 
 
 def test_a_photo_is_painted_at_its_own_size_and_stays_as_it_was_outside():
-    photo = open_photo(picture(3, 512))
+    photo = open_photo(fakes.portrait(3, 512))
     crop = faces.detect_one(photo, SIZE)
     found = face_regions(crop.image, crop.mesh)
     plain = photo.with_change(crop.painted_in(photo, paint(found, Look.plain(found))))
@@ -191,7 +186,7 @@ def test_a_photo_is_painted_at_its_own_size_and_stays_as_it_was_outside():
 
 
 def test_what_is_painted_in_a_photo_is_what_was_rendered_in_its_crop():
-    photo = open_photo(picture(5, 300))
+    photo = open_photo(fakes.portrait(4, 300))
     crop = faces.detect_one(photo, SIZE)
     found = face_regions(crop.image, crop.mesh)
     fields = paint(found, strong(found))

@@ -247,6 +247,43 @@ def test_picture_means_have_none_where_there_is_no_finite_number():
     assert found["pretty"] == pytest.approx({"psnr": 30.0, "ssim": 0.9})
 
 
+# ---------------------------------------------------------------- seed by seed
+
+
+def seeds_table():
+    """Two variants with two seeds each, two judges, and the clean photos."""
+    rows = [row("clean", judge, rate, 0.1, seed=seed) for judge in JUDGES for rate in RATES_2 for seed in (0, 1)]
+    for method, seed, rate, after in (("a", 0, 0.2, 8), ("a", 1, 0.6, 10), ("b", 0, 0.5, 4), ("b", 1, 0.5, 6)):
+        rows += [row(method, judge, each, rate + shift, seed=seed) for judge, shift in DRIFT for each in RATES_2]
+        regions = {"lip": 0, "skin": 3, "eyes": -3}
+        moments = {"before": 20, "after": after}
+        distances = {f"{name} {moment}": at + off for name, off in regions.items() for moment, at in moments.items()}
+        pictures = distances | {"flip": after / 100, "lip error after": 99}
+        rows += [row(method, "", metric, value, far=None, seed=seed) for metric, value in pictures.items()]
+    return results.frame(rows)
+
+
+RATES_2, DRIFT = ("impersonation", "dodging"), (("edgeface_xs", -0.1), ("edgeface_xxs", 0.1))
+
+
+def test_a_line_a_method_and_seed_has_the_mean_of_the_judges_and_of_the_regions():
+    found = results.by_seed(seeds_table())
+    assert list(found) == ["impersonation", "dodging", "makeup distance", "flip"] and len(found) == 6
+    assert found.loc[("a", 1)].tolist() == pytest.approx([0.6, 0.6, 10, 0.1])
+    assert found.loc[("clean", 0)].tolist() == pytest.approx([0.1, 0.1, 20, 0])
+
+
+def test_over_seeds_there_is_a_mean_and_the_ends_in_the_order_of_the_rows():
+    found = results.over_seeds(results.by_seed(seeds_table()))
+    assert found.index.tolist() == ["clean", "a", "b"]
+    assert found.loc["a"].tolist() == [
+        "40.0 [20.0, 60.0]",
+        "40.0 [20.0, 60.0]",
+        "9.0 [8.0, 10.0]",
+        "0.090 [0.080, 0.100]",
+    ]
+
+
 # ---------------------------------------------------------------- beside the paper
 
 

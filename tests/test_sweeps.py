@@ -409,7 +409,7 @@ def project(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--over names each value once, got none"),
+        ([], "--over is missing: give a parameter and its values"),
         (["--over", "choise=a,b"], "no notebook of the preset has a parameter 'choise'"),
         (["--over", "choice"], "is not NAME=VALUE"),
         (["--over", "choice=a", "--over", "choice=b"], "'choice=b' is not NAME=VALUE,VALUE with a NAME of its own"),

@@ -49,7 +49,7 @@ from amtgan_lib.recipes import CORRECTED, PUBLISHED, RESIDUAL, Recipe
 from amtgan_lib.recognizers.recognizer import Recognizer
 from amtgan_lib.training import TrainConfig, Trainer, TrainingError, assembly, build_generator, export, residual, train
 from amtgan_lib.training import trainer as trainer_module
-from amtgan_lib.training.beginning import begin_with, file_of, regularizer, save_networks
+from amtgan_lib.training.beginning import begin_with, configuration, file_of, regularizer, save_networks
 from benchmarks.published import PlainLoop
 
 G_TERMS = ("gan", "cycle", "makeup", "identity", "adversarial")
@@ -271,6 +271,42 @@ def test_the_residual_recipe_knows_unaligned_recognisers_too(with_recipe, monkey
     assert seen and all(points is None for points in seen)
 
 
+# --- H taken away, or trained before ------------------------------------------------------------------------------
+
+
+def without_training_h(recipe: str) -> tuple[dict[str, float], list[Tensor]]:
+    """The losses of one step, and the gradient of G; fails where H has moved or has losses."""
+    subject = trainer(recipe=recipe)
+    before = weights_of(subject.networks["regularizer"])
+    terms = subject.train_step(*pair())
+    after = weights_of(subject.networks["regularizer"])
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert set(terms) == {name for name in PAPER_TERMS if not name.startswith("h_")}
+    return terms, gradients(subject.networks["generator"])
+
+
+def test_without_h_the_cycle_goes_through_g_alone(with_recipe):
+    untouched, whole = trainer(), trainer()
+    terms, slopes = without_training_h(with_recipe(CORRECTED, regularized=False))
+    (x, y), total = pair(), 0.0
+    with torch.no_grad():
+        for own, other in ((x, y), (y, x)):
+            drawn = untouched.generate(own, other)
+            total += 0.5 * (untouched.generate(own, own, drawn) - own.image).abs().mean().item()
+    assert terms["cycle"] == pytest.approx(total, rel=1e-4)
+    with_h = whole.train_step(*pair())
+    assert {name for name in G_TERMS if terms[name] != pytest.approx(with_h[name], rel=1e-4)} == {"cycle"}
+    assert differ(slopes, gradients(whole.networks["generator"]))
+
+
+def test_without_joint_training_g_learns_through_an_h_that_stays(with_recipe):
+    whole = trainer()
+    terms, slopes = without_training_h(with_recipe(CORRECTED, joint=False))
+    with_h = whole.train_step(*pair())
+    assert all(terms[name] == pytest.approx(with_h[name], rel=1e-5) for name in G_TERMS)
+    assert_close(slopes, gradients(whole.networks["generator"]))
+
+
 def test_a_recipe_with_a_perceptual_term_wants_the_distance():
     with pytest.raises(ValueError, match="'published' has a perceptual term"):
         Trainer(replace(TINY, recipe="published"), TARGETS.batch([0]), tiny_recognizers())
@@ -440,7 +476,7 @@ def test_a_step_reads_nothing_back_from_its_device(config, checkpointing, monkey
         network.looked_on_device = True
     config = replace(config, device="meta", checkpointing=checkpointing)
     subject = Trainer(config, targets.batch(), networks, FeatureDistance(networks[0].features, "tiny"))
-    for number in range(6 if subject.recipe.any_target else 2):  # which draws the number of its passes
+    for number in range(2):  # for any target of two passes and of three
         terms = subject.launch(*pair(2))
         assert all(value.is_meta for value in terms.values()) and subject.step == number + 1
     with pytest.raises(NotImplementedError, match="meta"):
@@ -1161,14 +1197,18 @@ def test_a_configuration_comes_back_from_json():
 
 
 def test_the_warm_up_teaches_g_and_h_to_give_a_face_back_and_leaves_the_discriminators():
-    subject = trainer(warm_up=60, steps=61, learning_rate=3e-3)
+    subject = trainer(warm_up=60, steps=61, learning_rate=1e-3)
     judges = weights_of(subject.networks["discriminator_makeup"])
     first, *_, last = (subject.train_step(*pair()) for _ in range(60))
     assert set(first) == {"total", "generator_back", "regularizer_back"}
     assert all(last[name] < 0.7 * first[name] for name in first)
     after = weights_of(subject.networks["discriminator_makeup"])
     assert all(torch.equal(judges[name], after[name]) for name in judges)
+    assert subject.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(6e-3)
     assert set(subject.train_step(*pair())) == PAPER_TERMS
+    adam = subject.optimizers["generator"]
+    assert adam.param_groups[0]["lr"] <= 1e-3
+    assert all(known["step"] == 1 for known in adam.state.values()), "the gradients of the warm-up are forgotten"
 
 
 @pytest.mark.parametrize("config", [TINY, RESIDUAL_TINY], ids=lambda config: config.recipe)
@@ -1176,7 +1216,8 @@ def test_a_training_begins_with_the_networks_of_another(tmp_path, config):
     first = train(trainer(config, steps=2), SOURCES, REFERENCES)
     file = save_networks(first, tmp_path / "networks.safetensors", {"world": "drawn"})
     second = trainer(config, seed=9)
-    assert begin_with(second, file)["recognizers"] == list(NAMES)
+    begin_with(second, file)
+    assert configuration(file)["recognizers"] == list(NAMES)
     for one, other in zip(first.networks.state_dict().values(), second.networks.state_dict().values(), strict=True):
         torch.testing.assert_close(other, one.half().float())
     assert second.step == 0
@@ -1223,8 +1264,9 @@ def test_networks_that_come_along_fit_the_default_run_and_no_judge_that_helped_t
     names, judges = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
     networks, target = [recognizers.load(name) for name in names], datasets.drawn_pair(given["size"])[:1]
     subject = Trainer(assembly.configured(given, names), target, networks, perceptual())
-    assembly._begin(subject, judges, given["split"])
-    facts = begin_with(subject, file_of("trained", recipe))
+    begin_with(subject, file_of("trained", recipe))
+    facts = configuration(file_of("trained", recipe))
     assert facts["recipe"] == recipe and facts["steps"] >= 1000
+    assembly.check_start(subject.config, judges, given["split"])
     with pytest.raises(ValueError, match=r"networks that a judge helped to train.*Set start"):
-        assembly._begin(subject, ["drawn_mobile"], given["split"])
+        assembly.check_start(subject.config, ["drawn_mobile"], given["split"])

@@ -15,10 +15,10 @@ from amtgan_lib.recognizers import training as recognizer_training
 CARD = (paths.WEIGHTS / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def strangers():
-    """Forty people whom no training saw, three photos each."""
-    return recognizer_training.draw_faces(40, 3, seed=recognizer_training.VALIDATION_SEED)
+@pytest.fixture(scope="module", params=[16, pytest.param(40, marks=pytest.mark.slow)])
+def strangers(request):
+    """People whom no training saw, three photos each; drawing them takes the time."""
+    return recognizer_training.draw_faces(request.param, 3, seed=recognizer_training.VALIDATION_SEED)
 
 
 @pytest.mark.parametrize("name", recognizers.DRAWN)
@@ -38,7 +38,8 @@ def test_the_card_repeats_the_header(name):
 def test_people_whom_no_training_saw_are_recognised(name, strangers):
     recognizer = recognizers.load(name)
     genuine, impostors = recognizer_training.verification(recognizer, strangers)
-    assert len(genuine) == 40 * 3 and len(impostors) == 120 * 119 // 2 - 120
+    photos = len(strangers)
+    assert len(genuine) == photos and len(impostors) == photos * (photos - 1) // 2 - photos
     assert evaluation.equal_error_rate(genuine, impostors) < 0.03
     # The stored threshold was set on other people: about one impostor in a hundred passes it here, too.
     assert 0.002 < (impostors > recognizer.thresholds[0.01]).mean() < 0.03
@@ -124,6 +125,7 @@ def test_offline_hints_hide_a_real_face_from_those_that_gave_them(mirror, monkey
         assert float(before @ after) < own.thresholds[0.01], own.name
 
 
+@pytest.mark.slow  # what test_commands.py asks of the command
 @pytest.mark.mirror
 def test_protect_hides_a_face_by_default(mirror):
     """The shortest use, on a real photo: every open recogniser finds the face less like itself."""

@@ -50,8 +50,9 @@ def strength(small_portraits):
     return widgets.MakeupStrength()
 
 
-@pytest.fixture(params=["quickstart", "strength"])
+@pytest.fixture(params=["quickstart", pytest.param("strength", marks=pytest.mark.slow)])
 def desk(request, no_curve):
+    """What both demos share is asked of one, and with the slow tests of the other, too."""
     return request.getfixturevalue(request.param)
 
 
@@ -317,7 +318,11 @@ def test_the_second_makeup_is_ready_before_mix_is_moved(at_rest, monkeypatch):
     at_rest.pace.finish()
 
 
-@pytest.mark.parametrize(("name", "value"), [("strength", 0.4), *((part, 0) for part in PARTS), ("mix", 1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("strength", 0.4), ("lips", 0), ("mix", 1)]
+    + [pytest.param(part, 0, marks=pytest.mark.slow) for part in PARTS if part != "lips"],
+)
 def test_each_slider_changes_the_picture_and_the_meters(no_curve, at_rest, name, value):
     picture, meters = after(at_rest), at_rest.meters.value
     at_rest.sliders[name].value = value

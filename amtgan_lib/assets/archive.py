@@ -1,7 +1,8 @@
 """Files that the user brings: a zip, a folder or one file, sorted into the cache by what they are.
 
 Pinned files are known by their sha256. The authors' archives have no published hash, so their weights are known by
-file name only: they are kept apart and marked as unpinned, with the sha256 that was found.
+file name only, and the photographs of MT and LADN by their folders: they are kept apart and marked as unpinned, with
+the sha256 that was found.
 """
 
 import hashlib
@@ -15,11 +16,12 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from amtgan_lib import paths
+from amtgan_lib.assets import makeup_archives
 from amtgan_lib.assets.catalogue import Asset, AssetError, UnknownAsset, table
 from amtgan_lib.assets.store import cache_path, sha256_of
 from amtgan_lib.files import written
@@ -27,13 +29,14 @@ from amtgan_lib.files import written
 # Generator, regularizer, two discriminators and four recognisers, as the published code names its files.
 PUBLISHED_NAMES = tuple(f"{stem}.pth" for stem in ("G", "H", "D_A", "D_B", "ir152", "irse50", "mobile_face", "facenet"))
 CHUNK = 1 << 20
-BROKEN_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
+# UnicodeDecodeError: a name that is said to be UTF-8 and is not.
+BROKEN_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, UnicodeDecodeError)
 ENCRYPTED = 0x1  # flag bit of a zip member
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One file that an import stored; with `pinned` False nothing but its file name says what it is."""
+    """One file that an import stored; with `pinned` False nothing but its name and place say what it is."""
 
     name: str
     path: Path
@@ -77,7 +80,10 @@ def import_archive(source: str | Path) -> list[Imported]:
         raise AssetError(f"{source} could not be brought into {paths.CACHE}: {error}.") from error
     if not stored:
         known = ", ".join(PUBLISHED_NAMES)
-        raise AssetError(f"{source} holds no file of the asset table and none of {known}: nothing was stored.")
+        raise AssetError(
+            f"{source} holds no file of the asset table, none of {known}, and no photos in the folders of MT or LADN: "
+            "nothing was stored."
+        )
     return stored
 
 
@@ -90,14 +96,12 @@ def _members(source: Path) -> Iterator[list[_Member]]:
         raise AssetError(f"There is no file or folder {source}: check the path.")
     elif source.suffix.lower() == ".zip":  # by its suffix, since PyTorch's own .pth files are zips inside
         with zipfile.ZipFile(source) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir() and not _is_link(info)]
+            # No is_dir(), which fails at an empty name until Python 3.12.
+            files = [info for info in archive.infolist() if not info.filename.endswith("/")]
+            infos = [info for info in files if not stat.S_ISLNK(info.external_attr >> 16)]
             yield [_Member(info.filename.replace("\\", "/"), info.file_size, (archive, info)) for info in infos]
     else:
         yield [_Member(source.name, source.stat().st_size, source)]
-
-
-def _is_link(info: zipfile.ZipInfo) -> bool:
-    return stat.S_ISLNK(info.external_attr >> 16)
 
 
 def _store_all(members: list[_Member], source: Path) -> list[Imported]:
@@ -108,10 +112,11 @@ def _store_all(members: list[_Member], source: Path) -> list[Imported]:
     for asset in assets:
         by_hash[asset.sha256].append(asset)
     sizes = {asset.bytes for asset in assets}  # only what has the size of an asset is worth hashing
-    stored = []
+    stored, makeup = [], []
     for member in members:
         expected = _expected(member, by_place)
-        if expected or member.bytes in sizes or member.file_name in PUBLISHED_NAMES:
+        of_a_set = not expected and makeup_archives.asset_for(member.name, member.bytes, "")
+        if expected or of_a_set or member.bytes in sizes or member.file_name in PUBLISHED_NAMES:
             with _staged(member) as (staged, sha256):
                 if expected and sha256 != expected.sha256:
                     raise AssetError(
@@ -119,6 +124,11 @@ def _store_all(members: list[_Member], source: Path) -> list[Imported]:
                         "it is not the pinned file, remove it and import again."
                     )
                 stored += _store(member, staged, sha256, by_hash[sha256], source)
+                if of_a_set:
+                    makeup.append(replace(of_a_set, sha256=sha256))
+                    stored.append(_store_copy(makeup[-1], staged))
+    if makeup:
+        makeup_archives.record(makeup)
     return stored
 
 
@@ -158,10 +168,13 @@ def _store(member: _Member, staged: Path, sha256: str, assets: list[Asset], sour
         return []
     if not assets:
         return [_store_published(member, staged, sha256, source)]
-    for asset in assets:
-        with written(cache_path(asset)) as part:
-            shutil.copyfile(staged, part)
-    return [Imported(asset.relative, cache_path(asset), sha256, asset.pinned) for asset in assets]
+    return [_store_copy(asset, staged) for asset in assets]
+
+
+def _store_copy(asset: Asset, staged: Path) -> Imported:
+    with written(cache_path(asset)) as part:
+        shutil.copyfile(staged, part)
+    return Imported(asset.relative, cache_path(asset), asset.sha256, asset.pinned)
 
 
 def _store_published(member: _Member, staged: Path, sha256: str, source: Path) -> Imported:

@@ -1,4 +1,4 @@
-"""The table of assets: the pinned rows of the package and, added in memory, the photographs of a mirror."""
+"""The table of assets: the pinned rows of the package and, added in memory, photographs of a mirror and of imports."""
 
 import csv
 import difflib
@@ -6,10 +6,12 @@ import functools
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
+
+from amtgan_lib import paths
 
 MIRROR_VARIABLE = "AMTGAN_ASSET_MIRROR"
 PINNED_TABLE = Path(__file__).resolve().parents[1] / "assets_table.csv"
@@ -18,6 +20,7 @@ URL_BASE = "https://raw.githubusercontent.com"
 # The only files that a mirror may add: pictures and landmark texts, which are decoded but never run.
 # Weights are pinned here or not used at all: a file of weights decides what the results say.
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tem"})
+MANIFEST_COLUMNS = ("repository", "commit", "path", "bytes", "sha256", "licence", "role")
 OTHER_GROUP = "other"  # photographs of a mirror from a folder that no pinned row knows
 
 
@@ -57,6 +60,16 @@ class Asset:
         return f"{URL_BASE}/{quote(self.relative)}"
 
     @property
+    def home(self) -> str:
+        """Where its terms are to be read."""
+        return "imported here" if self.imported else f"https://github.com/{self.repository}/tree/{self.commit}"
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is from an archive of the user's: it has no address, so it can only be imported again."""
+        return self.repository.startswith("imported/")
+
+    @property
     def folder(self) -> tuple[str, str]:
         """Repository and folder, whatever the commit: the files of one folder belong to one group."""
         return self.repository, str(PurePosixPath(self.path).parent)
@@ -74,8 +87,27 @@ def mirror() -> Path | None:
 
 
 def table() -> tuple[Asset, ...]:
-    """All assets: the pinned ones, then the photographs that only the mirror's MANIFEST.csv lists."""
-    return _table(mirror())
+    """All assets: the pinned ones, then photographs that only the mirror's MANIFEST.csv lists, then imported ones."""
+    return _table(mirror()) + imported()
+
+
+def imported() -> tuple[Asset, ...]:
+    """The makeup photographs of the imported archives and their parse maps, in groups `mt_archive` and so on."""
+    file = imported_table()
+    return _imported(file, file.stat().st_mtime_ns) if file.is_file() else ()
+
+
+def imported_table() -> Path:
+    """Where the rows of the imported archives are."""
+    return paths.CACHE / "imported.csv"
+
+
+@functools.lru_cache(maxsize=1)
+def _imported(file: Path, changed: int) -> tuple[Asset, ...]:
+    assets = tuple(_read(file, pinned=False))
+    names = (asset.repository.removeprefix("imported/") + "_archive" for asset in assets)
+    masks = ("_masks" if asset.path.startswith("segs/") else "" for asset in assets)
+    return tuple(replace(asset, group=name + mask) for asset, name, mask in zip(assets, names, masks))
 
 
 @functools.lru_cache
@@ -144,9 +176,9 @@ def find(group: str | None = None, name: str | None = None, path_glob: str | Non
 
 def get(name: str) -> Asset:
     """The asset that code refers to by `name`, such as "edgeface_xs". Raises `UnknownAsset`."""
-    found = [asset for asset in table() if name and asset.name == name]
-    if found:
-        return found[0]
+    named = [asset for asset in table() if name and asset.name == name]
+    if named:
+        return named[0]
     names = [asset.name for asset in table() if asset.name]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(names)}."

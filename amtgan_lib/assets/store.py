@@ -38,9 +38,9 @@ def fetch_many(assets: Iterable[Asset], progress: bool = True) -> list[Path]:
     # In a notebook a bar is eleven widgets, shown or not: thousands of calls for files at hand would store megabytes.
     quiet = not progress or all(local(asset) for asset in wanted)
     with tqdm(total=total, unit="B", unit_scale=True, desc="assets", delay=1.0, disable=quiet) as bar:
-        found = _obtain_all(wanted, bar.update)
+        files = _obtain_all(wanted, bar.update)
     _announce_licences(wanted)
-    return found
+    return files
 
 
 def _obtain_all(assets: list[Asset], advance: Callable[[int], object]) -> list[Path]:
@@ -87,6 +87,8 @@ def _places(asset: Asset) -> list[Path]:
 
 def _obtain(asset: Asset, advance: Callable[[int], object]) -> Path:
     path = local(asset)
+    if path is None and asset.imported:
+        raise AssetError(f"{cache_path(asset)} is gone: import the archive that it came from again.")
     if path is None:
         path = _download(asset, advance)
     else:
@@ -102,9 +104,9 @@ def _complaint(asset: Asset, path: Path) -> str | None:
     size = path.stat().st_size
     if size != asset.bytes:
         return f"{path} has {size} bytes where the table says {asset.bytes}: remove it and fetch it again."
-    found = sha256_of(path)
-    if found != asset.sha256:
-        return f"{path} has sha256 {found} where the table says {asset.sha256}: remove it and fetch it again."
+    sha256 = sha256_of(path)
+    if sha256 != asset.sha256:
+        return f"{path} has sha256 {sha256} where the table says {asset.sha256}: remove it and fetch it again."
     return None
 
 
@@ -143,18 +145,18 @@ def _download(asset: Asset, advance: Callable[[int], object]) -> Path:
 
 
 def _refuse_wrong_bytes(asset: Asset, part: Path) -> None:
-    found = _digest(part)
-    if found != asset.sha256:
+    sha256 = _digest(part)
+    if sha256 != asset.sha256:
         part.unlink()
         raise AssetError(
-            f"{asset.url} sent sha256 {found} where the table says {asset.sha256}: "
+            f"{asset.url} sent sha256 {sha256} where the table says {asset.sha256}: "
             "the file was refused and removed; try again, and report it if it stays so."
         )
 
 
 def _announce_licences(assets: list[Asset]) -> None:
     """Say each repository's licence once before its first use, on stderr, and remember that it was said."""
-    lines = [f"{a.repository}: {a.licence} (https://github.com/{a.repository}/tree/{a.commit})" for a in assets]
+    lines = [f"{a.repository}: {a.licence} ({a.home})" for a in assets]
     new = [line for line in dict.fromkeys(lines) if line not in _announced]
     if not new:
         return

@@ -9,17 +9,17 @@ from typing import Annotated, Any, Literal
 import tyro
 
 
-def _arg(metavar: str | None = None, default: str = "", **more: Any) -> Any:
+def arg(metavar: str | None = None, default: str = "", **more: Any) -> Any:
     """An argument whose help gives the default in words or not at all, where tyro would print None."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "", **more)
 
 
-Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], _arg()]
-PhotoFile = Annotated[Path | None, _arg("PHOTO")]
-Format = Annotated[Literal["png", "jpg", "webp", "tiff", "same"] | None, _arg("{png,jpg,webp,tiff,same}", "png")]
-Names = Annotated[str, _arg("NAME,NAME")]
-Rate = Annotated[float, _arg("RATE", "0.01")]
-Table = Annotated[Path | None, _arg("CSV", "the recognisers' own")]
+Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg()]
+PhotoFile = Annotated[Path | None, arg("PHOTO")]
+Format = Annotated[Literal["png", "jpg", "webp", "tiff", "same"] | None, arg("{png,jpg,webp,tiff,same}", "png")]
+Names = Annotated[str, arg("NAME,NAME")]
+Rate = Annotated[float, arg("RATE", "0.01")]
+Table = Annotated[Path | None, arg("CSV", "the recognisers' own")]
 
 
 class WrongArguments(Exception):
@@ -79,20 +79,20 @@ class Protect:
         json: Print the report as JSON to stdout; messages go to stderr.
     """
 
-    photo: Annotated[Path, tyro.conf.Positional, _arg("PHOTO|FOLDER")]
-    output: Annotated[Path | None, _arg("OUT", aliases=["-o"])] = None
+    photo: Annotated[Path, tyro.conf.Positional, arg("PHOTO|FOLDER")]
+    output: Annotated[Path | None, arg("OUT", aliases=["-o"])] = None
     format: Format = None
     reference: PhotoFile = None
-    strength: Annotated[float, _arg("0..1", "1")] = 1.0
+    strength: Annotated[float, arg("0..1", "1")] = 1.0
     quick: Flag = False
-    passes: Annotated[int | None, _arg("N", "4")] = None
+    passes: Annotated[int | None, arg("N", "4")] = None
     faces: Literal["all", "largest", "pick"] = "all"
-    pick: Annotated[str, _arg("1,3")] = ""
-    add_face: Annotated[tuple[str, ...], _arg("X0,Y0,X1,Y1"), tyro.conf.UseAppendAction] = ()
-    show_faces: Annotated[Path | None, _arg("FILE|FOLDER")] = None
-    target: Annotated[tuple[Path, ...], _arg("PHOTO"), tyro.conf.UseAppendAction] = ()
+    pick: Annotated[str, arg("1,3")] = ""
+    add_face: Annotated[tuple[str, ...], arg("X0,Y0,X1,Y1"), tyro.conf.UseAppendAction] = ()
+    show_faces: Annotated[Path | None, arg("FILE|FOLDER")] = None
+    target: Annotated[tuple[Path, ...], arg("PHOTO"), tyro.conf.UseAppendAction] = ()
     impersonate: Flag = False
-    generator: Annotated[Path | None, _arg("FILE")] = None
+    generator: Annotated[Path | None, arg("FILE")] = None
     ask: Names = ""
     held_out: Names = ""
     far: Rate = 0.01
@@ -159,8 +159,8 @@ class Evaluate:
         json: Print the report as JSON to stdout; messages go to stderr.
     """
 
-    clean: Annotated[Path, tyro.conf.Positional, _arg("CLEAN")]
-    protected: Annotated[Path, tyro.conf.Positional, _arg("PROTECTED")]
+    clean: Annotated[Path, tyro.conf.Positional, arg("CLEAN")]
+    protected: Annotated[Path, tyro.conf.Positional, arg("PROTECTED")]
     known: PhotoFile = None
     ask: Names = ""
     far: Rate = 0.01

@@ -1,6 +1,7 @@
 """The command line of the assets: list, fetch, verify, import."""
 
 import json as json_format
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +10,13 @@ import tyro
 
 from amtgan_lib.assets import archive, store
 from amtgan_lib.assets.catalogue import Asset, UnknownAsset, find, get, groups, table
+from amtgan_lib.cli import PROGRAM
+from amtgan_lib.cli.arguments import Flag, arg, must_exist
 
-Group = Annotated[str | None, tyro.conf.arg(metavar="GROUP", help="only this group of assets")]
+Group = Annotated[str | None, arg("GROUP", help="only this group of assets.")]
 
 
-def list_assets(group: Group = None, json: bool = False) -> None:
+def list_assets(group: Group = None, json: Flag = False) -> None:
     """List the groups of assets with their size and licence, and how many files are on this machine.
 
     Args:
@@ -47,9 +50,9 @@ def _summary(group: str) -> dict:
 
 
 def fetch(
-    names: tyro.conf.Positional[tuple[str, ...]] = (),
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], arg("[NAME ...]")] = (),
     group: Group = None,
-    everything: Annotated[bool, tyro.conf.arg(name="all")] = False,
+    everything: Annotated[tyro.conf.FlagCreatePairsOff[bool], arg(name="all")] = False,
 ) -> None:
     """Fetch assets, verify them, and print the path of each file.
 
@@ -81,14 +84,23 @@ def verify(group: Group = None) -> int:
 
 
 def import_files(source: tyro.conf.Positional[Path]) -> None:
-    """Import files from a zip, a folder or a file, such as the authors' assets.zip.
+    """Import files from a zip, a folder or a file: the authors' assets.zip, or makeup photos of MT or LADN.
 
     Args:
         source: the zip, folder or file.
     """
+    must_exist(source)
+    folders = Counter()
     for stored in archive.import_archive(source):
+        if stored.name.startswith("imported/"):
+            folders[stored.name.rpartition("/")[0].replace("/archive", "")] += 1
+            continue
         kind = "pinned" if stored.pinned else "unpinned: nobody published its hash"
         print(f"{stored.name}  sha256 {stored.sha256}  ({kind})")
+    for folder, count in folders.items():
+        print(f"{folder}: {count} files  (unpinned: nobody published their hashes)")
+    if folders:
+        print(f"to use them: {PROGRAM} pipeline --preset open-small -p world=imported -p prepared=imported")
 
 
 COMMANDS = {"list": list_assets, "fetch": fetch, "verify": verify, "import": import_files}

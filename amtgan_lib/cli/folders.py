@@ -146,7 +146,7 @@ def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> Photo
         reason = f"{job.output} is a folder"
     elif between := [folder for folder in job.output.parents if folder.is_file()]:
         reason = f"{between[0]} is a file, not a folder"
-    elif not os.access(folder := next(each for each in job.output.absolute().parents if each.exists()), os.W_OK):
+    elif not os.access(folder := next(parent for parent in job.output.absolute().parents if parent.exists()), os.W_OK):
         reason = f"{folder} cannot be written to"
     elif os.path.lexists(job.output) and options.skip_existing:
         return replace(job, done=True)

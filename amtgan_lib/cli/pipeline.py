@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from amtgan_lib.cli import PROGRAM
+from amtgan_lib.cli.arguments import arg
 from amtgan_lib.pipeline import presets, runs
 from amtgan_lib.pipeline.estimate import TRAINING
 from amtgan_lib.pipeline.parameters import PresetError, Text
@@ -14,23 +15,19 @@ from amtgan_lib.pipeline.runner import run, shown
 from amtgan_lib.pipeline.sweeps import Sweep, summary
 from amtgan_lib.pipeline.sweeps import run as run_sweep
 
-Words = Annotated[str, tyro.conf.arg(metavar="01,03")]
-Start = Annotated[str, tyro.conf.arg(name="from", metavar="03")]
-RunId = Annotated[
-    str | None, tyro.conf.arg(metavar="ID", help='name of the run folder; an existing run, or "latest", is reused.')
-]
-Recipe = Literal["published", "corrected", "residual", "any_target"]
-Preset = Annotated[str, tyro.conf.arg(help="a name in presets/, or the path of a YAML file.")]
+Words = Annotated[str, arg("01,03")]
+Start = Annotated[str, arg("03", name="from")]
+RunId = Annotated[str | None, arg("ID", help='name of the run folder; an existing run, or "latest", is reused.')]
+Recipe = Literal["published", "corrected", "residual", "any_target", "adv_makeup"]
+Preset = Annotated[str, arg("NAME|FILE", "procedural", help="a name in presets/, or the path of a YAML file.")]
 Resume = Annotated[
     tyro.conf.FlagCreatePairsOff[bool],
-    tyro.conf.arg(help="keep finished steps of this run whose cells and parameters have not changed."),
+    arg(help="keep finished steps of this run whose cells and parameters have not changed."),
 ]
-EACH = "a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated."
-Parameters = Annotated[
-    tuple[str, ...], tyro.conf.arg(aliases=["-p"], metavar="NAME=VALUE", help=EACH), tyro.conf.UseAppendAction
-]
+REPEATED = "a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated."
+Parameters = Annotated[tuple[str, ...], arg("NAME=VALUE", aliases=["-p"], help=REPEATED), tyro.conf.UseAppendAction]
 TO_TRAIN = "01,02,03"  # the notebooks of `train`
-Over = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=V1,V2"), tyro.conf.UseAppendAction]
+Over = Annotated[tuple[str, ...], arg("NAME=V1,V2"), tyro.conf.UseAppendAction]
 
 
 def pipeline(
@@ -60,9 +57,9 @@ def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Resume =
 
 def train(
     preset: Preset = "procedural",
-    recipe: Annotated[tuple[Recipe, ...], tyro.conf.arg(help_behavior_hint="")] = (),
+    recipe: Annotated[tuple[Recipe, ...], arg()] = (),
     parameter: Parameters = (),
-    resume_from: Annotated[Path | None, tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="")] = None,
+    resume_from: Annotated[Path | None, arg("CHECKPOINT")] = None,
     run_id: RunId = None,
     resume: Resume = False,
 ) -> None:
@@ -100,7 +97,7 @@ def _to_train(preset: str, given: dict[str, Text], folder: Path) -> list[str]:
         count, batch = (values[key].get(name, "no") for key in ("steps", "batch"))
         file = shown(folder / "train" / name / "generator.safetensors")
         lines.append(f"  {name}: {count} steps of {batch} faces at {values['size']} px -> {file}")
-    kind = {"drawn": "drawn faces", "open": "photographs"}.get(" ".join(faces), "faces")
+    kind = {("drawn",): "drawn faces", (): "faces"}.get(tuple(faces), "photographs")
     first = f"training {len(lines)} generator{'s' if len(lines) > 1 else ''} on {kind} (preset {preset}):"
     return [first, *lines, "Ctrl-C stops it at any time and prints how to resume."]
 
@@ -109,9 +106,9 @@ def sweep(
     over: Over = (),
     preset: Preset = "procedural",
     parameter: Parameters = (),
-    workers: int = 0,
-    scheduler: Annotated[str, tyro.conf.arg(metavar="tcp://HOST:8786")] = "",
-    sweep_id: Annotated[str, tyro.conf.arg(metavar="ID")] = "sweep",
+    workers: Annotated[int, arg("N")] = 0,
+    scheduler: Annotated[str, arg("tcp://HOST:8786")] = "",
+    sweep_id: Annotated[str, arg("ID", "sweep")] = "sweep",
 ) -> None:
     """Run a preset in parallel for each value of a parameter, or each combination of values of several.
 
@@ -120,7 +117,7 @@ def sweep(
 
     Args:
         over: a parameter and its values, such as held_out=drawn_ir,drawn_irse; may be repeated.
-        workers: number of parallel runs; 0 is one per core, or as many as the cluster takes.
+        workers: number of parallel runs. The default is one per core, or as many as the cluster takes.
         scheduler: address of a Dask cluster whose workers see this checkout. The default is this machine.
         sweep_id: name of the folder of the tables, and prefix of the run folders.
     """

@@ -6,20 +6,20 @@ from typing import Annotated
 
 import tyro
 
-from amtgan_lib.cli.arguments import WrongArguments
+from amtgan_lib.cli.arguments import Flag, WrongArguments, arg
 from amtgan_lib.cli.table import COMMANDS
 from amtgan_lib.reporting import pages
 
-Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE"), tyro.conf.UseAppendAction]
+Files = Annotated[tuple[str, ...], arg("FILE"), tyro.conf.UseAppendAction]
 
 
-def results(only: Files = (), check: tyro.conf.FlagCreatePairsOff[bool] = False) -> int:
+def results(only: Files = (), check: Flag = False) -> int:
     """Make the tables, quoted numbers and figures of README.md and docs/ again, from the rows in results/measured.
 
     Nothing is measured. Text between the generated parts is left as it is.
 
     Args:
-        only: Name of one file, such as results.md or open-small_success.png; may be given again. Without it all.
+        only: Name of one file, such as results.md or open-small_success.png; may be repeated. The default is all.
         check: Write nothing; the exit status is 1 if a file does not match the stored rows.
     """
     stale = 0

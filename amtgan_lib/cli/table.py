@@ -85,6 +85,7 @@ COMMANDS = {
             ("list", "groups, sizes, licences, and what is on this machine"),
             ("fetch edgeface_xs edgeface_xxs", "fetches two recognisers"),
             ("import assets.zip", "imports the archive of the paper's authors"),
+            ("import MT-Dataset.zip", "imports makeup photos, for -p world=imported"),
         ),
     ),
     "results": Command(

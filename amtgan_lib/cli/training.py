@@ -16,6 +16,7 @@ import torch
 import tyro
 
 from amtgan_lib.cli import is_ours
+from amtgan_lib.cli.arguments import arg
 from amtgan_lib.cli.pipeline import Parameters, Preset, overrides
 from amtgan_lib.pipeline import PresetError, presets, runs
 from amtgan_lib.pipeline.estimate import TRAINING
@@ -23,7 +24,7 @@ from amtgan_lib.training import assembled, distributed
 
 
 def launch(
-    run_id: Annotated[str, tyro.conf.arg(metavar="ID")],
+    run_id: Annotated[str, arg("ID")],
     preset: Preset = "procedural",
     parameter: Parameters = (),
     resume: tyro.conf.FlagCreatePairsOff[bool] = False,

@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 
 import tyro
 
-from amtgan_lib.cli.arguments import Flag, Interrupted, PhotoFile, must_exist
+from amtgan_lib.cli.arguments import Flag, Interrupted, PhotoFile, arg, must_exist
 
 
 def video(
-    clip: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")],
-    output: Annotated[Path | None, tyro.conf.arg(metavar="OUT", aliases=["-o"])] = None,
+    clip: Annotated[Path, tyro.conf.Positional, arg("VIDEO")],
+    output: Annotated[Path | None, arg("OUT", aliases=["-o"])] = None,
     reference: PhotoFile = None,
-    generator: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    generator: Annotated[Path | None, arg("FILE")] = None,
     impersonate: Flag = False,
-    strength: float = 1.0,
+    strength: Annotated[float, arg("0..1", "1")] = 1.0,
     lost: Literal["blank", "cover", "refuse", "keep"] = "blank",
     strip_metadata: Flag = False,
     keep_location: Flag = False,
@@ -29,11 +29,11 @@ def video(
 
     Args:
         clip: The video.
-        output: File to write (default: NAME_protected beside the video, in the same container).
+        output: File to write. The default is NAME_protected beside the video, in the same container.
         reference: A photo whose makeup every face gets. Without it, faces keep their own.
         generator: Generator to use instead of the shipped one.
         impersonate: Confirm that faces are to pass as the person whom the generator was trained for.
-        strength: Share of the change to apply, 0 to 1.
+        strength: Share of the change to apply. Less is less visible and protects less.
         lost: What to do with frames in which a face was lost: blank makes them black, cover hides the place of the
             face, refuse writes no video, keep leaves the face unprotected.
         strip_metadata: Leave out the title and date stored in the file.

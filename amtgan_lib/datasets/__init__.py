@@ -8,6 +8,7 @@ from amtgan_lib.datasets.manifest import (
     WORLDS,
     World,
     available_manifest,
+    imported_manifest,
     in_test,
     limited,
     open_manifest,
@@ -28,8 +29,9 @@ from amtgan_lib.datasets.parts import (
 
 
 def manifest_of(world_name: str):
-    """The manifest of a world by its name: "drawn", or "open" for the photographs that are at hand."""
-    return drawn.manifest() if world(world_name).name == "drawn" else available_manifest()
+    """The manifest of a world by its name: "drawn", "open" for the photographs that are at hand, or "imported"."""
+    manifests = {"drawn": drawn.manifest, "open": available_manifest, "imported": imported_manifest}
+    return manifests[world(world_name).name]()
 
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "file_of",
     "files",
     "found_table",
+    "imported_manifest",
     "in_test",
     "limited",
     "load",

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from amtgan_lib import assets, faces
 from amtgan_lib.datasets import drawn
-from amtgan_lib.datasets.manifest import world_of
+from amtgan_lib.datasets.manifest import UNKNOWN_ORDER, world_of
 from amtgan_lib.files import written
-from amtgan_lib.images import open_photo, to_tensor, to_uint8
+from amtgan_lib.images import PhotoError, open_photo, to_tensor, to_uint8
+
+PARSE_LIKENESS = 0.55  # of 7 photos of MT, the right order had 0.76 and more, each other 0.41 at most
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,13 @@ def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = 
     (``open.npz`` has ``open.problems.csv``). Whatever interrupts this, a set that was there stays as it was and
     nothing half written stays behind. Raises AssetError for a photo that cannot be had.
     """
-    found = files([*manifest["asset"], *manifest["parse_asset"]])
+    paths = files([*manifest["asset"], *manifest["parse_asset"]])
     crops, kept, problems = [], [], []
     for position, row in enumerate(progress(manifest.to_dict("records"))):
         try:
-            crops.append(_crop(row, found, size))
+            crops.append(_crop(row, paths, size))
             kept.append(position)
-        except faces.PhotoError as error:
+        except PhotoError as error:
             problems.append({"asset": row["asset"], "problem": str(error)})
     if not crops:
         raise faces.FaceError(f"none of the {len(manifest)} photos of the manifest has a usable face")
@@ -177,19 +179,39 @@ def _crop(row: dict, files: dict[str, Path], size: int) -> faces.FaceCrop:
     crop = faces.detect_one(photo, size)
     if not row["parse_asset"]:
         return crop
-    with Image.open(files[row["parse_asset"]]) as parse_map:
-        return crop.with_parse(np.asarray(parse_map), photo.size, row["parse_order"])
+    parse_map = _parse_map(files[row["parse_asset"]])
+    if row["parse_order"] != UNKNOWN_ORDER:
+        return crop.with_parse(parse_map, photo.size, row["parse_order"])
+    readings = [crop.with_parse(parse_map, photo.size, order) for order in faces.PARSE_ORDERS]
+    best = max(readings, key=lambda reading: _likeness(reading, crop))
+    if _likeness(best, crop) < PARSE_LIKENESS:
+        raise faces.FaceError(f"{photo.name}: in no known order of classes does its parse map show lips and skin there")
+    return best
+
+
+def _parse_map(file: Path) -> np.ndarray:
+    try:
+        with Image.open(file) as picture:
+            return np.asarray(picture if picture.mode in ("L", "P") else picture.convert("L"))
+    except (OSError, SyntaxError, ValueError) as error:  # as Pillow has it for a damaged file
+        raise PhotoError(f"{file.name}: this parse map cannot be read: {error}") from error
+
+
+def _likeness(reading: faces.FaceCrop, crop: faces.FaceCrop) -> float:
+    """How far lips and skin of a parse map are where the landmarks have them: mean intersection over union, 0 to 1."""
+    both, either = (reading.masks * crop.masks)[:2], torch.maximum(reading.masks, crop.masks)[:2]
+    return float((both.sum((1, 2)) / either.sum((1, 2)).clamp(min=1)).mean())
 
 
 def files(relatives: Iterable[str], progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Path]:
     """The files of a manifest's assets, verified and fetched or drawn all at once; empty names are passed over."""
     wanted = [relative for relative in dict.fromkeys(relatives) if relative]
-    found = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)], progress)
-    wanted = [relative for relative in wanted if relative not in found]
+    drawings = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)], progress)
+    wanted = [relative for relative in wanted if relative not in drawings]
     known = {asset.relative: asset for asset in assets.table()} if wanted else {}
     if strangers := [relative for relative in wanted if relative not in known]:
         raise assets.UnknownAsset(f"{strangers[0]} is in no table of assets: make the manifest anew.")
-    return found | dict(zip(wanted, assets.fetch_many(known[relative] for relative in wanted)))
+    return drawings | dict(zip(wanted, assets.fetch_many(known[relative] for relative in wanted)))
 
 
 def file_of(asset: str) -> Path:
@@ -203,8 +225,8 @@ def parsed_crops(manifest: pd.DataFrame) -> Callable[[str | Path, int], faces.Fa
     Other files are cropped with masks from their landmarks. FaceError where a file has no face.
     """
     with_map = manifest[manifest["parse_asset"] != ""]
-    found = files(with_map["asset"])
-    rows = {str(found[row["asset"]]): row for row in with_map.to_dict("records")}
+    paths = files(with_map["asset"])
+    rows = {str(paths[row["asset"]]): row for row in with_map.to_dict("records")}
 
     def crop(file: str | Path, size: int) -> faces.FaceCrop:
         row = rows.get(str(file))

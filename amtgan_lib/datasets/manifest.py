@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -17,6 +18,7 @@ import pandas as pd
 from amtgan_lib import assets
 
 TEST_SHARE = 3  # one person in three, and one makeup photo in three, is kept for the test
+UNKNOWN_ORDER = "unknown"  # of a parse map's classes
 MANIFEST_COLUMNS = ["set", "person", "part", "split", "asset", "parse_asset", "parse_order"]
 
 
@@ -45,6 +47,8 @@ WORLDS = {
         zoos=("open", "open and own", "published"),
     ),
 }
+# The same people, with the makeup photos of the archives of MT and LADN that were imported instead of the open ones.
+WORLDS["imported"] = replace(WORLDS["open"], name="imported")
 
 
 def world(name: str) -> World:
@@ -55,17 +59,13 @@ def world(name: str) -> World:
 
 
 def world_of(manifest: pd.DataFrame) -> World:
-    """The world that a manifest's photos belong to."""
+    """The world that a manifest's photos belong to: drawn people, or photographs."""
     return WORLDS["drawn" if manifest["set"].str.startswith("drawn").any() else "open"]
 
 
 def in_test(name: str) -> bool:
     """Whether the person (or makeup photo) of this name is kept for the test; a checksum decides."""
-    return _bucket(name) == 0
-
-
-def _bucket(name: str) -> int:
-    return zlib.crc32(name.encode()) % TEST_SHARE
+    return zlib.crc32(name.encode()) % TEST_SHARE == 0
 
 
 def _celeba_row(path: PurePosixPath) -> dict | None:
@@ -90,10 +90,10 @@ def _paper_target_row(path: PurePosixPath) -> dict | None:
     return {"person": f"celeba_hq_target/{pairs.get(path.stem, path.stem)}", "part": part, "split": "train"}
 
 
-def _makeup_row(path: PurePosixPath) -> dict | None:
+def _makeup_row(path: PurePosixPath, name: str = "mt") -> dict | None:
     if not re.search(r"images|imgs", str(path)) or path.parent.name not in ("makeup", "non-makeup", "no_makeup"):
         return None
-    person = f"mt/{path.stem}"
+    person = f"{name}/{path.stem}"
     part = "reference" if path.parent.name == "makeup" else "plain"
     return {"person": person, "part": part, "split": "test" if in_test(person) else "train"}
 
@@ -106,6 +106,7 @@ SETS: dict[str, tuple[str, Callable[[PurePosixPath], dict | None]]] = {
     "mt_makeup": ("mt", _makeup_row),
     "mt_no_makeup": ("mt", _makeup_row),
 }
+ARCHIVES = {"mt_archive": ("mt", _makeup_row), "ladn_archive": ("ladn", partial(_makeup_row, name="ladn"))}
 
 
 def open_manifest(photos: Iterable[assets.Asset], parse_maps: Iterable[assets.Asset] = ()) -> pd.DataFrame:
@@ -117,17 +118,39 @@ def open_manifest(photos: Iterable[assets.Asset], parse_maps: Iterable[assets.As
     masks = {PurePosixPath(mask.path).stem: mask for mask in sorted(parse_maps, key=lambda mask: mask.relative)}
     rows = []
     for photo in photos:
-        name, rule = SETS[photo.group]
+        name, rule = (SETS | ARCHIVES)[photo.group]
         path = PurePosixPath(photo.path)
         if (row := rule(path)) is None:
             continue
         mask = masks.get(path.stem) if name == "mt" else None
-        order = "" if mask is None else ("mt" if "original label order" in mask.role else "parsing19")
+        order = "" if mask is None else _order(mask)
         rows.append({"set": name, "asset": photo.relative, "parse_asset": mask.relative if mask else "", **row})
         rows[-1] |= {"parse_order": order, "borrowed": mask is not None and mask.repository != photo.repository}
     table = pd.DataFrame(rows, columns=[*MANIFEST_COLUMNS, "borrowed"])
     table = table.sort_values(["set", "person", "part", "borrowed", "asset"])
     return table.drop_duplicates(["person", "part"])[MANIFEST_COLUMNS].reset_index(drop=True)
+
+
+def _order(mask: assets.Asset) -> str:
+    """The order of a parse map's classes; archives of MT differ, so theirs is read off each picture."""
+    return UNKNOWN_ORDER if mask.imported else "mt" if "original label order" in mask.role else "parsing19"
+
+
+def imported_manifest() -> pd.DataFrame:
+    """The manifest of the open photographs of people, and of the makeup photos of the imported archives.
+
+    Raises AssetError where no archive was imported.
+    """
+    archives = [group for group in ARCHIVES if group in assets.groups()]
+    if not archives:
+        raise assets.AssetError(
+            "No makeup photos were imported: get the archive of MT or LADN (data/README.md), then run "
+            "`python -m amtgan_lib assets import ARCHIVE`."
+        )
+    people = available_manifest()
+    masks = assets.available("mt_archive_masks") if "mt_archive_masks" in assets.groups() else []
+    makeup = open_manifest([photo for group in archives for photo in assets.available(group)], masks)
+    return pd.concat([people[people["set"] != "mt"], makeup], ignore_index=True)
 
 
 def available_manifest() -> pd.DataFrame:

@@ -121,8 +121,8 @@ def with_files(pairs: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pairs.assign(truth=truths)
     columns = ("source", "reference", "truth")
-    found = {asset: str(file) for asset, file in files(asset for column in columns for asset in table[column]).items()}
-    return table.assign(**{column: [found.get(asset, "") for asset in table[column]] for column in columns})
+    paths = {asset: str(file) for asset, file in files(asset for column in columns for asset in table[column]).items()}
+    return table.assign(**{column: [paths.get(asset, "") for asset in table[column]] for column in columns})
 
 
 def drawn_pair(size: int) -> FaceBatch:
@@ -135,11 +135,11 @@ def drawn_pair(size: int) -> FaceBatch:
 
 def found_table(manifest: pd.DataFrame, face_set: FaceSet) -> pd.DataFrame:
     """Photos and faces found, per set."""
-    photos, found = (table.groupby("set").size() for table in (manifest, face_set.manifest))
-    return pd.DataFrame({"photos": photos, "found": found}).fillna(0).astype(int)
+    photos, prepared = (table.groupby("set").size() for table in (manifest, face_set.manifest))
+    return pd.DataFrame({"photos": photos, "found": prepared}).fillna(0).astype(int)
 
 
-def examples(face_set: FaceSet, each: int) -> list[list[str]]:
-    """Assets to look at: ``each`` photos of every set, spread over it."""
+def examples(face_set: FaceSet, count: int) -> list[list[str]]:
+    """Assets to look at: ``count`` photos of every set, spread over it."""
     groups = [rows["asset"].tolist() for _, rows in face_set.manifest.groupby("set")]
-    return [[assets_of[i * len(assets_of) // each] for i in range(each)] for assets_of in groups]
+    return [[assets_of[i * len(assets_of) // count] for i in range(count)] for assets_of in groups]

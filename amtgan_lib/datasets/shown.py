@@ -26,8 +26,8 @@ def files(assets: Sequence[str], size: int = 0, exact: bool = True) -> dict[str,
     """
     kinds = (True,) if exact else (True, False)
     places = {asset: [_place(asset, size, kind) for kind in kinds] for asset in assets}
-    found = {asset: next((path for path in paths if path.is_file()), None) for asset, paths in places.items()}
-    return found | drawn.files([asset for asset, path in found.items() if path is None], size=size)
+    shipped = {asset: next((path for path in paths if path.is_file()), None) for asset, paths in places.items()}
+    return shipped | drawn.files([asset for asset, path in shipped.items() if path is None], size=size)
 
 
 def store(assets: Sequence[str], size: int = 0, exact: bool = True, folder: Path = FOLDER) -> list[Path]:

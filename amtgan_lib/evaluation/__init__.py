@@ -4,15 +4,18 @@ Nothing here knows how a photo was protected, so it can score anybody's method. 
 anew in the file that is scored, as a real system would; raw scores are kept and thresholds applied later.
 """
 
+from amtgan_lib.evaluation.frechet import Features, features, frechet_distance, frechet_table
 from amtgan_lib.evaluation.pictures import (
     Probes,
     embed,
+    face_distance,
     face_flip,
     face_quality,
     flip,
     makeup_distance,
     quality,
     read_probes,
+    stretched,
     truth_error,
     whole_pictures,
 )
@@ -80,6 +83,7 @@ __all__ = [
     "WAYS",
     "WEAK",
     "Answer",
+    "Features",
     "Gallery",
     "Judgement",
     "Probes",
@@ -92,11 +96,15 @@ __all__ = [
     "compared",
     "embed",
     "equal_error_rate",
+    "face_distance",
     "face_flip",
     "face_quality",
     "false_accept_table",
     "false_accepts",
+    "features",
     "flip",
+    "frechet_distance",
+    "frechet_table",
     "hidden",
     "impostor_scores",
     "makeup_distance",
@@ -114,6 +122,7 @@ __all__ = [
     "republished",
     "same_face",
     "similarities",
+    "stretched",
     "success_rates",
     "success_rows",
     "success_scores",

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, losses
-from amtgan_lib.images import Photo, in_levels, open_photo, to_tensor, to_uint8
+from amtgan_lib.images import Photo, in_levels, open_photo, save, stretch, to_tensor, to_uint8
+from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer, embed_many
 
 REGIONS = ("lip", "skin", "eyes")
@@ -70,12 +72,12 @@ def read_probes(files: Iterable[str | Path], size: int = 256, clean: Probes | No
 def _face(file: str | Path, size: int, before: Place | None) -> faces.FaceCrop | None:
     """The largest face of a file or, in one of the size that ``before`` is from, the face in that place."""
     try:
-        found = faces.detect(file, size, every_way=False)
+        crops = faces.detect(file, size, every_way=False)
     except faces.FaceError:  # a spoilt picture may show a speck of a face
         return None
-    if not found or before is None or found[0].photo_size != before.photo_size:
-        return found[0] if found else None
-    nearest = max(found, key=lambda face: faces.overlap(face.box, before.box))
+    if not crops or before is None or crops[0].photo_size != before.photo_size:
+        return crops[0] if crops else None
+    nearest = max(crops, key=lambda face: faces.overlap(face.box, before.box))
     return nearest if faces.overlap(nearest.box, before.box) > faces.ONE_FACE else None
 
 
@@ -163,6 +165,12 @@ def face_flip(at: faces.FaceCrop, protected: Picture) -> float:
     return flip(to_uint8(at.image), to_uint8(at.resample(open_photo(protected))))
 
 
+@torch.no_grad()
+def face_distance(at: faces.FaceCrop, protected: Picture, perceptual: Perceptual) -> float:
+    """The perceptual distance of the face ``at`` and its own frame in the protected picture: 0 for equal ones."""
+    return float(perceptual(at.image[None], at.resample(open_photo(protected))[None]))
+
+
 def flip(first: np.ndarray, second: np.ndarray) -> float:
     """Mean FLIP of two pictures (H, W, 3) uint8: 0 (equal) to 1, what somebody sees who flips between them.
 
@@ -203,6 +211,20 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
     face = at.masks.amax(0)
     shares = {**dict(zip(REGIONS, at.masks)), "face": face, "makeup": face * (true - at.image).abs().mean(0)}
     return {name: float((difference * share).sum() / share.sum()) for name, share in shares.items()}
+
+
+def stretched(report: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
+    """The report with each protected picture stretched to its own minimum and maximum, in files under ``folder``.
+
+    The released code saves its results so (see ``images.stretch``): what that does to any method's. A photo without a
+    protected file stays without one.
+    """
+
+    def written(file: str) -> str:
+        picture = stretch(to_tensor(open_photo(file).rgb[None]))[0]
+        return str(save(Path(folder) / Path(file).name, picture))
+
+    return report.assign(protected=[file and written(file) for file in report["protected"]])
 
 
 def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:

@@ -92,8 +92,8 @@ def own_rule_rows(pair: tuple[FaceSet, FaceSet], judge: Judge, **facts: Facts) -
     By its own rule: the distance of its descriptors, which are not normalised.
     """
     batches = [side.batch() for side in pair]
-    found = [judge.descriptors(batch.image, batch.points).cpu().numpy() for batch in batches]
-    near, limit = within(*found, judge.spec.distance), judge.spec.distance
+    descriptors = [judge.descriptors(batch.image, batch.points).cpu().numpy() for batch in batches]
+    near, limit = within(*descriptors, judge.spec.distance), judge.spec.distance
     kinds = {"same person": np.diag(near), "different people": near[~np.eye(len(near), dtype=bool)]}
     return [
         Row(metric=f"{kind}, nearer than {limit:g}", value=float(pairs.mean()), n=pairs.size, far=None, **facts)
@@ -146,9 +146,9 @@ def false_accept_table(scores: pd.DataFrame, step: float = 0.005) -> pd.DataFram
 def read_thresholds(path: Path, far: float) -> dict[str, float]:
     """{recogniser: threshold} at one FAR from the table that notebook 2 wrote; ValueError where it lacks that FAR."""
     stored = stored_thresholds(path)
-    if found := {name: known[far] for name, known in stored.items() if far in known}:
-        return found
-    there = sorted({each for known in stored.values() for each in known})
+    if thresholds := {name: known[far] for name, known in stored.items() if far in known}:
+        return thresholds
+    there = sorted({rate for known in stored.values() for rate in known})
     raise ValueError(f"no threshold at FAR {far} in {path.name}; there are {there} of {FARS}")
 
 
@@ -157,7 +157,7 @@ def thresholds_at(far: float, recognizers: Sequence[Recognizer], path: Path) -> 
 
     ValueError where neither has that FAR. The table is not read where all are published.
     """
-    published = {each.name: each.thresholds for each in recognizers if each.spec.published}
+    published = {recognizer.name: recognizer.thresholds for recognizer in recognizers if recognizer.spec.published}
     if lacking := [name for name, known in published.items() if far not in known]:
         raise ValueError(
             f"{lacking[0]} has no published threshold at FAR {far}; there are {list(published[lacking[0]])}"

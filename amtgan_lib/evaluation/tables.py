@@ -17,6 +17,7 @@ from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation.pictures import (
     Probes,
     embed,
+    face_distance,
     face_flip,
     makeup_distance,
     quality,
@@ -31,6 +32,7 @@ from amtgan_lib.evaluation.scores import (
     success_scores,
     wilson,
 )
+from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
@@ -76,14 +78,14 @@ class Judgement:
         Raises ValueError for a recogniser without a threshold.
         """
         rows, raw = [], []
-        if lacking := [each.name for each in recognizers if each.name not in self.thresholds]:
+        if lacking := [recognizer.name for recognizer in recognizers if recognizer.name not in self.thresholds]:
             raise ValueError(f"{lacking[0]} has no threshold at FAR {self.far}: run notebook 02_recognizers again")
         for recognizer in recognizers:
             gallery, threshold = self.gallery(recognizer), self.thresholds[recognizer.name]
             note = "held out" if recognizer.name in self.held_out else "trained against"
             own = {"recogniser": recognizer.name, "weights_sha256": recognizer.weights_sha256, "note": note}
-            for method, found in probes.items():
-                scores = success_scores(embed(found, recognizer), gallery)
+            for method, protected in probes.items():
+                scores = success_scores(embed(protected, recognizer), gallery)
                 rows += success_rows(scores, threshold, self.far, method=method, **own, **provenance(), **facts)
                 raw.append(scores.assign(method=method, recogniser=recognizer.name, person=list(self.people)))
         return results.frame(rows), pd.concat(raw, ignore_index=True)
@@ -142,22 +144,25 @@ def similarities(
                 f"{recognizer.name} has no threshold at FAR {far}; calibrate it by notebook 02_recognizers"
             )
         (person,) = embed(owner, recognizer)
-        cosines = {name: float(embed(each, recognizer)[0] @ person) for name, each in zip(photos, probes)}
+        cosines = {name: float(embed(probe, recognizer)[0] @ person) for name, probe in zip(photos, probes)}
         threshold = recognizer.thresholds[far]
         verdicts = {f"{name} recognised": not cosine <= threshold for name, cosine in cosines.items()}
         rows.append({"recogniser": recognizer.name, **cosines, "threshold": threshold, **verdicts})
     return pd.DataFrame(rows)
 
 
-def quality_table(reports: Mapping[str, pd.DataFrame], crop: Crop | None = None, **facts: Facts) -> pd.DataFrame:
+def quality_table(
+    reports: Mapping[str, pd.DataFrame], crop: Crop | None = None, perceptual: Perceptual | None = None, **facts: Facts
+) -> pd.DataFrame:
     """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went.
 
-    With ``crop``, which finds a file's largest face, also flip, of the face crops (see ``face_flip``).
+    With ``crop``, which finds a file's largest face, also flip, of the face crops (see ``face_flip``), and with a
+    ``perceptual`` distance that one, under its own name (see ``face_distance``).
     """
     rows, crop = [], crop and functools.cache(crop)
     for method, report in reports.items():
         done = report[report["protected"] != ""].itertuples()
-        values = pd.DataFrame([_quality(row, crop and _clean_face(row, crop)) for row in done])
+        values = pd.DataFrame([_quality(row, crop and clean_face(row.clean, crop), perceptual) for row in done])
         rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
     return results.frame(rows)
 
@@ -166,21 +171,25 @@ def picture_table(
     reports: Mapping[str, pd.DataFrame],
     progress: Callable = iter,
     crop: Crop | None = None,
+    perceptual: Perceptual | None = None,
     **facts: Facts,
 ) -> pd.DataFrame:
     """``quality``, flip, and the colour distances to the reference before and after, with bootstrap intervals.
 
-    ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
+    ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos. A
+    ``perceptual`` distance of the faces is added under its own name.
     """
     # The methods protected the same photos: each clean face is looked for once.
     rows, crop = [], functools.cache(crop or faces.detect_one)
     for method, report in reports.items():
-        values = picture_values(report[report["protected"] != ""], progress, crop)
+        values = picture_values(report[report["protected"] != ""], progress, crop, perceptual)
         rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
     return results.frame(rows)
 
 
-def picture_values(report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None) -> pd.DataFrame:
+def picture_values(
+    report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None, perceptual: Perceptual | None = None
+) -> pd.DataFrame:
     """Per protected photo: ``quality``, ``face_flip``, and per region the colour distance to the reference.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
@@ -190,20 +199,25 @@ def picture_values(report: pd.DataFrame, progress: Callable = iter, crop: Crop |
     makeup = {file: crop(file, SIZE) for file in report["reference"].unique()}
     values = []
     for row in progress(list(report.itertuples())):
-        at = _clean_face(row, crop)
-        values.append(_quality(row, at) | (_makeup_values(row, at, makeup[row.reference]) if at else {}))
+        at = clean_face(row.clean, crop)
+        values.append(_quality(row, at, perceptual) | (_makeup_values(row, at, makeup[row.reference]) if at else {}))
     return pd.DataFrame(values)
 
 
-def _clean_face(row: Any, crop: Crop) -> faces.FaceCrop | None:
+def clean_face(file: str, crop: Crop) -> faces.FaceCrop | None:
     """The clean file's face; None where none is found: its regions cannot be placed, and their cells stay empty."""
     with contextlib.suppress(faces.FaceError):
-        return crop(row.clean, SIZE)
+        return crop(file, SIZE)
     return None
 
 
-def _quality(row: Any, at: faces.FaceCrop | None) -> dict[str, float]:
-    return quality(row.clean, row.protected) | ({"flip": face_flip(at, row.protected)} if at else {})
+def _quality(row: Any, at: faces.FaceCrop | None, perceptual: Perceptual | None) -> dict[str, float]:
+    numbers = quality(row.clean, row.protected)
+    if at:
+        numbers["flip"] = face_flip(at, row.protected)
+        if perceptual is not None:
+            numbers[perceptual.name] = face_distance(at, row.protected, perceptual)
+    return numbers
 
 
 def _makeup_values(row: Any, at: faces.FaceCrop, makeup: faces.FaceCrop) -> dict[str, float]:

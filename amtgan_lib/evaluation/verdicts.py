@@ -77,7 +77,7 @@ def with_thresholds(recognizers: Sequence[Recognizer], far: float, table: Path |
     table: CSV with the columns recogniser, far, threshold, as notebook 2 writes it. Raises ValueError where a
     recogniser has no threshold at ``far``, or one that no cosine can have.
     """
-    found, stored = [], {} if table is None else stored_thresholds(table)
+    judges, stored = [], {} if table is None else stored_thresholds(table)
     for recognizer in recognizers:
         given = stored.get(recognizer.name, {})
         known = given or recognizer.thresholds
@@ -86,8 +86,8 @@ def with_thresholds(recognizers: Sequence[Recognizer], far: float, table: Path |
             raise ValueError(f"{recognizer.name} has no threshold at a false accept rate of {far:g}: {where}")
         if not all(-1 <= threshold <= 1 for threshold in known.values()):  # NaN is caught, too
             raise ValueError(f"{recognizer.name} has a threshold that is no cosine: {known}")
-        found.append(recognizer.with_thresholds(given) if given else recognizer)
-    return found
+        judges.append(recognizer.with_thresholds(given) if given else recognizer)
+    return judges
 
 
 def same_face(
@@ -108,16 +108,16 @@ def same_face(
         raise ValueError("no recogniser was asked, so nothing is known about the face")
     images, points = zip(*(crop.view(picture, SIZE) for picture in (clean, protected)))
     both, answers = (torch.stack(images), torch.stack(points)), []
-    for each in recognizers:
-        before, after = unit_vectors(each.embed(*both).cpu().numpy(), each.name)
-        near = None if target is None else float(after @ np.asarray(target[each.name]))
-        answers.append(_answer(each, far, float(before @ before), float(before @ after), near))
+    for recognizer in recognizers:
+        before, after = unit_vectors(recognizer.embed(*both).cpu().numpy(), recognizer.name)
+        near = None if target is None else float(after @ np.asarray(target[recognizer.name]))
+        answers.append(_answer(recognizer, far, float(before @ before), float(before @ after), near))
     return answers
 
 
 def compared(similarity: pd.DataFrame, recognizers: Sequence[Recognizer], far: float) -> list[Answer]:
     """The answers in a table that ``similarities`` made, at ``far``, of the photos "clean" and "protected"."""
-    by_name = {each.name: each for each in recognizers}
+    by_name = {recognizer.name: recognizer for recognizer in recognizers}
     return [_answer(by_name[row.recogniser], far, row.clean, row.protected) for row in similarity.itertuples()]
 
 

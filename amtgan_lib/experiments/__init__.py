@@ -1,5 +1,6 @@
-"""What notebooks do to many photos: protect pairs by every method, set methods side by side, let adversaries try."""
+"""What notebooks do to many photos: protect pairs, set methods side by side, take one apart, let adversaries try."""
 
+from amtgan_lib.experiments.ablation import Ablation
 from amtgan_lib.experiments.adversaries import Denoising
 from amtgan_lib.experiments.any_target import AnyTarget
 from amtgan_lib.experiments.comparison import Comparison
@@ -7,6 +8,7 @@ from amtgan_lib.experiments.pairs import check_reports, protect_each, protect_pa
 from amtgan_lib.experiments.panel import Panel, by_way, undoing
 
 __all__ = [
+    "Ablation",
     "AnyTarget",
     "Comparison",
     "Denoising",

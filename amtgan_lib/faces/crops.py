@@ -61,7 +61,7 @@ class FaceCrop:
         """Why this cannot be a face, "" where it can: what is looked at in the wrong place would pass for protected."""
         places = (self.landmarks, self.points) if self.mesh is None else (self.landmarks, self.points, self.mesh)
         numbers = (np.isfinite(self.matrix).all(), np.isfinite(self.box).all())
-        if not all(map(bool, (*numbers, *(torch.isfinite(each).all() for each in places)))):
+        if not all(map(bool, (*numbers, *(torch.isfinite(place).all() for place in places)))):
             return "its landmarks are not finite"
         if misfit(self.points.numpy()) > MISFIT:
             return "its eyes, nose and mouth are in the wrong places"
@@ -142,7 +142,7 @@ class FaceCrop:
         """The same face of its photo, cut at the same size in another frame: ``matrix`` as of the new crop."""
         photo, size = self._right_size(photo), self.size
         to_old = warps.chained(matrix, warps.inverse(self.matrix))
-        landmarks, points = (_moved(each, warps.inverse(to_old)) for each in (self.landmarks, self.points))
+        landmarks, points = (_moved(place, warps.inverse(to_old)) for place in (self.landmarks, self.points))
         old, inside = self.masks.numpy() > 0.5, warps.inside(to_old, size, (size, size))
         lips, skin, eyes = (warps.sample_nearest(mask, to_old, size) & inside for mask in old)
         landmarks = landmarks.round()
@@ -163,10 +163,10 @@ class FaceCrop:
 
 def misfit(points: np.ndarray) -> float:
     """How far five points (5, 2) as (y, x) are from a face's, wherever it is and however turned: 0 (none) to 1."""
-    found, wanted = (xy[:, 0] + 1j * xy[:, 1] for xy in (points[:, ::-1].astype(float), CROP_TEMPLATE))
-    found, wanted = found - found.mean(), wanted - wanted.mean()
-    spread = np.linalg.norm(found) * np.linalg.norm(wanted)
-    likeness = abs(np.vdot(found, wanted)) / spread if spread else 0.0
+    given, wanted = (xy[:, 0] + 1j * xy[:, 1] for xy in (points[:, ::-1].astype(float), CROP_TEMPLATE))
+    given, wanted = given - given.mean(), wanted - wanted.mean()
+    spread = np.linalg.norm(given) * np.linalg.norm(wanted)
+    likeness = abs(np.vdot(given, wanted)) / spread if spread else 0.0
     return float(np.sqrt(max(1 - likeness**2, 0)))
 
 

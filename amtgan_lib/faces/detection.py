@@ -81,23 +81,24 @@ def detect_all(
     """
     photo = open_photo(photo)
     _check_boxes(photo, added)
-    found = _faces(photo.rgb)
-    found += _cut_faces(photo.rgb, found)
-    doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, found, added)]
+    faces = _faces(photo.rgb)
+    faces += _cut_faces(photo.rgb, faces)
+    doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, faces, added)]
     for seen in mtcnn.sightings(photo.rgb) if mtcnn.at_hand() else ():
         box = tuple(seen.box.tolist())
-        if not _doubted(box, doubtful) and _completed(photo.rgb, found, [box]):
-            doubtful += [DoubtfulFace(box)] if seen.score >= SECOND_SCORE and not _part(box, found) else []
-    crops, small = _cut_out(photo, [face.mesh for face in found], size)
+        doubted = any(overlap(box, face.box) > ONE_FACE for face in doubtful)
+        if not doubted and _completed(photo.rgb, faces, [box]):
+            doubtful += [DoubtfulFace(box)] if seen.score >= SECOND_SCORE and not _part(box, faces) else []
+    crops, small = _cut_out(photo, [face.mesh for face in faces], size)
     return crops, [*small, *doubtful]
 
 
-def _cut_out(photo: Photo, found: list[np.ndarray], size: int) -> tuple[list[FaceCrop], list[SmallFace]]:
-    usable = [mesh for mesh in found if large_enough(mesh)]
-    if found and not usable:
+def _cut_out(photo: Photo, shapes: list[np.ndarray], size: int) -> tuple[list[FaceCrop], list[SmallFace]]:
+    usable = [mesh for mesh in shapes if large_enough(mesh)]
+    if shapes and not usable:
         raise FaceError(f"{photo.name}: the face is too small (eyes less than {SMALLEST_EYE_DISTANCE:.0f} px apart)")
     crops = [crop_face(photo, mesh, size) for mesh in usable]
-    small = [SmallFace(bounding_box(mesh), eye_distance(mesh)) for mesh in found if not large_enough(mesh)]
+    small = [SmallFace(bounding_box(mesh), eye_distance(mesh)) for mesh in shapes if not large_enough(mesh)]
     return sorted(crops, key=lambda crop: -crop.scale), small
 
 
@@ -136,28 +137,28 @@ def _faces(rgb: np.ndarray, every_way: bool = True) -> list[_Face]:
     Upright and turned by a half, faces are found up to a right angle. Those that are convincing already are skipped; a
     doubtful one is compared with what the turned photo shows.
     """
-    found = _upright_faces(rgb)
+    faces = _upright_faces(rgb)
     for turns in (2, 1, 3):
-        sure = [face for face in found if face.score >= UPRIGHT_SCORE]
+        sure = [face for face in faces if face.score >= UPRIGHT_SCORE]
         if sure and (turns != 2 or not every_way):
             break
         known = [_Face(_turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
         turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
-        found = _merged(found + [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned])
-    return found
+        faces = _merged(faces + [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned])
+    return faces
 
 
-def _completed(rgb: np.ndarray, found: list[_Face], boxes: Iterable[Box]) -> list[Box]:
-    """Add to those ``found`` the faces in further boxes; returns the boxes in which there is none to be found."""
+def _completed(rgb: np.ndarray, faces: list[_Face], boxes: Iterable[Box]) -> list[Box]:
+    """Add to ``faces`` those in further boxes; returns the boxes in which there is none to be found."""
     empty = []
     for box in boxes:
-        if _known(box, found):
+        if _known(box, faces):
             continue
         face = _sought(rgb, np.array(box, float))
         if face is None:
             empty.append(box)
-        elif not _known(face.box, found):
-            found.append(face)
+        elif not _known(face.box, faces):
+            faces.append(face)
     return empty
 
 
@@ -189,20 +190,16 @@ def _in_place(face: _Face, box: np.ndarray) -> bool:
     return bool((box[:2] <= middle).all() and (middle <= box[2:]).all()) and overlap(face.box, box) > SOUGHT_OVERLAP
 
 
-def _part(box: Box, found: list[_Face]) -> bool:
+def _part(box: Box, faces: list[_Face]) -> bool:
     """Whether a box is around a part of a face that was found: its middle lies in the face."""
     middle = (np.array(box[:2]) + box[2:]) / 2
-    return any((face.box[:2] <= middle).all() and (middle <= face.box[2:]).all() for face in found)
+    return any((face.box[:2] <= middle).all() and (middle <= face.box[2:]).all() for face in faces)
 
 
-def _doubted(box: Box, doubtful: list[DoubtfulFace]) -> bool:
-    return any(overlap(box, each.box) > ONE_FACE for each in doubtful)
-
-
-def _merged(found: list[_Face]) -> list[_Face]:
+def _merged(faces: list[_Face]) -> list[_Face]:
     """Each face once, the way up in which it scores best: people in one photo may lie different ways."""
     kept: list[_Face] = []
-    for face in sorted(found, key=lambda face: -face.score):
+    for face in sorted(faces, key=lambda face: -face.score):
         if not _known(face.box, kept):
             kept.append(face)
     return kept
@@ -225,16 +222,16 @@ def _upright_faces(
     rgb: np.ndarray, known: Sequence[_Face] = (), wanted: Callable[[np.ndarray], bool] = lambda box: True
 ) -> list[_Face]:
     """The faces that a photo shows the way up it is held, without those ``known``; their boxes are ``wanted``."""
-    found: list[_Face] = []
+    faces: list[_Face] = []
     for box in _boxes(rgb):
-        if not wanted(box) or _known(box, [*known, *found]):
+        if not wanted(box) or _known(box, [*known, *faces]):
             continue
         mesh = _mesh(rgb, box)
         face = None if mesh is None else _confirmed(rgb, mesh)
         # Another box may lead to a face that is known already.
-        if face is not None and wanted(face.box) and not _known(face.box, [*known, *found]):
-            found.append(face)
-    return found
+        if face is not None and wanted(face.box) and not _known(face.box, [*known, *faces]):
+            faces.append(face)
+    return faces
 
 
 def _mirrored(rgb: np.ndarray) -> tuple[np.ndarray, float, int]:
@@ -247,8 +244,8 @@ def _mirrored(rgb: np.ndarray) -> tuple[np.ndarray, float, int]:
     return np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric"), small.shape[1] / rgb.shape[1], pad
 
 
-def _cut_faces(rgb: np.ndarray, found: list[_Face]) -> list[_Face]:
-    """Faces cut by the border that are not ``found`` already.
+def _cut_faces(rgb: np.ndarray, whole: list[_Face]) -> list[_Face]:
+    """Faces cut by the border that are not ``whole``, and so found already.
 
     The second detector is not asked here: it takes ears beside their mirror images for faces.
     """
@@ -261,14 +258,14 @@ def _cut_faces(rgb: np.ndarray, found: list[_Face]) -> list[_Face]:
         within = (middle >= -more).all() and (middle - more <= (width, height)).all()
         return bool(within and ((low < 0).any() or (high > (width, height)).any()))
 
-    known = [_Face((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in found]
+    known = [_Face((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in whole]
     faces = _upright_faces(picture, known, cut)
     return [_Face((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
 
 
-def _known(box: Sequence[float], found: list[_Face]) -> bool:
+def _known(box: Sequence[float], faces: list[_Face]) -> bool:
     """Whether a box (x0, y0, x1, y1) is of a face that was found already."""
-    return any(overlap(box, face.box) > ONE_FACE for face in found)
+    return any(overlap(box, face.box) > ONE_FACE for face in faces)
 
 
 def _confirmed(rgb: np.ndarray, mesh: np.ndarray) -> _Face | None:
@@ -296,16 +293,16 @@ def _boxes(rgb: np.ndarray) -> list[np.ndarray]:
     has a detector of its own.
     """
     height, width = rgb.shape[:2]
-    found = []
+    scored = []
     for x0, y0, side_x, side_y in _tiles(width, height):
         tile = _sized(rgb[y0 : y0 + side_y, x0 : x0 + side_x], DETECTOR_SIDE)
         for detector in (_solutions().near, _solutions().far):
-            found += [
+            scored += [
                 (score, box * (side_x, side_y, side_x, side_y) + (x0, y0, x0, y0))
                 for box, score in _detections(detector, tile)
             ]
     whole = [np.array([0, 0, width, height], float)] if max(width, height) <= 2 * min(width, height) else []
-    return whole + [box for _, box in sorted(found, key=lambda pair: -pair[0])]
+    return whole + [box for _, box in sorted(scored, key=lambda pair: -pair[0])]
 
 
 def _tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:

@@ -62,7 +62,7 @@ def sightings(rgb: np.ndarray) -> list[Sighting]:
 
 def _places(network: nn.Module, picture: Tensor) -> tuple[Tensor, Tensor]:
     """Boxes (N, 4) and scores (N,) of the first network over the pyramid of a picture (1, 3, H, W)."""
-    found = []
+    sizes = []
     height, width = picture.shape[2:]
     scale = CELL / SMALLEST
     while min(height, width) * scale >= CELL:
@@ -73,9 +73,9 @@ def _places(network: nn.Module, picture: Tensor) -> tuple[Tensor, Tensor]:
         boxes = torch.cat([corner, corner + CELL], 1) / scale
         scores = faces[0, 1, y, x]
         kept = _apart(boxes, scores, 0.5)
-        found.append((_moved(boxes, moves[0, :, y, x].T)[kept], scores[kept]))
+        sizes.append((_moved(boxes, moves[0, :, y, x].T)[kept], scores[kept]))
         scale *= SHRINK
-    boxes, scores = (torch.cat(each) for each in zip(*found)) if found else (torch.zeros(0, 4), torch.zeros(0))
+    boxes, scores = (torch.cat(parts) for parts in zip(*sizes)) if sizes else (torch.zeros(0, 4), torch.zeros(0))
     kept = _apart(boxes, scores, SAME)
     return boxes[kept], scores[kept]
 

@@ -77,12 +77,12 @@ def detections(detector: Any, rgb: np.ndarray) -> list[tuple[np.ndarray, float]]
     """Boxes (x0, y0, x1, y1) as shares of the picture's sides, and scores."""
     with _LOCK:
         result = detector.process(rgb)
-    found = []
+    boxes = []
     for detection in result.detections or ():
         box = detection.location_data.relative_bounding_box
         corners = np.array([box.xmin, box.ymin, box.xmin + box.width, box.ymin + box.height])
-        found.append((corners, float(detection.score[0])))
-    return found
+        boxes.append((corners, float(detection.score[0])))
+    return boxes
 
 
 def run_mesh(solution: Any, rgb: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray | None:

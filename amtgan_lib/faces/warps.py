@@ -103,11 +103,11 @@ def _transformed(
     # PIL's pixel centres lie at +0.5. Its 8-bit transform would cut fractions off; floats keep them.
     shift = matrix[:, :2] @ (-0.5, -0.5) + matrix[:, 2] + 0.5
     data = (*matrix[0, :2], shift[0], *matrix[1, :2], shift[1])
-    found = np.empty((size[1] // reduce, size[0] // reduce, pixels.shape[-1]), np.float32)
+    result = np.empty((size[1] // reduce, size[0] // reduce, pixels.shape[-1]), np.float32)
     for channel in range(pixels.shape[-1]):
         picture = Image.fromarray(np.ascontiguousarray(pixels[..., channel], np.float32))
-        found[..., channel] = picture.transform(size, Image.Transform.AFFINE, data, resample).reduce(reduce)
-    return found
+        result[..., channel] = picture.transform(size, Image.Transform.AFFINE, data, resample).reduce(reduce)
+    return result
 
 
 def _scale(matrix: np.ndarray) -> float:

@@ -6,7 +6,8 @@ Sources: AMT-GAN (CVPR 2022, arXiv 2203.03121) and its published code; histogram
 """
 
 from amtgan_lib.losses.adversarial import EVERYDAY, InputDiversity, adversarial_loss, attack_losses, mirrored
-from amtgan_lib.losses.distances import FeatureDistance, Perceptual, lpips_alex, perceptual
+from amtgan_lib.losses.blending import gradient_loss, style_loss, total_variation
+from amtgan_lib.losses.distances import FeatureDistance, Perceptual, lpips_alex, mmd, perceptual
 from amtgan_lib.losses.histogram import (
     histogram_distance,
     histogram_loss,
@@ -34,6 +35,7 @@ __all__ = [
     "attack_losses",
     "colour_difference",
     "cycle_loss",
+    "gradient_loss",
     "histogram_distance",
     "histogram_loss",
     "histogram_loss_as_shipped",
@@ -44,7 +46,10 @@ __all__ = [
     "lsgan_generator_loss",
     "makeup_loss",
     "mirrored",
+    "mmd",
     "perceptual",
     "seen_colours",
     "ssim",
+    "style_loss",
+    "total_variation",
 ]

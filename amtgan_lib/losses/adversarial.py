@@ -151,16 +151,16 @@ def _view_cosines(
     generator: torch.Generator | None,
 ) -> list[Tensor]:
     """Per set of anchors the cosines (recognisers, views, N) of the viewed images with every recogniser's anchor."""
-    if any(len(each) != len(embed) for each in anchors) or not embed or views < 1:
-        counts = [len(each) for each in anchors]
+    if any(len(vectors) != len(embed) for vectors in anchors) or not embed or views < 1:
+        counts = [len(vectors) for vectors in anchors]
         raise ValueError(f"one embedding per recogniser and a view expected, got {counts}, {len(embed)}, {views}")
     viewed, moved = _views(images, points, views, diversity, generator)
     rows: list[list[Tensor]] = [[] for _ in anchors]
     for position, network in enumerate(embed):
         embedding = network(viewed, moved).float().unflatten(0, (views, len(images)))
-        for row, each in zip(rows, anchors):
+        for row, vectors in zip(rows, anchors):
             # `expand` refuses embeddings of another network's size.
-            row.append(F.cosine_similarity(embedding, each[position].float().expand_as(embedding), dim=-1))
+            row.append(F.cosine_similarity(embedding, vectors[position].float().expand_as(embedding), dim=-1))
     return [torch.stack(row) for row in rows]
 
 

@@ -1,4 +1,7 @@
-"""Perceptual distances: LPIPS where its trunk is at hand, else one on a frozen recogniser's features, named as such."""
+"""Distances of pictures: LPIPS where its trunk is at hand, else one on a frozen recogniser's features, named as such.
+
+And of sets of points: the maximum mean discrepancy.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -11,6 +14,7 @@ from amtgan_lib.files import read_tensors
 
 ALEXNET_TRUNK = "alexnet-owt-7be5be79.pth"  # torchvision's file name; it carries the first 8 hex digits of the sha256
 ALEXNET_SHA256_PREFIX = "7be5be79"
+BANDWIDTHS = tuple(10.0**power for power in range(-6, 7))
 
 
 class Perceptual(nn.Module):
@@ -73,6 +77,20 @@ def perceptual(feature_fn: Callable[[Tensor], Sequence[Tensor]], name: str) -> P
     if _alexnet_cache().is_file():
         return lpips_alex()
     return FeatureDistance(feature_fn, f"feature distance ({name})")
+
+
+def mmd(a: Tensor, b: Tensor, bandwidths: Sequence[float] = BANDWIDTHS) -> Tensor:
+    """Squared maximum mean discrepancy (Gretton et al., JMLR 2012) of two sets of points, 0 for equal sets.
+
+    Shape: (...,n,D) and (...,m,D) -> (...), in [0, 2 len(bandwidths)]. The biased estimate
+    mean k(a,a') + mean k(b,b') - 2 mean k(a,b), where k is the sum over bandwidths of exp(-distance^2 / (2 bandwidth)).
+    """
+
+    def similarity(x: Tensor, y: Tensor) -> Tensor:
+        squares = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+        return sum(torch.exp(-squares / (2 * width)) for width in bandwidths).mean((-2, -1))
+
+    return similarity(a, a) + similarity(b, b) - 2 * similarity(a, b)
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -149,10 +149,10 @@ def _published_table(counts: Tensor, reference_counts: Tensor) -> Tensor:
     both = torch.stack([counts, reference_counts]).float()
     frequencies = both / both.sum(-1, keepdim=True).clamp(min=1)
     own, other = _added_one_by_one(frequencies)
-    found = torch.searchsorted(other, own).clamp(min=1)
-    level = torch.arange(LEVELS, device=counts.device).expand_as(found)
-    unmapped = (found == LEVELS) | (own < other[..., :1]) | (level == 0) | (level == LEVELS - 1)
-    return torch.where(unmapped, level, found)
+    first = torch.searchsorted(other, own).clamp(min=1)
+    level = torch.arange(LEVELS, device=counts.device).expand_as(first)
+    unmapped = (first == LEVELS) | (own < other[..., :1]) | (level == 0) | (level == LEVELS - 1)
+    return torch.where(unmapped, level, first)
 
 
 @torch.no_grad()

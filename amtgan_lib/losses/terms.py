@@ -24,6 +24,10 @@ class LossWeights:
     dodging: float = 0.0
     similarity: float = 0.0
     visible: float = 0.0  # mean square of the S-CIELAB difference to them
+    # Adv-Makeup's, which blend its eye shadow with the face.
+    gradient: float = 0.0
+    style: float = 0.0
+    variation: float = 0.0
 
     @property
     def regions(self) -> tuple[float, float, float]:

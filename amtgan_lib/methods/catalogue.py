@@ -33,10 +33,13 @@ SINGLE = "_single"
 TRANSFER = "makeup_only"
 TOWARDS_NOBODY = f"any_target_{targets.NOBODY}"
 BARE = "_bare"
+UNSTRETCHED = "_unstretched"  # of a recipe that stretches its results, as the released code does
 GUIDED = tuple(name + end for name in ("any_target", TOWARDS_NOBODY) for end in ("", BARE))
 NATURAL = tuple(natural.NAME + towards + end for towards in ("", f"_{targets.NOBODY}") for end in ("", BARE))
 GRADIENT = tuple(name + end for name in attacks.ATTACKS for end in ("", SINGLE))
-NAMES = (*NATURAL, *(name for name in RECIPES if name not in GUIDED), *GUIDED, authors.NAME, TRANSFER, *GRADIENT)
+TRAINED = tuple(name for name in RECIPES if name not in GUIDED)
+LEVEL = tuple(name + UNSTRETCHED for name in TRAINED if RECIPES[name].stretch_output)
+NAMES = (*NATURAL, *TRAINED, *LEVEL, *GUIDED, authors.NAME, TRANSFER, *GRADIENT)
 
 
 def check(name: str) -> str:
@@ -63,7 +66,8 @@ def build(
     face for the loss (one); trained_against: names of the recognisers that an attack or a hint may look at; seed: of an
     attack's noise; passes: of an any-target generator, which with ``_bare`` leaves a face in its own makeup, and with
     ``_nobody`` moves it to no person, away from the ``known`` ones; file: of a generator that the paper's ``authors``
-    published for this target and against these recognisers ("": the one in their imported archive). ``makeup_only`` is
+    published for this target and against these recognisers ("": the one in their imported archive). With
+    ``_unstretched`` the results of a recipe that stretches them are written as they are drawn. ``makeup_only`` is
     the transfer that the residual recipes start from, without any change for recognisers. What is returned says the
     ``target`` and the ``recognizers`` that it really knew.
     """
@@ -73,7 +77,7 @@ def build(
     if name == authors.NAME:
         return authors.load(file, target, trained_against) if file else authors.load()
     if name in (*GUIDED, *NATURAL):
-        networks = [recognizers.load(each) for each in trained_against]
+        networks = [recognizers.load(one) for one in trained_against]
         towards_nobody = name.removesuffix(BARE).endswith(targets.NOBODY)
         point = targets.of_faces(target_face.image, target_face.points, networks, target)
         guide = Guide(networks, nobody_but(known, networks) if towards_nobody else point, passes=passes)
@@ -82,9 +86,10 @@ def build(
         else:
             dressed = generator.load(run / "train" / "any_target" / "generator.safetensors", guide)
         return bare(dressed) if name.endswith(BARE) else dressed
-    if name in RECIPES:
-        return generator.load(run / "train" / name / "generator.safetensors")
-    networks = [recognizers.load(each) for each in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
+    if name in (*TRAINED, *LEVEL):
+        trained = generator.load(run / "train" / name.removesuffix(UNSTRETCHED) / "generator.safetensors")
+        return unstretched(trained) if name in LEVEL else trained
+    networks = [recognizers.load(one) for one in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
     point = targets.of_faces(target_face.image, target_face.points, networks, target)
     return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
 
@@ -94,7 +99,7 @@ def nobody_but(known: FaceBatch | None, networks: Sequence[Recognizer]) -> Targe
     if known is None:
         return targets.nobody(networks)
     return targets.nobody(
-        networks, {each.name: recognizers.embed_many(each, known.image, known.points) for each in networks}
+        networks, {network.name: recognizers.embed_many(network, known.image, known.points) for network in networks}
     )
 
 
@@ -111,31 +116,37 @@ def gradient_attack(
     size: int,
     seed: int = 0,
     steps: int | None = None,
-    dodging: float = 0.0,
+    dodging: float | None = None,
 ) -> Method:
     """The attack ``name`` of ``attacks`` towards a target, on crops of ``size``.
 
-    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner, which the papers' attacks do
-    not try, against impersonation.
+    ``steps`` None leaves its own number; ``dodging`` weighs getting away from the owner against impersonation (None: as
+    the papers do, of whose attacks TIP-IM alone tries it).
     """
     how = attacks.attack(name)
     attack = replace(how, seed=seed, steps=how.steps if steps is None else steps)
+    attack = attack if dodging is None else replace(attack, dodging=dodging)
     embeddings = point.of(networks)
 
     def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         """The attack on one crop; the makeup reference is not looked at."""
         face = FaceBatch.of([crop])
         with torch.no_grad():
-            own = [each.embed(face.image, face.points) for each in networks] if dodging else None
-        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own, dodging=dodging)[0]
+            own = [network.embed(face.image, face.points) for network in networks] if attack.dodging else None
+        return attacks.perturb(attack, face, embeddings, networks, own_embeddings=own)[0]
 
-    return Method(name, change, size, target=point.name, recognizers=tuple(each.name for each in networks))
+    return Method(name, change, size, target=point.name, recognizers=tuple(network.name for network in networks))
 
 
 def bare(dressed: Method) -> Method:
     """The same method, but every face keeps its own makeup, whatever the reference."""
     wear = dressed.wear and (lambda crop, reference, begin=None: dressed.wear(crop, crop, begin))
     return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop), wear=wear)
+
+
+def unstretched(method: Method) -> Method:
+    """The same generator, but its results are written as it drew them, not stretched to their minimum and maximum."""
+    return replace(method, name=method.name + UNSTRETCHED, recipe=replace(method.recipe, stretch_output=False))
 
 
 def in_makeup_of(method: Method, reference: FaceCrop) -> Method:

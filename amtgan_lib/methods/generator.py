@@ -44,14 +44,14 @@ class Guide:
         if counts != len(self.recognizers) or not counts:
             raise MethodError(f"{len(self.recognizers)} recognisers and {counts} weights; expected a weight for each")
         try:
-            refuse_judges(each.name for each in self.recognizers)
+            refuse_judges(recognizer.name for recognizer in self.recognizers)
             self.target.of(self.recognizers)
         except ValueError as error:
             raise MethodError(str(error)) from None
 
     def embeddings(self, crop: FaceCrop) -> list[Tensor]:
         """Per recogniser (1,D) of a face: that of the clean one is what later passes move away from."""
-        return [each.embed(crop.image[None], crop.points[None]) for each in self.recognizers]
+        return [recognizer.embed(crop.image[None], crop.points[None]) for recognizer in self.recognizers]
 
     def hints(self, crop: FaceCrop, own: Sequence[Tensor] | None = None) -> Tensor:
         """(1,6,S,S) for a face as it is now; ``own`` as in ``gradient_hints``."""
@@ -83,7 +83,7 @@ def of_guided(network: Generator, how: Recipe, size: int, facts: dict[str, Any],
             image = _drawn(network, again, again, guide.hints(again, own))
         return image[0]
 
-    used = sorted({*facts.get("recognizers", ()), *(each.name for each in guide.recognizers)})
+    used = sorted({*facts.get("recognizers", ()), *(recognizer.name for recognizer in guide.recognizers)})
     return _method(draw, how, size, {**facts, "recognizers": used, "target": guide.target.name}, guide)
 
 

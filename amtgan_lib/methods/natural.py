@@ -55,9 +55,9 @@ class Search:
     away: float = 1.0
     towards: float = 0.5
     towards_a_person: float = 2.0
-    visible: float = 0.007
+    visible: float = 0.006
     rough: float = 0.3
-    unkind: float = 60.0
+    unkind: float = 30.0
     makeup: float = 0.15
     seed: int = 0
 

@@ -38,16 +38,16 @@ class Target:
 
     def of(self, recognizers: Sequence[Recognizer]) -> list[Tensor]:
         """The vectors in the order of these recognisers; ValueError names one that the target does not know."""
-        if missing := [each.name for each in recognizers if each.name not in self.embeddings]:
+        if missing := [recognizer.name for recognizer in recognizers if recognizer.name not in self.embeddings]:
             known = ", ".join(self.embeddings) or "none"
             raise ValueError(f"the target {self.name!r} has no embedding for {', '.join(missing)}; it has {known}")
-        return [self.embeddings[each.name] for each in recognizers]
+        return [self.embeddings[recognizer.name] for recognizer in recognizers]
 
 
 @torch.no_grad()
 def of_faces(images: Tensor, points: Tensor, recognizers: Sequence[Recognizer], name: str) -> Target:
     """The mean of one or more faces, (N,3,H,W) in [-1,1] with points (N,5,2), in the eyes of each recogniser."""
-    return Target(name, {each.name: each.embed(images, points).mean(0) for each in recognizers})
+    return Target(name, {recognizer.name: recognizer.embed(images, points).mean(0) for recognizer in recognizers})
 
 
 def of_photos(
@@ -83,15 +83,15 @@ def nobody(recognizers: Sequence[Recognizer], known: Mapping[str, Tensor | np.nd
     first, second = torch.cartesian_prod(torch.arange(CROWD), torch.arange(CROWD)).T
     first, second = first[first != second], second[first != second]
     crowd = _embedded(*_crowd(CROWD), recognizers)
-    points = {name: F.normalize(NEARER * each[first] + each[second]) for name, each in crowd.items()}
-    near = torch.stack([(each @ torch.as_tensor(known[name]).float().T).amax(1) for name, each in points.items()])
+    points = {name: F.normalize(NEARER * people[first] + people[second]) for name, people in crowd.items()}
+    near = torch.stack([(spots @ torch.as_tensor(known[name]).float().T).amax(1) for name, spots in points.items()])
     best = int(near.amax(0).argmin())
-    return Target(NOBODY, {name: each[best] for name, each in points.items()})
+    return Target(NOBODY, {name: spots[best] for name, spots in points.items()})
 
 
 def _embedded(image: Tensor, points: Tensor, recognizers: Sequence[Recognizer]) -> dict[str, Tensor]:
     """Per recogniser the embeddings (N, D) of faces."""
-    return {each.name: each.embed(image, points) for each in recognizers}
+    return {recognizer.name: recognizer.embed(image, points) for recognizer in recognizers}
 
 
 def _crowd(people: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The networks of AMT-GAN: generator, regularization module, discriminator, and their published checkpoints."""
 
 from amtgan_lib.models.discriminator import Discriminator
+from amtgan_lib.models.eye_shadow import EyeShadow, eye_area
 from amtgan_lib.models.generator import Generator
 from amtgan_lib.models.initialization import initialize
 from amtgan_lib.models.makeup import makeup_transfer
@@ -11,8 +12,10 @@ from amtgan_lib.models.stored import load_generator, save_generator
 
 __all__ = [
     "Discriminator",
+    "EyeShadow",
     "Generator",
     "Regularizer",
+    "eye_area",
     "initialize",
     "load_generator",
     "load_published",

@@ -90,8 +90,8 @@ def morph(
         total = torch.zeros_like(values)
         for region, (rows, columns) in enumerate(_padding(source, reference, budgets)):
             query, query_mask, places = source.pick(region, rows)
-            key, key_mask, found = reference.pick(region, columns)
-            morphed = _attend(query, key, _gather(values, found), key_mask, total.shape[2])
+            key, key_mask, key_places = reference.pick(region, columns)
+            morphed = _attend(query, key, _gather(values, key_places), key_mask, total.shape[2])
             morphed = morphed * query_mask.unsqueeze(1)
             total = total.scatter_add(2, places.unsqueeze(1).expand_as(morphed), morphed)
     return total.unflatten(2, size)

@@ -28,22 +28,23 @@ LATTICE = 14  # points of the lattice that moves a face, along each side
 ASYMMETRY = 0.1  # share of a move that may differ from left to right
 # Light softens or deepens the shades that a face has, by up to these shares. A pattern of its own, however faint, was
 # seen as wrinkles on a smooth forehead.
-LIGHT, LIGHTS = (-0.50, 0.15), 20  # bounds, and points of its lattice along each side
+LIGHT, LIGHTS = (-0.65, 0.12), 14  # bounds, and points of its lattice along each side
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
-# Where contour may darken, and where brighten, each of faces.parts.ZONES: as make-up artists do, a nose is never made
-# broader by it, nor shadows put under the eyes or into the folds. On bright foreheads shade looks grey.
+# How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what
+# is below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a
+# bright forehead looks grey, and under the eyes like a bruise.
 CONTOUR = {
     "forehead": (-0.04, 0.06),
-    "temples": (-0.10, 0.10),
+    "temples": (-0.08, 0.05),
     "bridge of the nose": (-0.02, 0.06),
     "sides of the nose": (-0.06, 0.02),
     "tip of the nose": (-0.06, 0.03),
     "wings of the nose": (-0.06, 0.02),
     "under the eyes": (-0.02, 0.10),
-    "cheekbones": (-0.10, 0.10),
-    "hollows of the cheeks": (-0.10, 0.10),
-    "jaw": (-0.10, 0.10),
-    "chin": (-0.10, 0.10),
+    "cheekbones": (-0.05, 0.10),
+    "hollows of the cheeks": (-0.08, 0.05),
+    "jaw": (-0.10, 0.06),
+    "chin": (-0.08, 0.10),
     "above the lips": (-0.02, 0.10),
     "folds": (-0.02, 0.10),
 }
@@ -84,7 +85,7 @@ class Regions:
 class Look:
     """The numbers of each part of N faces, before their bounds: all real numbers are allowed, and 0 is no change.
 
-    shape (N,2,14,14): moves along x and y; light (N,1,20,20); contour (N,Z); blush (N,B,3); brows (N,4); lips (N,3);
+    shape (N,2,14,14): moves along x and y; light (N,1,14,14); contour (N,Z); blush (N,B,3); brows (N,4); lips (N,3);
     lids (N,2,3): lid and its outer corner; liner (N,2). A part that is None is not worn.
     """
 

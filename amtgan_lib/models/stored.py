@@ -8,11 +8,14 @@ from typing import Any
 import torch
 
 from amtgan_lib.files import written
+from amtgan_lib.models.eye_shadow import EyeShadow
 from amtgan_lib.models.generator import Generator
+
+NETWORKS = {"makeup transfer": Generator, "eye shadow": EyeShadow}  # files of the first do not name it
 
 
 def save_generator(
-    generator: Generator, path: Path, facts: Mapping[str, Any], dtype: torch.dtype = torch.float32
+    generator: Generator | EyeShadow, path: Path, facts: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> Path:
     """Write weights, build arguments and ``facts`` (JSON values: recipe, size, seed, ...) to ``path``.
 
@@ -27,7 +30,7 @@ def save_generator(
     return path
 
 
-def load_generator(path: str | Path) -> tuple[Generator, dict[str, Any]]:
+def load_generator(path: str | Path) -> tuple[Generator | EyeShadow, dict[str, Any]]:
     """The generator in eval mode and its facts; ValueError where the file is not one that we wrote."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
@@ -43,9 +46,10 @@ def load_generator(path: str | Path) -> tuple[Generator, dict[str, Any]]:
     if not {"generator", "facts"} <= set(metadata):
         raise ValueError(f"{path} does not say how its generator is built; expected a file from notebook 03_train")
     try:
-        generator = Generator(**json.loads(metadata["generator"]))
+        built = json.loads(metadata["generator"])
+        generator = NETWORKS[built.pop("network", "makeup transfer")](**built)
         generator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path} does not hold the generator that it describes; train it by notebook 03_train"
         ) from error

@@ -13,17 +13,20 @@ import sys
 from collections.abc import Sequence
 
 from amtgan_lib import paths
+from amtgan_lib.pipeline.parameters import PresetError
 from amtgan_lib.pipeline.presets import Step
 from amtgan_lib.reporting import results
 
 TRAINING = "03_train"
 STEP = "seconds a step"
+WRONG = 2  # exit status of the measurement, where no training can have these parameters
 
 
 def expected(steps: Sequence[Step], preset: str) -> str:
     """Lines about the minutes to expect: of each training, and of the other notebooks where a run of them is stored.
 
-    "" without a training. What the measurement complains of is said instead of minutes, since the run can go on.
+    "" without a training. What the measurement complains of is said instead of minutes, since the run can go on. Raises
+    PresetError where no recogniser is called as the parameters say, or none is left to train against.
     """
     trainings = [step for step in steps if step.notebook.name == TRAINING]
     if not trainings:
@@ -31,7 +34,10 @@ def expected(steps: Sequence[Step], preset: str) -> str:
     command = [sys.executable, "-m", "amtgan_lib.training.pace", json.dumps([step.values for step in trainings])]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return f"how long training takes could not be measured: {(done.stderr.splitlines() or ['it said nothing'])[-1]}"
+        last = (done.stderr.splitlines() or ["it said nothing"])[-1]
+        if done.returncode == WRONG:
+            raise PresetError(last)
+        return f"how long training takes could not be measured: {last}"
     paces = json.loads(done.stdout.splitlines()[-1])
     lines = [f"two steps of each training were measured; this machine {paces[0]['precision']}"]
     whole = [pace["steps"] * pace["seconds"] for pace in paces]
@@ -53,14 +59,14 @@ def _others(steps: Sequence[Step], preset: str, paces: dict[str, float]) -> floa
     """
     table = results.read(paths.MEASURED / "speed.csv")
     table = table[table["dataset"] == f"run, {preset}"]
-    names, found = [step.name for step in steps if step.name not in paces], {}
+    names, estimates = [step.name for step in steps if step.name not in paces], {}
     for _, rows in table.groupby("device"):
         values = {metric: part.set_index("method")["value"] for metric, part in rows.groupby("metric")}
         known = {metric: set(value.index) for metric, value in values.items()}
         if paces.keys() <= known.get(STEP, set()) and set(names) <= known.get("seconds", set()):
             slower = sum(paces.values()) / sum(values[STEP][name] for name in paces)
-            found[abs(math.log(slower))] = slower * float(values["seconds"][names].sum())
-    return found[min(found)] if found else None
+            estimates[abs(math.log(slower))] = slower * float(values["seconds"][names].sum())
+    return estimates[min(estimates)] if estimates else None
 
 
 def minutes(seconds: float) -> str:

@@ -99,13 +99,13 @@ def literals(name: str, source: str) -> dict[str, object]:
     for line in source.splitlines():
         if line.count("=") > 1 and not line.lstrip().startswith("#"):
             raise PresetError(f"{name}: a second = hides the parameter of `{line.strip()}` from papermill.")
-    found: dict[str, object] = {}
+    parameters: dict[str, object] = {}
     for statement in statements:
         target, value = _assignment(name, statement)
-        if target in found:
+        if target in parameters:
             raise PresetError(f"{name}: the parameter {target!r} is set twice in its cell.")
-        found[target] = value
-    return found
+        parameters[target] = value
+    return parameters
 
 
 def _assignment(name: str, statement: ast.stmt) -> tuple[str, object]:
@@ -187,7 +187,7 @@ def _same_type(default: object, value: object) -> bool:
     if default is None:
         return True
     if isinstance(default, list | dict) and type(value) is type(default):
-        inner, new = (list(each.values()) if isinstance(each, dict) else each for each in (default, value))
+        inner, new = (list(content.values()) if isinstance(content, dict) else content for content in (default, value))
         return not inner or all(any(_same_type(item, other) for item in inner) for other in new)
     if isinstance(default, float) and type(value) is int:
         return True

@@ -18,6 +18,8 @@ from pathlib import Path
 from amtgan_lib import paths
 from amtgan_lib.pipeline.parameters import GIVEN, Notebook, PresetError, Text, fitted, hint, read_notebook
 
+MOST_BRACKETS = 500  # PyYAML takes seconds for a few thousand that are open, and hours for what fits into a small file
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -55,6 +57,8 @@ def load(preset: str | Path) -> Preset:
         raise PresetError(f"There is no preset {str(preset)!r}: {hint(str(preset), names, 'there are')}")
     try:
         text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > MOST_BRACKETS:
+            raise PresetError(f"The preset {path} has more than {MOST_BRACKETS} brackets: write lists a line an entry.")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):  # a few lines of them fill the memory
             raise PresetError(f"The preset {path} repeats values by aliases (*name): write them out.")
         content = yaml.safe_load(text)
@@ -64,7 +68,7 @@ def load(preset: str | Path) -> Preset:
 
 
 def _checked(name: str, content: object) -> Preset:
-    keys = [each.name for each in fields(Preset) if each.name != "name"]
+    keys = [field.name for field in fields(Preset) if field.name != "name"]
     if not isinstance(content, dict):
         raise PresetError(f"The preset {name} is not a mapping: it has {', '.join(keys)}.")
     for key in content:
@@ -74,12 +78,12 @@ def _checked(name: str, content: object) -> Preset:
     if not isinstance(notebooks, list) or not notebooks or len(set(map(str, notebooks))) < len(notebooks):
         raise PresetError(f"The preset {name} needs `notebooks`: a list of names, each once.")
     for key in keys[1:]:
-        _check_mappings(name, key, content.get(key, {}), [str(each) for each in notebooks])
+        _check_mappings(name, key, content.get(key, {}), [str(notebook) for notebook in notebooks])
     return Preset(name, **{**content, "notebooks": tuple(map(str, notebooks))})
 
 
 def _check_mappings(name: str, key: str, section: object, notebooks: list[str]) -> None:
-    if not isinstance(section, dict) or not all(isinstance(each, str) for each in section):
+    if not isinstance(section, dict) or not all(isinstance(key, str) for key in section):
         raise PresetError(f"The preset {name}: `{key}` must be a mapping from names.")
     if key == "parameters":
         return
@@ -87,7 +91,7 @@ def _check_mappings(name: str, key: str, section: object, notebooks: list[str]) 
         if notebook not in notebooks:
             said = hint(notebook, notebooks, "its notebooks are")
             raise PresetError(f"The preset {name}: `{key}` names {notebook!r}, which it does not run: {said}")
-        if not isinstance(inner, dict) or not all(isinstance(each, str) for each in inner):
+        if not isinstance(inner, dict) or not all(isinstance(key, str) for key in inner):
             raise PresetError(f"The preset {name}: `{key}` of {notebook} must be a mapping from parameters.")
         for parameter, values in inner.items() if key == "repeat" else ():
             if not isinstance(values, list) or not values or any(isinstance(v, list | dict) for v in values):
@@ -181,8 +185,8 @@ def select(steps: list[Step], only: str = "", start: str = "") -> list[Step]:
 
 def _named(steps: list[Step], word: str) -> list[Step]:
     """Steps by their own name, their notebook's, or its number."""
-    found = [step for step in steps if word in (step.name, step.notebook.name, step.notebook.name.partition("_")[0])]
-    if not found:
+    named = [step for step in steps if word in (step.name, step.notebook.name, step.notebook.name.partition("_")[0])]
+    if not named:
         names = list(dict.fromkeys(name for step in steps for name in (step.notebook.name, step.name)))
         raise PresetError(f"No notebook of the preset is called {word!r}: {hint(word, names, 'there are')}")
-    return found
+    return named

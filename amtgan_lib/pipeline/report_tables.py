@@ -19,6 +19,7 @@ TITLES = {
     "02_thresholds": "Thresholds of the recognisers",
     "05_black_box_success": "Table 1: are recognisers fooled?",
     "06_image_quality": "Table 2: what it costs, and where the makeup went",
+    "06_stretched": "Table 2, each picture stretched to its own minimum and maximum",
 }
 HEADS = {
     "impersonation": "accepted as the target",
@@ -29,6 +30,7 @@ HEADS = {
     "psnr": "PSNR (dB)",
     "ssim": "SSIM",
     "flip": "FLIP",
+    "fid": "FID",
 }
 PICTURES = "Pictures: means with 95 % intervals; colour distances to the reference's makeup in levels (0-255)"
 ERRORS = "Mean difference to the true makeup transfer (levels, 0-255); makeup: weighted by where it is worn"

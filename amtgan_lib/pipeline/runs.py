@@ -81,10 +81,10 @@ def machine() -> str:
     """The processor, and the GPUs where their driver's tool names any."""
     call = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        found = subprocess.run(call, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()
+        gpus = subprocess.run(call, capture_output=True, text=True, check=True, timeout=20).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
-        found = []
-    return ", ".join([results.device_name(), *found])
+        gpus = []
+    return ", ".join([results.device_name(), *gpus])
 
 
 def default_id(preset: str) -> str:
@@ -208,8 +208,8 @@ def _json_ready(value: object) -> object:
 
 def values(run_dir: Path | str) -> dict[str, dict]:
     """What was recorded: {name: {value name: value}}."""
-    found = sorted((Path(run_dir) / "values").glob("*.json"))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in found}
+    files = sorted((Path(run_dir) / "values").glob("*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
 def copies(run_dir: Path, step: str) -> dict[str, Path]:

@@ -96,6 +96,8 @@ def _members(sweep: Sweep) -> list[Member]:
     """The runs of a sweep, every one's parameters fitted to the notebooks before anything starts."""
     if both := sorted(sweep.over.keys() & sweep.fixed.keys()):
         raise PresetError(f"{both[0]} is swept over, so -p cannot set it, too.")
+    if not sweep.over:
+        raise PresetError("--over is missing: give a parameter and its values, such as --over seed=0,1,2.")
     preset, members = presets.load(sweep.preset), []
     for values in itertools.product(*sweep.over.values()):
         chosen = dict(zip(sweep.over, values))
@@ -104,9 +106,9 @@ def _members(sweep: Sweep) -> list[Member]:
         preparing = tuple(step for step in plan if step.notebook.name == plan[0].notebook.name)
         named = [re.sub(r"[^A-Za-z0-9.+-]+", "_", value) for value in values]
         members.append(Member("-".join([sweep.sweep_id, *named]), chosen, preparing, tuple(plan[len(preparing) :])))
-    if not sweep.over or len({member.run_id for member in members}) < len(members):
+    if len({member.run_id for member in members}) < len(members):
         given = "; ".join(f"{name}={','.join(values)}" for name, values in sweep.over.items())
-        raise PresetError(f"--over names each value once, got {given or 'none'}.")
+        raise PresetError(f"--over names each value once, got {given}.")
     if not members[0].own:
         raise PresetError(f"The preset {preset.name} has only one notebook: use `pipeline` for each value.")
     if any(member.preparing != members[0].preparing for member in members):

@@ -15,7 +15,7 @@ from amtgan_lib.methods import authors, generator, natural, targets
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method, MethodError
 from amtgan_lib.methods.targets import Target
-from amtgan_lib.recipes import Recipe
+from amtgan_lib.recipes import PUBLISHED, Recipe
 
 ENOUGH = 3  # open recognisers, beside which their students would only take the place of better hints
 PASSES = 4  # of an any-target generator: success and visible change against passes are in notebook 12
@@ -62,8 +62,9 @@ def guide_to(
     Raises ProtectionError where somebody is named without it.
     """
     check_target(target, impersonate)
-    photos = list(target) if isinstance(target, (list, tuple)) else [target]
-    if not photos:
+    if isinstance(target, str) or not isinstance(target, Target | Sequence | None):
+        target = [target]
+    if isinstance(target, Sequence) and not target:
         raise ProtectionError("the target is an empty list of photos")
     if names is None:
         names = hinting()
@@ -71,7 +72,7 @@ def guide_to(
     if target is None:
         return Guide(networks, targets.nobody(networks), passes=passes)
     if not isinstance(target, Target):
-        target = targets.of_photos(photos, networks, f"the person of {open_photo(photos[0]).name}")
+        target = targets.of_photos(target, networks, f"the person of {open_photo(target[0]).name}")
     return Guide(networks, target, passes=passes)
 
 
@@ -107,7 +108,7 @@ def aimed(file: Path | None, aim: Aim) -> Method:
         raise ProtectionError("a generator draws at once: leave out the generator, or quick")
     if file.suffix in authors.SUFFIXES:
         method = authors.load(file)
-        _check_options(file, method.recipe, method.recognizers, aim)
+        _check_options(file, PUBLISHED, method.recognizers, aim)
         return method
     network, facts, how = generator.read(file)
     _check_options(file, how, facts.get("recognizers", ()), aim)

@@ -97,7 +97,7 @@ class Protector:
     impersonate: bool = False
     experiment: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_method(self.method, self.impersonate)
 
     def protect(
@@ -158,7 +158,7 @@ def unchanged(crop: FaceCrop) -> ProtectionError:
 
 def _same_within(box: tuple[float, float, float, float], one: Image.Image, other: Image.Image) -> bool:
     x0, y0, x1, y1 = (max(round(edge), 0) for edge in box)
-    return np.array_equal(*(np.asarray(picture)[y0:y1, x0:x1] for picture in (one, other)))
+    return np.array_equal(np.asarray(one)[y0:y1, x0:x1], np.asarray(other)[y0:y1, x0:x1])
 
 
 def none_found(left: Sequence[SmallFace | DoubtfulFace]) -> str:
@@ -173,9 +173,9 @@ def pasted(
     left: Sequence[SmallFace | DoubtfulFace] = (),
 ) -> Protected:
     """The photo with its faces altered, and what was done to each; ``left`` are those that stay as they are."""
-    change = sum(each.within(crop, photo) for crop, each in zip(crops, altered))
-    reports = tuple(_report(crop, each.on(crop)) for crop, each in zip(crops, altered))
-    picture = photo.with_change(change)
+    first, *others = (alteration.within(crop, photo) for crop, alteration in zip(crops, altered))
+    reports = tuple(_report(crop, alteration.on(crop)) for crop, alteration in zip(crops, altered))
+    picture = photo.with_change(sum(others, first))
     if picture.size != photo.size:
         raise ProtectionError(
             f"{photo.name} has {photo.size} pixels, its changed picture {picture.size}: not protected"
@@ -266,6 +266,6 @@ def protect(
         <Protected me.jpg: 1024 x 768, 1 face, mean change 2.6 of 255>
         >>> result.save("me_protected.png")
     """
-    photo = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
+    opened = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
     protector = prepare(generator, target, impersonate=impersonate)
-    return protector.protect(photo, reference, strength=strength, faces=faces, add_faces=add_faces)
+    return protector.protect(opened, reference, strength=strength, faces=faces, add_faces=add_faces)

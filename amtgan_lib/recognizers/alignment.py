@@ -70,8 +70,8 @@ def align(images: torch.Tensor, points: torch.Tensor, size: int = TEMPLATE_SIZE)
         images = images.float()
         if len(set(samples)) == 1:
             return _warp(images, places, size, samples[0])
-        each = zip(images.split(1), places.split(1), samples)
-        return torch.cat([_warp(image, place, size, count) for image, place, count in each])
+        groups = zip(images.split(1), places.split(1), samples)
+        return torch.cat([_warp(image, place, size, count) for image, place, count in groups])
 
 
 def _inverse_map(scale: torch.Tensor, shift: torch.Tensor, shape: tuple[int, int], size: int) -> torch.Tensor:

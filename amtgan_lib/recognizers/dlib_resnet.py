@@ -57,11 +57,13 @@ class DlibNetwork(nn.Module):
         """
         pictures = [np.ascontiguousarray(picture) for picture in to_uint8(images)]
         if points is None:
-            found = [self.encoder.compute_face_descriptor(picture) for picture in pictures]
+            descriptors = [self.encoder.compute_face_descriptor(picture) for picture in pictures]
         else:
             places = zip(pictures, rectangles(points))
-            found = [self.encoder.compute_face_descriptor(each, self.predictor(each, box)) for each, box in places]
-        return torch.from_numpy(np.array(found, np.float32).reshape(-1, 128)).to(images.device)
+            descriptors = [
+                self.encoder.compute_face_descriptor(picture, self.predictor(picture, box)) for picture, box in places
+            ]
+        return torch.from_numpy(np.array(descriptors, np.float32).reshape(-1, 128)).to(images.device)
 
 
 def rectangles(points: Tensor) -> list:
@@ -70,9 +72,9 @@ def rectangles(points: Tensor) -> list:
 
     scale, shift = similarity(points.detach().cpu(), template())
     centres = (complex(*RECTANGLE_XY) - shift) / scale
-    found = []
+    boxes = []
     for centre, zoom in zip(centres.tolist(), scale.abs().tolist()):
         half = RECTANGLE_SIDE / zoom / 2
         sides = (centre.real - half, centre.imag - half, centre.real + half, centre.imag + half)
-        found.append(dlib.rectangle(*map(round, sides)))
-    return found
+        boxes.append(dlib.rectangle(*map(round, sides)))
+    return boxes

@@ -24,11 +24,11 @@ class EdgeFace(StagedNetwork):
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        x, found = self.model.stem(images), []
+        x, maps = self.model.stem(images), []
         for stage in self.model.stages:
             x = stage(x)
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""

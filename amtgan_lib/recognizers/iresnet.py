@@ -98,12 +98,12 @@ class IResNet(StagedNetwork):
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        x, found = self.input_layer(images), []
+        x, maps = self.input_layer(images), []
         for number, block in enumerate(self.body, start=1):
             x = block(x)
             if number in self.stage_ends:
-                found.append(x)
-        return found
+                maps.append(x)
+        return maps
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""

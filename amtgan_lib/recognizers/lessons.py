@@ -50,9 +50,9 @@ class Wardrobe:
         """The crops, which need their meshes; ValueError for one without."""
         if missing := [crop.name for crop in crops if crop.mesh is None]:
             raise ValueError(f"{missing[0]} has no mesh, so no look fits it")
-        found = [face_regions(crop.image, crop.mesh) for crop in crops]
+        parts = [face_regions(crop.image, crop.mesh) for crop in crops]
         # A mask needs no more than half the precision, and there are hundreds of megabytes of them.
-        regions = Regions(**{name: torch.cat([_half(getattr(each, name)) for each in found]) for name in _NAMES})
+        regions = Regions(**{name: torch.cat([_half(getattr(part, name)) for part in parts]) for name in _NAMES})
         return cls(torch.stack([crop.image for crop in crops]), torch.stack([crop.points for crop in crops]), regions)
 
     def __len__(self) -> int:
@@ -108,18 +108,18 @@ class Tutor:
         self, folder: Path, parts: int, batches: int = 10, progress: Callable[[Iterable], Iterable] = iter
     ) -> Lessons:
         """``parts`` files of ``batches`` batches each, kept in ``folder``; those that lie there are read."""
-        found = []
+        kept = []
         for part in progress(range(parts)):
             file = folder / f"{part:03d}.npz"
             if not file.exists():
                 made = [self.batch(part * batches + number) for number in range(batches)]
-                labels = {name: np.concatenate([each[name] for _, each in made]) for name in made[0][1]}
+                labels = {name: np.concatenate([vectors[name] for _, vectors in made]) for name in made[0][1]}
                 with written(file) as unfinished, open(unfinished, "wb") as stream:
                     np.savez(stream, pics=np.concatenate([pictures for pictures, _ in made]), **labels)
             with np.load(file) as stored:
-                found.append({name: stored[name] for name in stored.files})
-        pictures = np.concatenate([part.pop("pics") for part in found])
-        return Lessons(pictures, {name: np.concatenate([part[name] for part in found]) for name in found[0]})
+                kept.append({name: stored[name] for name in stored.files})
+        pictures = np.concatenate([part.pop("pics") for part in kept])
+        return Lessons(pictures, {name: np.concatenate([part[name] for part in kept]) for name in kept[0]})
 
     def batch(self, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Batch ``number``, decided by it alone: pictures (64,112,112,3) uint8 and each teacher's vectors (64,D)."""
@@ -129,7 +129,7 @@ class Tutor:
         pictures = _varied(np.concatenate([worn, rest]), draw)
         images, points = to_tensor(pictures), template(CROP).float().expand(BATCH, -1, -1)
         with torch.no_grad(), self.precision.autocast():
-            seen = {each.name: each.embed(images, points).float().half().numpy() for each in self.teachers}
+            seen = {teacher.name: teacher.embed(images, points).float().half().numpy() for teacher in self.teachers}
         return pictures, seen
 
     def worn(self, draw: torch.Generator) -> np.ndarray:

@@ -50,12 +50,12 @@ class Shortcut(nn.Module):
 
 def _run_blocks(x: torch.Tensor, blocks: nn.Sequential) -> list[torch.Tensor]:
     """Return `x` and the map after each stage of `blocks`."""
-    found = [x]
+    maps = [x]
     for number, block in enumerate(blocks, start=1):
         x = block(x)
         if number in STAGE_ENDS:
-            found.append(x)
-    return found
+            maps.append(x)
+    return maps
 
 
 class FoamliuMobileFaceNet(StagedNetwork):

@@ -39,7 +39,7 @@ class PlainNetwork(StagedNetwork):
         for number, (out, repeats) in enumerate(zip(WIDTHS, REPEATS, strict=True)):
             block = BasicBlock if residual and number else _unit
             sizes = [(width if index == 0 else out, out, 2 if index == 0 else 1) for index in range(repeats)]
-            self.stages.append(nn.Sequential(*(block(*each) for each in sizes)))
+            self.stages.append(nn.Sequential(*(block(*channels) for channels in sizes)))
             width = out
         pooled = width * (side // 2 ** len(WIDTHS) // 2) ** 2
         self.output = nn.Sequential(
@@ -48,11 +48,11 @@ class PlainNetwork(StagedNetwork):
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        found = []
+        maps = []
         for stage in self.stages:
             images = stage(images)
-            found.append(images)
-        return found
+            maps.append(images)
+        return maps
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""

@@ -50,7 +50,7 @@ class Calibration:
     commit: str
 
     def __str__(self) -> str:
-        return f"{self.pairs} pairs of {self.people} other people ({self.dataset}, commit {self.commit})"
+        return f"{self.pairs} pairs of {self.people} other people ({self.dataset})"
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,11 @@ def _open(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:
     )
 
 
+def _edgeface(name: str, thresholds: Triple, builder: Callable[[], nn.Module]) -> RecognizerSpec:
+    facts = {"family": "edgeface", "embedding": 512, "licence": "BSD-3-Clause", "entries": dequantised}
+    return _open(name, thresholds, builder=builder, **facts)
+
+
 def _drawn(name: str, **facts: Any) -> RecognizerSpec:
     """Return a row of the drawn world: a small network that this project trains on drawn faces and ships."""
     licence = "MIT (trained by this project on drawn faces)"
@@ -172,24 +177,8 @@ _ROWS = (
         columns=(8, 104),
         entries=_under_net_state_dict,
     ),
-    _open(
-        "edgeface_xs",
-        (0.1155783087015152, 0.2093384712934494, 0.2872413396835327),
-        family="edgeface",
-        embedding=512,
-        licence="BSD-3-Clause",
-        builder=edgeface_xs,
-        entries=dequantised,
-    ),
-    _open(
-        "edgeface_xxs",
-        (0.13291528820991516, 0.23225262761116028, 0.31483495235443115),
-        family="edgeface",
-        embedding=512,
-        licence="BSD-3-Clause",
-        builder=edgeface_xxs,
-        entries=dequantised,
-    ),
+    _edgeface("edgeface_xs", (0.1155783087015152, 0.2093384712934494, 0.2872413396835327), edgeface_xs),
+    _edgeface("edgeface_xxs", (0.13291528820991516, 0.23225262761116028, 0.31483495235443115), edgeface_xxs),
     # Kin to its teachers whatever its own layers are: what fools it was learnt from them.
     _distilled("distilled", distilled_ir, family="mobilefacenet", teachers=_MOBILE_FACE_NETS),
     _distilled("distilled_plain", distilled_plain, family="distilled", teachers=_TEACHERS),
@@ -245,16 +234,16 @@ def zoo(name: str) -> tuple[str, ...]:
 
 def families() -> dict[str, tuple[str, ...]]:
     """Return the names of each family, in the order of the table."""
-    found: dict[str, tuple[str, ...]] = {}
+    names: dict[str, tuple[str, ...]] = {}
     for row in _ROWS:
-        found[row.family] = (*found.get(row.family, ()), row.name)
-    return found
+        names[row.family] = (*names.get(row.family, ()), row.name)
+    return names
 
 
 def refuse_judges(names: Iterable[str]) -> None:
     """Raise ValueError where one of the recognisers that are to train or to give hints can only judge."""
-    if found := [name for name in names if name in JUDGES]:
-        raise ValueError(f"{found[0]} only judges: it has no gradient, so it can neither train nor give hints")
+    if judges := [name for name in names if name in JUDGES]:
+        raise ValueError(f"{judges[0]} only judges: it has no gradient, so it can neither train nor give hints")
 
 
 def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split: str = "family") -> None:

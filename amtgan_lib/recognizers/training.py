@@ -56,8 +56,8 @@ def draw_faces(
     """``photos`` photos of each of ``people`` people, at different moments, about half of them in makeup."""
     chunks = np.array_split(np.arange(people), max(1, people // 8))
     job = partial(_faces_of, photos=photos, seed=seed)
-    found = portraits.spread(job, chunks, workers, progress)
-    return DrawnFaces(np.concatenate(found), np.repeat(np.arange(people), photos))
+    pictures = portraits.spread(job, chunks, workers, progress)
+    return DrawnFaces(np.concatenate(pictures), np.repeat(np.arange(people), photos))
 
 
 def _faces_of(people: np.ndarray, photos: int, seed: int) -> np.ndarray:

@@ -54,10 +54,10 @@ def value(name: str, method: str, metric: str) -> str:
     """
     table = stored(name)
     rows = table[(table["method"] == method) & (table["metric"] == metric)]
-    found = rows.loc[rows["recogniser"].isin(["", *judges(table)]), "value"]
-    if found.empty:
+    values = rows.loc[rows["recogniser"].isin(["", *judges(table)]), "value"]
+    if values.empty:
         raise ValueError(f"results/measured/{name}.csv has no {metric} of {method!r} on a held-out recogniser")
-    ends = [_number(metric, end) for end in (found.min(), found.max())]
+    ends = [_number(metric, end) for end in (values.min(), values.max())]
     return " to ".join(dict.fromkeys(ends))
 
 
@@ -69,10 +69,12 @@ def provenance(name: str) -> str:
     """Where the rows of a table are from, and which recognisers have had other weights since."""
     table = stored(name)
     commits, seeds, devices = (map(str, dict.fromkeys(table[column])) for column in ("commit", "seed", "device"))
-    line = f"[Rows](../results/measured/{name}.csv): commit {', '.join(f'`{each}`' for each in commits)}; "
+    line = f"[Rows](../results/measured/{name}.csv): commit {', '.join(f'`{commit}`' for commit in commits)}; "
     line += f"seed {', '.join(seeds)}; {', '.join(devices)}."
     old = superseded(table)
-    return line + (f" The file of {', '.join(f'`{each}`' for each in old)} has changed since." if old else "")
+    return line + (
+        f" The file of {', '.join(f'`{recogniser}`' for recogniser in old)} has changed since." if old else ""
+    )
 
 
 def superseded(table: pd.DataFrame) -> list[str]:
@@ -124,7 +126,7 @@ def _judged(rows: pd.DataFrame) -> dict[str, str]:
     """Metric -> cell, of the rows of one method."""
     rows = rows[rows["metric"].isin([*RATES, *DIGITS])]
     cells = {metric: part["value"] for metric, part in rows.groupby("metric", sort=False)}
-    return {metric: " / ".join(_number(metric, each) for each in values) for metric, values in cells.items()}
+    return {metric: " / ".join(_number(metric, number) for number in values) for metric, values in cells.items()}
 
 
 def _table(lines: Sequence[Mapping[str, str]], names: Sequence[str]) -> str:
@@ -235,7 +237,7 @@ def _beside(who: str, rows: pd.DataFrame) -> dict[str, str]:
         "": who,
         "photos": str(rows["n"].iloc[0]),
         "held-out recognisers": ", ".join(rows["recogniser"]),
-        "accepted as the target, %": " / ".join(f"{100 * each:.1f}" for each in rows["value"]),
+        "accepted as the target, %": " / ".join(f"{100 * number:.1f}" for number in rows["value"]),
     }
 
 
@@ -283,7 +285,7 @@ def speeds(table: pd.DataFrame) -> str:
     machines = list(dict.fromkeys(table["device"]))
     lines = ["| work | way | " + " | ".join(machines) + " |", "| --- | --- |" + " --- |" * len(machines)]
     for (work, way), rows in table.groupby(["dataset", "method"], sort=False):
-        cells = ["; ".join(map(_figure, rows[rows["device"] == each].itertuples())) for each in machines]
+        cells = ["; ".join(map(_figure, rows[rows["device"] == machine].itertuples())) for machine in machines]
         lines.append(f"| {work} | {way} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -26,6 +26,8 @@ COLOURS = {
     "pgd": "#000000",
     "mi_fgsm": "#994F00",
     "ti_dim": "#785EF0",
+    "tip_im": "#330099",
+    "adv_makeup": "#440055",
     "makeup_only": "#AA4499",
     "any_target": "#332288",
     "any_target_bare": "#648FFF",
@@ -40,7 +42,7 @@ KINDS = ("impostor", "genuine")
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_MARKERS = "osD^vPX"
 HATCH = "///"  # a recogniser that took part in training
-MARKERS = dict(zip(COLOURS, "osD^vPX*<>hp"))
+MARKERS = dict(zip(COLOURS, "osD^vPX*<>hpd8"))
 """A shape besides the colour, where methods are points."""
 STYLE = {
     "font.size": 8,
@@ -290,6 +292,30 @@ def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
         axis.set_xticks(range(len(methods)), methods, rotation=35, ha="right", rotation_mode="anchor")
         axis.set_title(region)
     axes[0].set_ylabel("distance (levels)")
+    figure.suptitle(title)
+    return figure
+
+
+@in_style
+def ablation(lines: pd.DataFrame, title: str = "") -> Figure:
+    """A panel a metric, a line a variant, a point a seed; dashed lines are the means of the two whole recipes.
+
+    lines: of ``results.by_seed``. A variant has the colour of the recipe that its name begins with.
+    """
+    methods = list(dict.fromkeys(lines.index.get_level_values("method")))
+    size = (3.2 * len(lines.columns), 0.24 * len(methods) + 1)
+    figure, axes = plt.subplots(1, len(lines.columns), figsize=size, sharey=True, squeeze=False)
+    for axis, (metric, values) in zip(axes.flat, lines.items()):
+        for place, method in enumerate(methods):
+            colour = COLOURS.get(method.partition(" ")[0], OTHER_COLOUR)
+            seeds = values[method]
+            axis.plot(seeds, [place] * len(seeds), "o", color=colour, ms=5, mec="white", mew=0.5)
+            if method in COLOURS and method != "clean":
+                axis.axvline(seeds.mean(), color=colour, lw=1, ls="--", zorder=0)
+        axis.set_title(METRIC_TITLES.get(metric, metric))
+        axis.grid(axis="y", lw=0.3)
+    axes[0, 0].set_yticks(range(len(methods)), methods)
+    axes[0, 0].invert_yaxis()
     figure.suptitle(title)
     return figure
 

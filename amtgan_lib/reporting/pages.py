@@ -41,8 +41,8 @@ class Part:
 
 def rendered(text: str, makers: Makers) -> str:
     """A page with its blocks and values made anew; ``makers`` has blocks that `blocks.block` does not know."""
-    text = BLOCK.sub(lambda found: found["start"] + _block(found["name"], makers) + found["end"], text)
-    return VALUE.sub(lambda found: found["start"] + _value(found["names"]) + found["end"], text)
+    text = BLOCK.sub(lambda match: match["start"] + _block(match["name"], makers) + match["end"], text)
+    return VALUE.sub(lambda match: match["start"] + _value(match["names"]) + match["end"], text)
 
 
 def _block(name: str, makers: Makers) -> str:

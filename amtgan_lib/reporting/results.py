@@ -164,19 +164,52 @@ def method_intervals(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, di
 
     Keys of the inner dictionaries: ``impersonation``, ``impersonation_low``, ``impersonation_high``, and so on.
     """
-    found: dict[str, dict[str, float]] = {}
+    intervals: dict[str, dict[str, float]] = {}
     for (method, metric), rows in table[table["recogniser"].isin(list(judges))].groupby(["method", "metric"]):
         ends = {"": rows["value"].mean(), "_low": rows["ci_low"].min(), "_high": rows["ci_high"].max()}
-        found.setdefault(str(method), {}).update({f"{metric}{end}": float(value) for end, value in ends.items()})
-    return found
+        intervals.setdefault(str(method), {}).update({f"{metric}{end}": float(value) for end, value in ends.items()})
+    return intervals
 
 
 def picture_means(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     """Per method its picture measures; None for what is infinite (the PSNR of unchanged photos)."""
-    found: dict[str, dict[str, float | None]] = {}
+    means: dict[str, dict[str, float | None]] = {}
     for row in table.itertuples():
-        found.setdefault(row.method, {})[row.metric] = float(row.value) if math.isfinite(row.value) else None
-    return found
+        means.setdefault(row.method, {})[row.metric] = float(row.value) if math.isfinite(row.value) else None
+    return means
+
+
+REGIONS = ("lip", "skin", "eyes")
+
+
+def by_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """A line a method and seed: impersonation, dodging, makeup distance and flip; rates are means of the recognisers.
+
+    makeup distance is the mean of the colour distances of lips, skin and eyes to the reference, in levels. The clean
+    photos have the distance before, and no flip.
+    """
+    wide = table.pivot_table(index=["method", "seed"], columns="metric", values="value", sort=False)
+    clean, distances = wide.index.get_level_values("method") == "clean", {}
+    for moment in ("before", "after"):
+        distances[moment] = wide.reindex(columns=[f"{region} {moment}" for region in REGIONS]).mean(axis=1)
+    wide["makeup distance"] = distances["after"].mask(clean, distances["before"].mean())
+    wide["flip"] = wide.reindex(columns=["flip"])["flip"].mask(clean, 0.0)
+    return wide[["impersonation", "dodging", "makeup distance", "flip"]].rename_axis(columns=None)
+
+
+def over_seeds(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines of :func:`by_seed` for reading: a line a method, the mean of its seeds with the lowest and the highest.
+
+    Rates are in per cent.
+    """
+    scale = {"impersonation": (100, 1), "dodging": (100, 1), "makeup distance": (1, 1), "flip": (1, 3)}
+    cells = {}
+    for metric, (factor, digits) in scale.items():
+        ends = (factor * lines[metric]).groupby("method", sort=False).agg(["mean", "min", "max"])
+        cells[metric] = [
+            f"{row.mean:.{digits}f} [{row.min:.{digits}f}, {row.max:.{digits}f}]" for row in ends.itertuples()
+        ]
+    return pd.DataFrame(cells, index=ends.index)
 
 
 # ---------------------------------------------------------------- beside the paper

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from amtgan_lib import datasets, losses, paths, recognizers
-from amtgan_lib.training.beginning import begin_with, file_of, save_networks
+from amtgan_lib.training.beginning import begin_with, configuration, file_of, save_networks
 from amtgan_lib.training.config import TrainConfig
 from amtgan_lib.training.trainer import Trainer, export, train
 
@@ -66,22 +66,26 @@ def assembled(given: Mapping[str, Any]) -> Run:
     networks = [recognizers.load(name) for name in names]
     perceptual = losses.perceptual(networks[0].features, names[0])
     trainer = Trainer(configured(given, names), target, networks, perceptual)
+    check_start(trainer.config, judges, given["split"])
     if trainer.config.start:
-        _begin(trainer, judges, given["split"])
+        begin_with(trainer, file_of(trainer.config.start, trainer.config.recipe))
     facts = {"world": datasets.world_of(face_set.manifest).name, "target": person}
     facts |= {"held_out": given["held_out"], "split": given["split"], "perceptual": perceptual.name}
     return Run(trainer, sources, references, facts)
 
 
-def _begin(trainer: Trainer, judges: Sequence[str], split: str) -> None:
-    """Give a training the networks that it starts with; ValueError where a judge of this one trained them."""
-    start, recipe = trainer.config.start, trainer.config.recipe
-    earlier = begin_with(trainer, file_of(start, recipe))
+def check_start(config: TrainConfig, judges: Sequence[str], split: str) -> None:
+    """ValueError where a training would start with networks that one of its judges helped to train."""
+    if not config.start:
+        return
+    earlier = configuration(file_of(config.start, config.recipe))
     try:
         recognizers.refuse_overlap(earlier["recognizers"], judges, split)
     except ValueError as error:
-        anew = f'start of {recipe} to "", as the preset procedural-long does, to train from nothing'
-        raise ValueError(f"start is {start!r}, networks that a judge helped to train. {error} Set {anew}") from error
+        anew = f'start of {config.recipe} to "", as the preset procedural-long does, to train from nothing'
+        raise ValueError(
+            f"start is {config.start!r}, networks that a judge helped to train. {error} Set {anew}"
+        ) from error
 
 
 def configured(given: Mapping[str, Any], names: Sequence[str]) -> TrainConfig:

@@ -33,44 +33,8 @@ def save_networks(trainer: State, path: Path, facts: Mapping[str, Any]) -> Path:
     return path
 
 
-def begin_with(trainer: State, path: Path) -> dict[str, Any]:
-    """Give a new training the networks of an earlier one; its configuration.
-
-    ValueError where the file is missing or damaged, or holds other networks than these.
-    """
-    from safetensors.torch import load_file
-
-    config = _config_in(path)
-    ours = asdict(trainer.config)
-    sizes = [name for name in ours if "width" in name or name in ("bottlenecks", "regularizer_blocks")]
-    if other := [f"{name} {config[name]} there, {ours[name]} here" for name in sizes if config[name] != ours[name]]:
-        raise ValueError(f"start is {path}, a training of other networks: {', '.join(other)}")
-    try:
-        trainer.networks.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    except RuntimeError as error:
-        raise ValueError(f"start is {path}, a training of the recipe {config['recipe']}: {error}") from error
-    return config
-
-
-def regularizer(path: Path) -> tuple[Regularizer, int]:
-    """H of a training, frozen, and the side of the crops that it was trained on; from ``networks.safetensors``.
-
-    ValueError where the file is missing or damaged, or of a recipe that trains no H.
-    """
-    from safetensors.torch import load_file
-
-    config, prefix = _config_in(path), "regularizer."
-    tensors = {name.removeprefix(prefix): value.float() for name, value in load_file(path).items() if prefix in name}
-    if not tensors:
-        raise ValueError(f"{path} is a training of the recipe {config['recipe']}, which has no H")
-    width = config["regularizer_width"]
-    network = Regularizer(config["regularizer_blocks"], width, width // 2)
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False), config["size"]
-
-
-def _config_in(path: Path) -> dict[str, Any]:
-    """The configuration of the training whose networks a file holds; ValueError as ``begin_with``."""
+def configuration(path: Path) -> dict[str, Any]:
+    """That of the training whose networks a file holds; ValueError where the file is missing or is none of these."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -80,3 +44,34 @@ def _config_in(path: Path) -> dict[str, Any]:
             return json.loads((file.metadata() or {})["config"])
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} does not hold the networks of a training: {error}") from error
+
+
+def begin_with(trainer: State, path: Path) -> None:
+    """Give a new training the networks of an earlier one; ValueError where these are of other kinds or sizes."""
+    from safetensors.torch import load_file
+
+    there, here = configuration(path), asdict(trainer.config)
+    sizes = [name for name in here if "width" in name or name in ("bottlenecks", "regularizer_blocks")]
+    if other := [f"{name} {there[name]} there, {here[name]} here" for name in sizes if there[name] != here[name]]:
+        raise ValueError(f"start is {path}, a training of other networks: {', '.join(other)}")
+    try:
+        trainer.networks.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    except RuntimeError as error:
+        raise ValueError(f"start is {path}, a training of the recipe {there['recipe']}: {error}") from error
+
+
+def regularizer(path: Path) -> tuple[Regularizer, int]:
+    """H of a training, frozen, and the side of the crops that it was trained on; from ``networks.safetensors``.
+
+    ValueError where the file is missing or damaged, or of a recipe that trains no H.
+    """
+    from safetensors.torch import load_file
+
+    config, prefix = configuration(path), "regularizer."
+    tensors = {name.removeprefix(prefix): value.float() for name, value in load_file(path).items() if prefix in name}
+    if not tensors:
+        raise ValueError(f"{path} is a training of the recipe {config['recipe']}, which has no H")
+    width = config["regularizer_width"]
+    network = Regularizer(config["regularizer_blocks"], width, width // 2)
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False), config["size"]

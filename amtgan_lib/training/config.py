@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from amtgan_lib import compute
 from amtgan_lib.hints import HINT_CHANNELS
 from amtgan_lib.losses import InputDiversity
-from amtgan_lib.models import Generator
+from amtgan_lib.models import EyeShadow, Generator
 from amtgan_lib.recipes import recipe
 from amtgan_lib.recognizers import refuse_judges
 
@@ -65,9 +65,11 @@ class TrainConfig:
         object.__setattr__(self, "recognizers", tuple(self.recognizers))  # JSON has lists only
 
 
-def build_generator(config: TrainConfig) -> Generator:
+def build_generator(config: TrainConfig) -> Generator | EyeShadow:
     """The generator of a configuration, freshly initialised."""
     how = recipe(config.recipe)
+    if how.output == "eyes":
+        return EyeShadow(config.width, config.bottlenecks)
     return Generator(
         config.width,
         config.bottlenecks,

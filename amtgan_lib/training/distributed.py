@@ -80,7 +80,9 @@ def averaged(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
     group.all_reduce(flat)
     parts = iter((flat / count).split([tensor.numel() for tensor in present]))
     # The optimizer reads gradients in the order in which they lie in memory: that stays as it was.
-    return [None if each is None else torch.empty_like(each).copy_(next(parts).view_as(each)) for each in tensors]
+    return [
+        None if tensor is None else torch.empty_like(tensor).copy_(next(parts).view_as(tensor)) for tensor in tensors
+    ]
 
 
 def check_same(step: int, parameters: Sequence[Tensor]) -> None:

@@ -17,7 +17,7 @@ def held_back() -> Iterator[None]:
     Other threads than the main one cannot be interrupted. A program that ignores Ctrl-C goes on ignoring it, and one
     that is ended by SIGTERM still is.
     """
-    before = {number: found for number in SIGNALS if callable(found := signal.getsignal(number))}
+    before = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
     if threading.current_thread() is not threading.main_thread() or not before:
         yield
         return

@@ -14,7 +14,7 @@ from amtgan_lib.recognizers import Recognizer
 
 def of_judges(target: FaceBatch, recognizers: Iterable[Recognizer]) -> dict[str, str]:
     """Whom a run is for, and by whose eyes."""
-    weights = {f"weights of {each.name}": _short(each.weights_sha256) for each in recognizers}
+    weights = {f"weights of {recognizer.name}": _short(recognizer.weights_sha256) for recognizer in recognizers}
     return {"target": _digest([target.image, target.points]), **weights}
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from amtgan_lib import datasets, losses, recognizers
 from amtgan_lib.recognizers import Recognizer
-from amtgan_lib.training.assembly import configured
+from amtgan_lib.training.assembly import check_start, configured
 from amtgan_lib.training.trainer import Trainer
 
 LONG = 20.0
@@ -26,7 +26,7 @@ def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
 
     Where the first takes ``LONG``, it is the only one.
     """
-    names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    names = _names(given)
     # A step of the warm-up takes a fraction of the others.
     config, pair = replace(configured(given, names), warm_up=0), datasets.drawn_pair(given["size"])
     networks = [_network(name) for name in names]
@@ -42,6 +42,13 @@ def measured(given: dict, steps: int = 2) -> dict[str, str | float]:
     return {"recipe": config.recipe, "steps": config.steps, "seconds": seconds, "precision": str(trainer.precision)}
 
 
+def _names(given: dict) -> tuple[str, ...]:
+    """The recognisers that are trained against; ValueError where no training can have such parameters."""
+    names, judges = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    check_start(configured(given, names), judges, given["split"])
+    return names
+
+
 def _network(name: str) -> Recognizer:
     if recognizers.at_hand([name]):
         return recognizers.load(name)
@@ -49,4 +56,11 @@ def _network(name: str) -> Recognizer:
 
 
 if __name__ == "__main__":
-    print(json.dumps([measured(given) for given in json.loads(sys.argv[1])]))
+    trainings = json.loads(sys.argv[1])
+    try:
+        for training in trainings:
+            _names(training)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    print(json.dumps([measured(training) for training in trainings]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from amtgan_lib import losses
 from amtgan_lib.datasets import FaceBatch
@@ -20,7 +20,10 @@ class PaperStep:
         self.trainer = trainer
 
     def __call__(self, source: FaceBatch, reference: FaceBatch, noise: torch.Generator) -> dict[str, Tensor]:
-        """D_A, D_B, G (its gradient passes through H), then H, in the order of the released loop."""
+        """D_A, D_B, G (its gradient passes through H), then H, in the order of the released loop.
+
+        H has no step of its own, and no losses, in a recipe without it and in one that does not train it beside G.
+        """
         trainer = self.trainer
         if trainer.step < trainer.config.warm_up:
             return self._give_faces_back(FaceBatch.joined(source, reference))
@@ -35,6 +38,8 @@ class PaperStep:
         with trainer.autocast():
             total, named = self._generator_terms(faces, others, drawn, noise)
         trainer.update("generator", total)
+        if not (trainer.recipe.regularized and trainer.recipe.joint):
+            return {"total": total, **terms, **named}
         with trainer.autocast():
             purified, named_h = self._regularizer_terms(faces, others)
         trainer.update("regularizer", purified)
@@ -80,18 +85,23 @@ class PaperStep:
             for own in (slice(half), slice(half, None))
         )
 
+    @property
+    def _regularizer(self) -> nn.Module:
+        """H; without it pictures stay as they are, and the cycle is G(G(x,y), x) vs x."""
+        return self.trainer.networks["regularizer"] if self.trainer.recipe.regularized else nn.Identity()
+
     def _cycle(self, pure: Tensor, faces: FaceBatch) -> Tensor:
         """Regularized cycle: H(G(H(G(x,y)), x)) vs x, and the same for y."""
-        again = self.trainer.networks["regularizer"](self.trainer.generate(faces, faces, pure))
+        again = self._regularizer(self.trainer.generate(faces, faces, pure))
         return losses.cycle_loss(again, faces.image)
 
     def _generator_terms(
         self, faces: FaceBatch, others: FaceBatch, drawn: Tensor, noise: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        weights, regularizer = self.trainer.weights, self.trainer.networks["regularizer"]
+        weights = self.trainer.weights
         named = {
             "gan": self._judged(drawn),
-            "cycle": self._cycle(regularizer(drawn), faces),
+            "cycle": self._cycle(self._regularizer(drawn), faces),
             "makeup": self.trainer.makeup(drawn, faces, others),
             "identity": self._identity(self.trainer.generate(faces, faces), drawn, faces),
             "adversarial": self._attack(drawn, faces, noise),
@@ -109,7 +119,7 @@ class PaperStep:
         weights, regularizer = self.trainer.recipe.weights, self.trainer.networks["regularizer"]
         with torch.no_grad():
             # Drawn again, as released: G has moved since its own step.
-            crossed, same = (self.trainer.generate(faces, each) for each in (others, faces))
+            crossed, same = (self.trainer.generate(faces, made_up) for made_up in (others, faces))
         pure = regularizer(crossed)
         named = {
             "h_gan": self._judged(pure),

@@ -75,7 +75,7 @@ class State:
             expected = "at least one target" if self.recipe.any_target else "one target"
             raise ValueError(f"the recipe {self.config.recipe!r} trains for {expected}, got {len(target)} faces")
         target = target.to(self.device)
-        return [embed_many(each, target.image, self.points(target)) for each in self.recognizers]
+        return [embed_many(recognizer, target.image, self.points(target)) for recognizer in self.recognizers]
 
     @property
     def target(self) -> list[Tensor]:
@@ -85,6 +85,9 @@ class State:
     def _build(self) -> dict[str, nn.Module]:
         config = self.config
         networks = {"generator": build_generator(config)}
+        if self.recipe.output == "eyes":
+            # One stride for the few pixels of an eye area.
+            networks["discriminator_makeup"] = Discriminator(config.discriminator_width, layers=1)
         if self.recipe.adversaries:
             blocks, width = config.regularizer_blocks, config.regularizer_width
             networks["regularizer"] = Regularizer(blocks, width, width // 2)

@@ -23,6 +23,7 @@ from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.files import read_tensors, written
 from amtgan_lib.models import region_counts, save_generator
 from amtgan_lib.training import distributed, interrupts, origin
+from amtgan_lib.training.adv_makeup import AdvMakeupStep
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
 from amtgan_lib.training.state import State
@@ -31,6 +32,7 @@ FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what
 SECONDS = 180.0  # between two checkpoints at most, or the length of a step
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
+WARM_UP_RATE = 6.0  # times the rate, where no other loss is in the way
 
 
 class TrainingError(Exception):
@@ -41,8 +43,10 @@ class Trainer(State):
     """A run: what :class:`State` holds, its steps and its checkpoints."""
 
     @cached_property
-    def run_step(self) -> PaperStep | ResidualStep:
+    def run_step(self) -> PaperStep | ResidualStep | AdvMakeupStep:
         """The step of this run's recipe."""
+        if self.recipe.output == "eyes":
+            return AdvMakeupStep(self)
         return (PaperStep if self.recipe.adversaries else ResidualStep)(self)
 
     # ------------------------------------------------------------ one step
@@ -76,6 +80,11 @@ class Trainer(State):
     def _set_rate(self) -> None:
         total, start = self.config.steps, self.config.decay_from * self.config.steps
         factor = 1.0 if self.step < start else max(1 - (self.step - start) / max(total - start, 1), 0.02)
+        if self.step < self.config.warm_up:
+            factor = WARM_UP_RATE
+        elif self.step == self.config.warm_up > 0:
+            # Its gradients were small: with their squares, Adam's first steps on the whole loss would be far too long.
+            self.optimizers = {name: self._optimizer(name) for name in self.networks}
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * factor

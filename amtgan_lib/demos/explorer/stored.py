@@ -113,21 +113,21 @@ class Stored:
     @functools.cached_property
     def files(self) -> dict[tuple[str, str], Path]:
         """{(method, person): picture} of the run, where the file is there."""
-        found: dict[tuple[str, str], Path] = {}
+        pictures: dict[tuple[str, str], Path] = {}
         for report in sorted(self.run.glob("protected/*/reports.csv")) if self.run else ():
             for row in results.read_reports(report).itertuples():
                 # By the name beside the report: the run's folder may have been moved.
-                found[report.parent.name, row.person] = report.parent / row.probe
-                found.setdefault(("clean", row.person), Path(row.source))
-        return {key: file for key, file in found.items() if file.is_file()}
+                pictures[report.parent.name, row.person] = report.parent / row.probe
+                pictures.setdefault(("clean", row.person), Path(row.source))
+        return {key: file for key, file in pictures.items() if file.is_file()}
 
     def pictures(self, people: Collection[str]) -> dict[tuple[str, str], Path]:
         """The files of these people. Without a run: the clean photos of drawn people, which come with the package."""
         if self.run:
             return {key: file for key, file in self.files.items() if key[1] in people}
         photos = {person: photo for person, photo in _drawn_photos().items() if person in people}
-        found = datasets.shown.files(list(photos.values()), exact=False)
-        return {("clean", person): found[photo] for person, photo in photos.items()}
+        pictures = datasets.shown.files(list(photos.values()), exact=False)
+        return {("clean", person): pictures[photo] for person, photo in photos.items()}
 
 
 @functools.cache

@@ -74,9 +74,9 @@ class Studio:
         Columns: recogniser, role, before and similarity (cosines of the clean and of this picture to the known photo),
         threshold (usual) and lax, verdict.
         """
-        found = self._similarities(evaluation.read_probes([picture], clean=self._clean))
+        similarities = self._similarities(evaluation.read_probes([picture], clean=self._clean))
         rows = []
-        for judge, before, similarity in zip(self.kit.judges, self._before, found):
+        for judge, before, similarity in zip(self.kit.judges, self._before, similarities):
             limits = judge.thresholds[USUAL], judge.thresholds[LAX]
             own = {"recogniser": judge.name, "role": self.kit.role(judge.name), "before": before}
             own |= {"similarity": similarity, "threshold": limits[0], "lax": limits[1]}
@@ -85,7 +85,7 @@ class Studio:
 
     def visible(self, picture: Image.Image) -> float:
         """How much of the picture shown differs, as 1 - SSIM: 0 for the clean photo."""
-        both = (images.to_tensor(each)[None] for each in (picture, self.clean))
+        both = (images.to_tensor(image)[None] for image in (picture, self.clean))
         return float(1 - losses.ssim(*both))
 
     def flip(self, picture: Image.Image) -> float:
@@ -116,7 +116,7 @@ class Studio:
         Raises StudioError where they leave nothing of the look of a face: that would be passed on as protected.
         """
         paintings = [face.painting(settings, first, second) for face in self.faces]
-        if not all(any(settings.shares[part] for part in each.look.worn()) for each in paintings):
+        if not all(any(settings.shares[part] for part in painting.look.worn()) for painting in paintings):
             raise StudioError("strength, or every part that is worn, is 0: nothing is protected and nothing is saved")
         return pasted(self.photo, [face.crop for face in self.faces], paintings, self.left)
 

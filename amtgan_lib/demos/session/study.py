@@ -45,10 +45,10 @@ def pairs_in(originals: str | Path, protected: str | Path) -> list[Pair]:
         if not folder.is_dir():
             raise StudioError(f"{folder} is no folder")
     after = {path.stem.removesuffix(MARK): path for path in _photos(protected)}
-    found = [(path, after[path.stem]) for path in _photos(originals) if path.stem in after]
-    if not found:
+    pairs = [(path, after[path.stem]) for path in _photos(originals) if path.stem in after]
+    if not pairs:
         raise StudioError(f"no photo of {originals} has one of the same name in {protected}")
-    return [Pair(before.stem, _opened(before), _opened(fellow)) for before, fellow in found]
+    return [Pair(before.stem, _opened(before), _opened(fellow)) for before, fellow in pairs]
 
 
 def _opened(photo: Path | Image.Image) -> Image.Image:
@@ -102,7 +102,7 @@ class Study:
 
     def rate(self) -> tuple[float, float, float]:
         """Share of right answers and its 95 % interval; one half is what guessing gives. NaN before any answer."""
-        right, count = sum(each["right"] for each in self.answers), len(self.answers)
+        right, count = sum(answer["right"] for answer in self.answers), len(self.answers)
         return (right / count if count else float("nan"), *evaluation.wilson(right, count))
 
     def save(self, path: Path) -> Path:

@@ -30,7 +30,7 @@ class WhichIsProtected:
         self.question = W.HTML()
         cards = [parts.card(self.pictures[side], self.buttons[side]) for side in SIDES]
         asked = parts.card(self.question)
-        both = parts.named(W.Box([parts.named(each, "amtgan-wide") for each in cards]), "amtgan-columns")
+        both = parts.named(W.Box([parts.named(card, "amtgan-wide") for card in cards]), "amtgan-columns")
         self.view = parts.named(W.VBox([W.HTML(SHEET), asked, both]), "amtgan")
         self._ask()
 

@@ -100,7 +100,7 @@ class Clip:
     turn: Turn = field(init=False)
     size: tuple[int, int] = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.path.is_file():
             raise VideoError(f"{self.path}: there is no such file")
         with self._opened() as (container, video):
@@ -130,7 +130,8 @@ class Clip:
             raise VideoError(f"{self.path.name} is no video, or damaged: {error.strerror or error}") from None
 
     def _pictures(self, container: Any) -> Any:
-        moving = [stream for stream in container.streams.video if not _is_cover(stream)]
+        # A still picture that came along, such as the cover, would show the unchanged face.
+        moving = [stream for stream in container.streams.video if "attached_pic" not in str(stream.disposition)]
         if not moving:
             raise VideoError(f"{self.path.name} has no video in it")
         return moving[0]
@@ -138,11 +139,6 @@ class Clip:
     def frames(self, copy: Callable[[Any], None] | None = None, streams: tuple[int, ...] = ()) -> Frames:
         """Its frames, once through; ``copy`` is handed the packets of other ``streams`` in between."""
         return Frames(self, copy, streams)
-
-
-def _is_cover(stream: Any) -> bool:
-    """A still picture that came along, such as the cover, which would show the unchanged face."""
-    return "attached_pic" in str(stream.disposition)
 
 
 @dataclass(frozen=True)
@@ -179,7 +175,7 @@ class Frames:
         seen_and_heard = [
             stream for stream in container.streams if stream.type in ("video", "audio") and stream.duration
         ]
-        ends = [float(((each.start_time or 0) + each.duration) * each.time_base) for each in seen_and_heard]
+        ends = [float(((stream.start_time or 0) + stream.duration) * stream.time_base) for stream in seen_and_heard]
         told = max(ends, default=((container.start_time or 0) + (container.duration or 0)) / 1e6)
         if told - end > ENDS_EARLY:
             raise VideoError(

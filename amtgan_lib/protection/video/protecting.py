@@ -140,7 +140,7 @@ def protect_video(
     return VideoReport(
         path=out,
         frames=len(plan.glances),
-        faces=tuple(FaceOfVideo(each.first, each.last, len(each.meshes), len(each.keys)) for each in plan.tracks),
+        faces=tuple(FaceOfVideo(face.first, face.last, len(face.meshes), len(face.keys)) for face in plan.tracks),
         lost=tuple(plan.lost),
         lost_times=plan.spans(plan.lost),
         done_to_lost=lost,
@@ -194,12 +194,12 @@ class _Plan:
     @functools.cached_property
     def too_small(self) -> list[int]:
         """Frames with a face that is seen, and too small to be changed; all of them are lost."""
-        return sorted({number for each in self.tracks for number in each.too_small})
+        return sorted({number for face in self.tracks for number in face.too_small})
 
     @functools.cached_property
     def doubtful(self) -> list[int]:
         """Frames in which a face jumps."""
-        return sorted({number for each in self.tracks for number in each.jumps})
+        return sorted({number for face in self.tracks for number in face.jumps})
 
     def spans(self, numbers: Sequence[int]) -> tuple[tuple[float, float], ...]:
         """The seconds at which runs of frames begin and end."""
@@ -207,20 +207,20 @@ class _Plan:
 
     def faces(self, number: int) -> list[Track]:
         """The faces that are seen in a frame, and can be changed."""
-        return [each for each in self.tracks if each.usable(number)]
+        return [face for face in self.tracks if face.usable(number)]
 
 
 def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) -> _Plan:
     glances = [_glance(frame) for frame in progress(clip.frames())]
-    found = tracks.track(glances)
-    if not any(each.usable(number) for each in found for number in each.meshes):
-        face = "face large enough to change" if found else "face"
+    faces = tracks.track(glances)
+    if not any(face.usable(number) for face in faces for number in face.meshes):
+        what = "face large enough to change" if faces else "face"
         raise VideoError(
-            f"{clip.path.name}: no {face} was found in any of {len(glances)} frames, so nothing was protected"
+            f"{clip.path.name}: no {what} was found in any of {len(glances)} frames, so nothing was protected"
         )
-    for each in found:
-        tracks.choose_keys(each, [glance.time for glance in glances], every, CHANGED)
-    return _Plan(glances, found, tracks.missed(found, glances, clip.size))
+    for face in faces:
+        tracks.choose_keys(face, [glance.time for glance in glances], every, CHANGED)
+    return _Plan(glances, faces, tracks.missed(faces, glances, clip.size))
 
 
 def _glance(frame: Frame) -> Glance:
@@ -243,8 +243,8 @@ class _Painter:
     plan: _Plan
     flicker: list[float] = field(default_factory=list)
 
-    def __post_init__(self):
-        self._altered: dict[Track, dict[int, Alteration]] = {each: {} for each in self.plan.tracks}
+    def __post_init__(self) -> None:
+        self._altered: dict[Track, dict[int, Alteration]] = {face: {} for face in self.plan.tracks}
         self._shown: dict[Track, tuple[int, Tensor]] = {}
 
     def frames(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray, bool]]:
@@ -269,50 +269,52 @@ class _Painter:
             raise VideoError(f"frame {frame.number} of the video was another one when it was first read")
 
     def _change_keys(self, frame: Frame) -> None:
-        keyed = [each for each in self.plan.faces(frame.number) if frame.number in each.keys]
-        photo = open_photo(frame.rgb) if keyed else None
-        for each in keyed:
-            crop = self._crop(photo, each, frame.number)
-            known = self._altered[each]
+        keyed = [face for face in self.plan.faces(frame.number) if frame.number in face.keys]
+        if not keyed:
+            return
+        photo = open_photo(frame.rgb)
+        for face in keyed:
+            crop = self._crop(photo, face, frame.number)
+            known = self._altered[face]
             begin = getattr(known[max(known)], "look", None) if known else None
             known[frame.number] = self.protector.altered(crop, self.makeup or crop, self.strength, begin)
 
     def _next_key(self, number: int) -> int:
-        return max((_around(each.keys, number)[1] for each in self.plan.faces(number)), default=number)
+        return max((_around(face.keys, number)[1] for face in self.plan.faces(number)), default=number)
 
-    def _crop(self, photo: Photo, each: Track, number: int) -> FaceCrop:
-        return face_finder.crop_face(photo, each.meshes[number], self.protector.method.size)
+    def _crop(self, photo: Photo, face: Track, number: int) -> FaceCrop:
+        return face_finder.crop_face(photo, face.meshes[number], self.protector.method.size)
 
     def _painted(self, frame: Frame) -> tuple[Frame, np.ndarray, bool]:
         number, missed = frame.number, self.plan.missed[frame.number]
         if self.lost == "blank" and (missed is None or missed):
             return frame, np.zeros_like(frame.rgb), True
         photo, changes = open_photo(frame.rgb), []
-        for each in self.plan.faces(number):
-            crop, altered = self._crop(photo, each, number), self._mixed(each, number)
-            self._note_flicker(each, number, altered.on(crop) - crop.image)
+        for face in self.plan.faces(number):
+            crop, altered = self._crop(photo, face, number), self._mixed(face, number)
+            self._note_flicker(face, number, altered.on(crop) - crop.image)
             changes.append(altered.within(crop, photo))
-        rgb = np.array(photo.with_change(sum(changes))) if changes else frame.rgb.copy()
+        rgb = np.array(photo.with_change(sum(changes[1:], changes[0]))) if changes else frame.rgb.copy()
         if self.lost == "cover":
             _black(rgb, missed, number, self.plan.glances)
         return frame, rgb, False
 
-    def _mixed(self, each: Track, number: int) -> Alteration:
+    def _mixed(self, face: Track, number: int) -> Alteration:
         """What is done to a face in a frame: that of the key frames around it, by their distance in time."""
-        before, after = _around(each.keys, number)
-        altered, times = self._altered[each], self.plan.times
+        before, after = _around(face.keys, number)
+        altered, times = self._altered[face], self.plan.times
         for passed in [key for key in altered if key < before]:
             del altered[passed]
         if before == after:
             return altered[before]
         share = (times[number] - times[before]) / (times[after] - times[before])
-        return altered[before].mixed(altered[after], share)
+        return altered[before].mixed(altered[after], share)  # type: ignore[arg-type]  # one method makes one kind
 
-    def _note_flicker(self, each: Track, number: int, difference: Tensor) -> None:
-        previous, shown = self._shown.get(each, (None, difference))
+    def _note_flicker(self, face: Track, number: int, difference: Tensor) -> None:
+        previous, shown = self._shown.get(face, (None, difference))
         if previous == number - 1:
             self.flicker.append(float(in_levels((difference - shown).abs().mean())))
-        self._shown[each] = number, difference
+        self._shown[face] = number, difference
 
 
 def _around(keys: Sequence[int], number: int) -> tuple[int, int]:
@@ -324,6 +326,6 @@ def _around(keys: Sequence[int], number: int) -> tuple[int, int]:
 def _black(rgb: np.ndarray, missed: list[Track] | None, number: int, glances: Sequence[Glance]) -> None:
     if missed is None:
         rgb[:] = 0
-    for each in missed or ():
-        x0, y0, x1, y1 = tracks.cover(each, number, glances)
+    for face in missed or ():
+        x0, y0, x1, y1 = tracks.cover(face, number, glances)
         rgb[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = 0

@@ -73,21 +73,21 @@ class Track:
             return [number]
         seen = np.array(list(self.meshes))
         where = int(np.searchsorted(seen, number))
-        return [int(each) for each in seen[max(where - 1, 0) : where + 1]]
+        return [int(number) for number in seen[max(where - 1, 0) : where + 1]]
 
 
 def track(glances: Sequence[Glance]) -> list[Track]:
     """The faces of a clip, their meshes smoothed and no key frames chosen yet."""
-    found: list[Track] = []
+    faces: list[Track] = []
     for shot in shots(glances):
         here: list[Track] = []
         for number in shot:
             _continue(here, shot, number, glances)
-        found += here
-    for each in found:
-        each.jumps = _jumps(each)
-        _calm(each, [glance.time for glance in glances])
-    return found
+        faces += here
+    for face in faces:
+        face.jumps = _jumps(face)
+        _calm(face, [glance.time for glance in glances])
+    return faces
 
 
 def shots(glances: Sequence[Glance]) -> list[range]:
@@ -157,22 +157,22 @@ def runs(numbers: Sequence[int]) -> Iterator[list[int]]:
         yield run
 
 
-def _jumps(each: Track) -> list[int]:
+def _jumps(face: Track) -> list[int]:
     """Found in a frame and both beside it, and not between those; also where it is much larger or smaller."""
-    found = []
-    for run in runs(list(each.meshes)):
+    jumps = []
+    for run in runs(list(face.meshes)):
         for before, number, after in zip(run, run[1:], run[2:]):
-            middle = (each.meshes[before] + each.meshes[after]) / 2
-            distance, larger = _apart(middle, each.meshes[number])
+            middle = (face.meshes[before] + face.meshes[after]) / 2
+            distance, larger = _apart(middle, face.meshes[number])
             if distance > JUMP or larger > 1 + JUMP:
-                found.append(number)
-    return found
+                jumps.append(number)
+    return jumps
 
 
-def _calm(each: Track, times: Sequence[float]) -> None:
+def _calm(face: Track, times: Sequence[float]) -> None:
     """Smooth the meshes of each run of a track: a line through the neighbours in time, so steady motion stays."""
-    for run in runs(list(each.meshes)):
-        raw = np.stack([each.meshes[number] for number in run]).astype(np.float32)
+    for run in runs(list(face.meshes)):
+        raw = np.stack([face.meshes[number] for number in run]).astype(np.float32)
         moments = np.array([times[number] for number in run])
         for index, number in enumerate(run):
             near = np.abs(moments - moments[index]) <= 3 * CALM
@@ -181,7 +181,7 @@ def _calm(each: Track, times: Sequence[float]) -> None:
             smooth = np.tensordot(_at_zero(lag, weights), raw[near], 1)
             moved = np.abs(smooth - raw[index]).mean() / width(raw[index])
             share = min(1.0, TOLERANCE / max(float(moved), 1e-9))
-            each.meshes[number] = (raw[index] + share * (smooth - raw[index])).astype(np.float32)
+            face.meshes[number] = (raw[index] + share * (smooth - raw[index])).astype(np.float32)
 
 
 def _at_zero(lag: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -193,15 +193,15 @@ def _at_zero(lag: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights * (second - first * lag) / spread
 
 
-def choose_keys(each: Track, times: Sequence[float], every: float, changed: float) -> None:
+def choose_keys(face: Track, times: Sequence[float], every: float, changed: float) -> None:
     """Choose key frames: both ends of a run, at most ``every`` seconds between, and wherever the face has changed.
 
     A run is of frames in which the face is large enough to be changed.
     changed: mean distance of the mesh to that of the last key, upright and in shares of the crop's side.
     """
     chosen: set[int] = set()
-    for run in runs([number for number in each.meshes if each.usable(number)]):
-        shapes = {number: _upright(each.meshes[number]) for number in run}
+    for run in runs([number for number in face.meshes if face.usable(number)]):
+        shapes = {number: _upright(face.meshes[number]) for number in run}
         key = run[0]
         chosen |= {run[0], run[-1]}
         for before, number in itertools.pairwise(run):
@@ -211,7 +211,7 @@ def choose_keys(each: Track, times: Sequence[float], every: float, changed: floa
             elif times[number] - times[key] >= every or np.abs(shapes[number] - shapes[key]).mean() > changed:
                 chosen.add(number)
                 key = number
-    each.keys = sorted(chosen)
+    face.keys = sorted(chosen)
 
 
 def _upright(mesh: np.ndarray) -> np.ndarray:
@@ -223,18 +223,18 @@ def _upright(mesh: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- where it should be
 
 
-def expected(each: Track, glances: Sequence[Glance], size: tuple[int, int]) -> range:
+def expected(face: Track, glances: Sequence[Glance], size: tuple[int, int]) -> range:
     """The frames in which a face must be seen, in a picture of ``size`` (width, height): see FEW, BORDER, GRACE."""
-    few = len(each.meshes) < FEW
-    first, last = each.first, each.last
-    if few or _at_border(each.meshes[first], size):
-        start = next(n for n in each.shot if glances[n].time >= glances[first].time - GRACE)
+    few = len(face.meshes) < FEW
+    first, last = face.first, face.last
+    if few or _at_border(face.meshes[first], size):
+        start = next(n for n in face.shot if glances[n].time >= glances[first].time - GRACE)
     else:
-        start = each.shot.start
-    if few or _at_border(each.meshes[last], size):
-        stop = 1 + next(n for n in reversed(each.shot) if glances[n].time <= glances[last].time + GRACE)
+        start = face.shot.start
+    if few or _at_border(face.meshes[last], size):
+        stop = 1 + next(n for n in reversed(face.shot) if glances[n].time <= glances[last].time + GRACE)
     else:
-        stop = each.shot.stop
+        stop = face.shot.stop
     return range(start, stop)
 
 
@@ -249,18 +249,18 @@ def missed(tracks: Sequence[Track], glances: Sequence[Glance], size: tuple[int, 
     None where no face is seen and none is missed.
     """
     frames: list[list[Track] | None] = [[] if glance.meshes else None for glance in glances]
-    for each in tracks:
-        for number in expected(each, glances, size):
-            if not each.usable(number):
-                frames[number] = [*(frames[number] or []), each]
+    for face in tracks:
+        for number in expected(face, glances, size):
+            if not face.usable(number):
+                frames[number] = [*(frames[number] or []), face]
     return frames
 
 
-def cover(each: Track, number: int, glances: Sequence[Glance]) -> tuple[int, int, int, int]:
+def cover(face: Track, number: int, glances: Sequence[Glance]) -> tuple[int, int, int, int]:
     """Where a missed face may be (x0, y0, x1, y1): around its sightings before and after, farther with the time."""
     corners = []
-    for seen in each.around(number):
-        mesh = each.meshes[seen]
+    for seen in face.around(number):
+        mesh = face.meshes[seen]
         grown = width(mesh) * (NEAR + SPEED / 2 * abs(glances[number].time - glances[seen].time))
         corners.append(box(mesh) + grown * np.array([-1, -1, 1, 1]))
     reach = np.array(corners)
