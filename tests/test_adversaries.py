@@ -112,6 +112,17 @@ def test_faces_that_were_not_found_teach_nothing_and_stay_unknown():
         fitted_verifier(np.full_like(one, np.nan), other)
 
 
+def test_strangers_whom_a_verifier_was_not_fitted_on_give_the_threshold_that_others_need():
+    """Of six people in twelve directions nobody is like another, so their own threshold takes anybody."""
+    learned, tested, people = photos(6, 0, 1), photos(200, 0, 2), [str(number) for number in range(6)]
+    verifier = fitted_verifier(*learned)
+    own = evaluation.impostor_scores(verifier(learned[0]) @ verifier(learned[1]).T, people, people)
+    unseen = adversaries.unseen_strangers(*learned, people)
+    true = evaluation.impostor_scores(verifier(tested[0]) @ verifier(tested[1]).T, range(200), range(200))
+    wrong = [(true > evaluation.calibrate(strangers, [0.1])[0.1]).mean() for strangers in (own, unseen)]
+    assert len(unseen) == 12 and wrong[1] < 0.15 < 0.3 < wrong[0]
+
+
 # ---------------------------------------------------------------- a detector
 
 

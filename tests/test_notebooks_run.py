@@ -84,7 +84,7 @@ notebook_parameters:
   04_protect: {method: any_target, photos: 3}
   07_ablation: {variants: [corrected - H, published, published - crop_output], steps: 2, start: "", width: 8, photos: 3}
   09_makeup_robustness: {method: any_target, photos: 2, references: 2, strengths: [0.0, 1.0]}
-  11_adversary_panel: {photos: 2, learners: 4, steps: 2}
+  11_adversary_panel: {photos: 2, learners: 8, steps: 2}
   12_any_target: {photos: 1, passes: 2}
   12b_hints_ablation: {photos: 1, passes: 1}
   12c_equal_visibility: {photos: 1, passes: 1, steps: [1]}

@@ -14,8 +14,16 @@ from amtgan_lib.experiments import Panel, by_way
 from amtgan_lib.methods import Method
 from amtgan_lib.reporting import results
 
-LEARNERS = {"orange": (1, 0.5, 0), "lime": (0.5, 1, 0), "yellow": (0.95, 0.95, 0)}
-OTHERS = {"orange": (1, 0.55, 0.05), "lime": (0.55, 1, 0.05), "yellow": (0.9, 0.95, 0.05)}
+HUES = {
+    "orange": (1, 0.5),
+    "amber": (1, 0.7),
+    "lime": (0.5, 1),
+    "leaf": (0.3, 1),
+    "rust": (1, 0.3),
+    "yellow": (0.9, 0.9),
+}
+LEARNERS = {name: (*hue, 0) for name, hue in HUES.items()}
+OTHERS = {name: (red, 0.95 * green, 0.05) for name, (red, green) in HUES.items()}
 
 
 def tinted(crop, _):

@@ -5,7 +5,7 @@ They learn from training people and are judged on others. Those that change a fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from amtgan_lib.datasets import FaceSet
+from amtgan_lib.evaluation import impostor_scores, verification_scores
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.files import written
 from amtgan_lib.methods import Method
@@ -147,6 +148,21 @@ def fitted_verifier(one: np.ndarray, other: np.ndarray) -> Verifier:
     return Verifier(
         np.concatenate([one[known], other[known]]).mean(axis=0), directions / np.sqrt(values) @ directions.T
     )
+
+
+def unseen_strangers(one: np.ndarray, other: np.ndarray, people: Sequence[str]) -> np.ndarray:
+    """Cosines of strangers among photos (P,D), (P,D), flat: each half of the people by a verifier of the other half.
+
+    Among those whom it is fitted on, strangers look less alike than others do, and their threshold accepts everybody.
+    """
+    ids = np.unique(people, return_inverse=True)[1]
+    scores = []
+    for half in (0, 1):
+        asked = ids % 2 == half
+        verifier = fitted_verifier(one[~asked], other[~asked])
+        found = verification_scores(verifier(one[asked]), verifier(other[asked]))
+        scores.append(impostor_scores(found, ids[asked], ids[asked]))
+    return np.concatenate(scores)
 
 
 # ---------------------------------------------------------------- a detector

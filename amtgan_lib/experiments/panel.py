@@ -23,6 +23,7 @@ from amtgan_lib.experiments.adversaries import (
     fitted_verifier,
     purifier,
     traces,
+    unseen_strangers,
     without_makeup,
 )
 from amtgan_lib.experiments.comparison import Comparison
@@ -99,8 +100,8 @@ class Panel:
     def verifiers(self) -> pd.DataFrame:
         """Rows of judges with a layer fitted on training people: on clean photos (the control), or on protected, too.
 
-        Their thresholds are those of the strangers among the photos they are fitted on; ``false accepts`` is the share
-        of strangers that they then accept among the clean photos of test people. Call ``ways`` first.
+        Their thresholds are of strangers among the same photos (see ``unseen_strangers``); ``false accepts`` is the
+        share of strangers that they then accept among the clean photos of test people. Call ``ways`` first.
         """
         rows: list[Row] = []
         for judge in self.comparison.judging:
@@ -117,8 +118,7 @@ class Panel:
         """Rows of a method on a judge whose layer is fitted on pairs (P,D), (P,D) of the learners' photos."""
         verifier, far = fitted_verifier(one, other), self.comparison.judge.far
         people = self.learners["person"].tolist() * (len(one) // len(self.learners))
-        strangers = evaluation.impostor_scores(verifier(one) @ verifier(other).T, people, people)
-        threshold = evaluation.calibrate(strangers, [far])[far]
+        threshold = evaluation.calibrate(unseen_strangers(one, other, people), [far])[far]
         known = self.comparison.judge.gallery(judge)
         gallery = replace(known, vectors=verifier(known.vectors), target=verifier(known.target))
         clean, found = (verifier(self._tested[which].vectors[judge.name]) for which in (CLEAN, name))

@@ -255,6 +255,7 @@ def heat_map(rates: pd.DataFrame, title: str = "") -> Figure:
     how = {"vmin": 0, "vmax": 100, "cmap": "cividis", "linewidths": 0.5, "cbar_kws": {"label": "% of photos"}}
     seaborn.heatmap(100 * rates, annot=True, fmt=".0f", ax=axis, **how)
     axis.set_xticks(axis.get_xticks(), rates.columns, rotation=35, ha="right", rotation_mode="anchor")
+    axis.tick_params(axis="y", rotation=0)
     axis.set(title=title, xlabel="", ylabel="")
     return figure
 
