@@ -127,11 +127,10 @@ def protected(similarity: dict[str, dict], after: str = "after") -> None:
 
 
 def apart(found: dict) -> None:
-    """Two steps draw no faces yet; whole photos and crops are those of one generator."""
+    """Two steps draw no faces yet. A crop is saved as it was drawn; in a whole photo its edge is blended in."""
     assert found["trained"] == 2
     assert set(found) - {"trained"} == {"clean", "corrected - H", "published", "published - crop_output"}
-    assert found["clean"]["flip"] == 0 < found["published - crop_output"]["flip"]
-    assert found["published"]["flip"] == pytest.approx(found["published - crop_output"]["flip"], abs=0.1)
+    assert found["clean"]["flip"] == 0 < found["published - crop_output"]["flip"] < found["published"]["flip"]
 
 
 def one_for_all(values: dict) -> None:

@@ -313,6 +313,7 @@ def ablation(lines: pd.DataFrame, title: str = "") -> Figure:
             if method in COLOURS and method != "clean":
                 axis.axvline(seeds.mean(), color=colour, lw=1, ls="--", zorder=0)
         axis.set_title(METRIC_TITLES.get(metric, metric))
+        axis.set_xlim((-0.03, 1.03) if metric in METRIC_TITLES else None)
         axis.grid(axis="y", lw=0.3)
     axes[0, 0].set_yticks(range(len(methods)), methods)
     axes[0, 0].invert_yaxis()
