@@ -33,7 +33,7 @@ def test_a_training_is_measured_and_multiplied(tmp_path, monkeypatch):
     speeds(tmp_path, monkeypatch, {})
     steps = [step for step in plan() if step.name == "03_train-residual"]
     said = estimate.expected(steps, "procedural")
-    assert re.search(r"residual: 300 steps of [\d.]+ s, \d+ (seconds|minutes)", said)
+    assert re.search(r"residual: 50 steps of [\d.]+ s, \d+ (seconds|minutes)", said)
     assert "float32" in said and "what the other notebooks take" in said
 
 

@@ -30,7 +30,7 @@ from amtgan_lib.evaluation.services import adapters, asking
 from amtgan_lib.evaluation.services.answers import ANSWERED, NO_FACE, QUOTA, REFUSED, TIME_OUT, WRONG_KEY
 from amtgan_lib.pipeline.parameters import read_notebook
 
-SECRET = "not-a-key-of-anybody"
+SECRET = "not a key of anybody"
 FIRST, SECOND = b"first picture", b"second picture"
 RATES = {"1e-3": 62.3, "1e-4": 69.1, "1e-5": 73.9}
 
@@ -128,14 +128,14 @@ def test_a_service_that_lacks_a_key_or_its_package_is_named_and_not_asked(tmp_pa
 
 def test_only_pixels_are_sent_and_no_name_place_or_comment(tmp_path):
     exif = Image.Exif()
-    exif[0x010E], exif[0x9286] = "Ann at home", "a comment"
-    file = tmp_path / "ann.jpg"
-    Image.effect_noise((900, 600), 60).convert("RGB").save(file, exif=exif, comment=b"Ann at home")
-    assert b"Ann" in file.read_bytes()
+    exif[0x010E], exif[0x9286] = "Annabel at home", "a comment"
+    file = tmp_path / "annabel.jpg"
+    Image.effect_noise((900, 600), 60).convert("RGB").save(file, exif=exif, comment=b"Annabel at home")
+    assert b"Annabel" in file.read_bytes()
     picture = services.picture(file, side=300)
     with Image.open(io.BytesIO(picture.png)) as sent:
         assert sent.format == "PNG" and sent.size == (300, 200) and sent.info == {} and len(sent.getexif()) == 0
-    assert b"Ann" not in picture.png and b"ann" not in picture.png
+    assert b"annabel" not in picture.png.lower()  # three letters alone occur in noise
     assert picture.sha256 != services.picture(file, side=299).sha256
     assert picture == services.picture(file, side=300)
 
