@@ -1266,7 +1266,7 @@ def test_networks_that_come_along_fit_the_default_run_and_no_judge_that_helped_t
     subject = Trainer(assembly.configured(given, names), target, networks, perceptual())
     begin_with(subject, file_of("trained", recipe))
     facts = configuration(file_of("trained", recipe))
-    assert facts["recipe"] == recipe and facts["steps"] >= 1000
+    assert facts["recipe"] == recipe and facts["steps"] >= 500  # residual: after 1000 with less colour
     assembly.check_start(subject.config, judges, given["split"])
     with pytest.raises(ValueError, match=r"networks that a judge helped to train.*Set start"):
         assembly.check_start(subject.config, ["drawn_mobile"], given["split"])
