@@ -123,9 +123,8 @@ class Ablation:
         facts = {**self.facts, "seed": seed}
         rates, _ = self.judge.table(probes, self.judges, **facts)
         rows = results.joined(rates, evaluation.picture_table({name: report}, crop=self._crop, **facts))
-        return rows.assign(
-            note=[f"seed={seed}; {note}" for note in rows["note"]]
-        )  # as the rows of sweeps are told apart
+        # As the rows of sweeps are told apart.
+        return rows.assign(note=[f"seed={seed}; {note}" for note in rows["note"]])
 
     @functools.cached_property
     def _crop(self) -> Callable[[Any, int], FaceCrop]:
@@ -138,16 +137,13 @@ class Ablation:
 
     def _same_settings(self) -> None:
         """Store what all variants share; ValueError where what is stored is not the same."""
-        start = Path(self.given["start"])
-        begun = (
-            hashlib.sha256(start.read_bytes()).hexdigest() if start.is_file() else ""
-        )  # a missing one is refused later
+        start = Path(self.given["start"])  # a missing one is refused later
+        begun = hashlib.sha256(start.read_bytes()).hexdigest() if start.is_file() else ""
         ours = {**self.given, "start": begun, "far": self.judge.far, "photos": len(self.pairs)}
         file = self.run / NAME / "settings.json"
         stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else ours
-        if other := [
-            f"{key} {stored.get(key)!r} there, {ours[key]!r} here" for key in ours if ours[key] != stored.get(key)
-        ]:
+        changed = [key for key in ours if ours[key] != stored.get(key)]
+        if other := [f"{key} {stored.get(key)!r} there, {ours[key]!r} here" for key in changed]:
             raise ValueError(f"{file.parent} holds variants of other settings: {', '.join(other)}; begin another run")
         results.write_text(json.dumps(ours, indent=1), file)
 

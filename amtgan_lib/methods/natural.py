@@ -141,7 +141,7 @@ class Loss:
     def __init__(self, crop: FaceCrop, regions: Regions, guide: Guide, search: Search, colours: Mapping[str, Tensor]):
         self.regions, self.search, self.colours = regions, search, colours
         self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
-        self.eye = (crop.mesh[468] - crop.mesh[473]).norm()
+        self.eye, self.lengths = (crop.mesh[468] - crop.mesh[473]).norm(), _lengths(crop.mesh)
         self.recognizers: Sequence[Recognizer] = guide.recognizers
         self.towards = search.towards if guide.target.name == NOBODY else search.towards_a_person
         self.weight = 1.0  # of recognition, against all that is seen
@@ -194,13 +194,14 @@ class Loss:
         y, x = self.mesh.round().long().clamp(0, self.image.shape[-1] - 1).T
         # What a pixel fetches from its right moves to the left.
         places = self.mesh - fields.flow[0][:, y, x].T.flip(1)
-        grown = (_lengths(places, SHRINKING + GROWING) - _lengths(self.mesh, SHRINKING + GROWING)) / self.eye
+        grown = (_lengths(places) - self.lengths) / self.eye
         shrunk, grown = -grown[: len(SHRINKING)], grown[len(SHRINKING) :]
         return F.relu(shrunk).square().sum() + F.relu(grown).square().sum()
 
 
-def _lengths(places: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    first, second = torch.tensor(pairs).T
+def _lengths(places: Tensor) -> Tensor:
+    """Distances (P,) of the pairs that SHRINKING and then GROWING name, among places (478,2)."""
+    first, second = torch.tensor(SHRINKING + GROWING).T
     return (places[first] - places[second]).norm(dim=1)
 
 

@@ -68,7 +68,9 @@ def regularizer(path: Path) -> tuple[Regularizer, int]:
     from safetensors.torch import load_file
 
     config, prefix = configuration(path), "regularizer."
-    tensors = {name.removeprefix(prefix): value.float() for name, value in load_file(path).items() if prefix in name}
+    tensors = {
+        name.removeprefix(prefix): value.float() for name, value in load_file(path).items() if name.startswith(prefix)
+    }
     if not tensors:
         raise ValueError(f"{path} is a training of the recipe {config['recipe']}, which has no H")
     width = config["regularizer_width"]
