@@ -8,7 +8,7 @@ from amtgan_lib import paths
 from amtgan_lib.models import Generator
 from amtgan_lib.reporting import results
 from benchmarks import bench as measuring
-from benchmarks import published, speed
+from benchmarks import published, speed, store
 
 
 def test_flops_are_those_of_each_weight_at_each_position():
@@ -137,3 +137,21 @@ def test_a_work_that_there_is_not_is_said(capsys):
     with pytest.raises(SystemExit):
         speed.main(["generatr"])
     assert "no work generatr; there are generator" in capsys.readouterr().err
+
+
+def test_a_run_is_stored_whole_or_not_at_all(tmp_path):
+    run, measured, figures = (tmp_path / name for name in ("run", "measured", "figures"))
+    for name in ("run/tables", "run/figures", "measured", "figures"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in store.COPIED:
+        (run / name).write_text(name)
+    (run / store.PICTURE).write_bytes(b"picture")
+    rows = results.read(paths.MEASURED / "procedural.csv")
+    results.write(rows[rows.recogniser != ""], run / store.JOINED[0])
+    with pytest.raises(FileNotFoundError, match="06_image_quality"):
+        store.store(run, measured, figures)
+    assert not list(measured.iterdir()) and not list(figures.iterdir())
+    results.write(rows[rows.recogniser == ""], run / store.JOINED[1])
+    store.store(run, measured, figures)
+    assert {path.name for path in measured.iterdir()} == {*store.COPIED.values(), "procedural.csv"}
+    assert len(results.read(measured / "procedural.csv")) == len(rows)
