@@ -1270,3 +1270,15 @@ def test_networks_that_come_along_fit_the_default_run_and_no_judge_that_helped_t
     assembly.check_start(subject.config, judges, given["split"])
     with pytest.raises(ValueError, match=r"networks that a judge helped to train.*Set start"):
         assembly.check_start(subject.config, ["drawn_mobile"], given["split"])
+
+
+@pytest.mark.parametrize("recipe", ["published", "corrected"])
+def test_the_networks_of_the_ablation_fit_the_papers_recipes(recipe):
+    given = launcher.planned("procedural", [f"recipe={recipe}"])[0]
+    names, _ = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
+    target = datasets.drawn_pair(given["size"])[:1]
+    subject = Trainer(
+        assembly.configured(given, names), target, [recognizers.load(name) for name in names], perceptual()
+    )
+    begin_with(subject, file_of("warmed", recipe))
+    assert configuration(file_of("warmed", recipe))["warm_up"] == 3200

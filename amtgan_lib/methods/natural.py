@@ -32,7 +32,7 @@ SHRINKING = (
 GROWING = (
     *((129, 358), (64, 294), (48, 278), (198, 420), (236, 456), (196, 419), (122, 351), (45, 275), (44, 274)),
     *((168, 1), (168, 2), (1, 0), (2, 0)),  # above, a broader nose; here, one that is longer or turns up
-    *((105, 159), (334, 386)),  # brows raised in surprise
+    *((105, 159), (334, 386), (107, 133), (336, 362)),  # brows raised in surprise, or in worry
 )
 
 

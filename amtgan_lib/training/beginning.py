@@ -13,13 +13,14 @@ from amtgan_lib.files import written
 from amtgan_lib.models import Regularizer
 from amtgan_lib.training.state import State
 
-COME_ALONG = "trained"
-"""What the parameter ``start`` says for the networks of a recipe that come with the package."""
+COME_ALONG = {"trained": "trained_{recipe}.safetensors", "warmed": "warmed.safetensors"}
+"""What the parameter ``start`` may say for networks that come with the package: those of a finished training of the
+recipe, and G and H that only learned to give faces back, of the paper's recipes."""
 
 
 def file_of(start: str, recipe: str) -> Path:
-    """The file that ``start`` means: a path, or the networks of a ``recipe`` that come along."""
-    return paths.WEIGHTS / f"trained_{recipe}.safetensors" if start == COME_ALONG else Path(start)
+    """The file that ``start`` means: a path, or networks that come along."""
+    return paths.WEIGHTS / COME_ALONG[start].format(recipe=recipe) if start in COME_ALONG else Path(start)
 
 
 def save_networks(trainer: State, path: Path, facts: Mapping[str, Any]) -> Path:

@@ -36,7 +36,7 @@ class TrainConfig:
     tint: float = 1.0  # residual output: how much colour a change may have outside lips and lids, see ``Generator``
     batch: int = 1
     steps: int = 13_595  # 5 epochs of 2719 unpaired picks
-    start: str = ""  # the networks of an earlier training to begin with: a file, or "trained" for those that come along
+    start: str = ""  # the networks of an earlier training to begin with: a file, or a name of beginning.COME_ALONG
     warm_up: int = 0  # the first steps, in which G and H learn no more than to give a face back; 0 is published
     views: int = 5  # random views a step and recogniser
     learning_rate: float = 2e-4
