@@ -135,7 +135,8 @@ def test_moved_is_a_share_of_the_eye_distance_within_the_bound(crop, guide):
     [
         (0, 159, "y", 1, True),  # brows sink
         (0, 159, "x", -1, True),  # or come together
-        (0, 159, "x", 1, False),
+        (0, 159, "x", 1, True),  # or apart
+        (0, 107, "y", -1, True),  # or rise
         (168, 2, "x", 1, True),  # the nose grows broader
         (168, 2, "x", -1, False),
         (195, 0, "y", -1, True),  # its tip turns up
