@@ -2,7 +2,7 @@
 
 .venv/bin/python -m benchmarks.store results/runs/latest
 
-All files of one run, so that no stored table is of another. Then ``benchmarks.speed run --store`` and ``make results``.
+Tables that belong together then come from one run. Afterwards: ``benchmarks.speed run --store``, ``make results``.
 """
 
 import argparse

@@ -175,6 +175,13 @@ def test_what_no_row_has_is_refused(text):
         pages.rendered(text, {})
 
 
+def test_an_empty_block_is_filled():
+    empty = "<!-- mine:start -->\n<!-- mine:end -->"
+    whole = "<!-- mine:start -->\nrows\n<!-- mine:end -->"
+    for text in (empty, whole):
+        assert pages.rendered(text, {"mine": lambda: "rows"}) == whole
+
+
 def test_a_notebook_without_stored_minutes_has_none(monkeypatch):
     speed = blocks.stored("speed")
     rows = speed.iloc[:2].assign(

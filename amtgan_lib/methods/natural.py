@@ -28,14 +28,14 @@ SMALLER = 4  # colours are compared at a size where a step has the time for it
 SHRINKING = (
     *((107, 336), (55, 285), (107, 133), (336, 362), (66, 159), (296, 386)),  # brows that come together or down
     *((159, 145), (386, 374), (61, 152), (291, 152)),  # eyes that close, corners of the mouth that drop
-    *2 * ((107, 70), (336, 300), (55, 46), (285, 276)),  # short brows; twice, since brows are seen first
+    *2 * ((107, 70), (336, 300), (55, 46), (285, 276)),  # brows that become short: they count twice
 )
 GROWING = (
     *((129, 358), (64, 294), (48, 278), (198, 420), (236, 456), (196, 419), (122, 351), (45, 275), (44, 274)),
     *((168, 1), (168, 2), (1, 0), (2, 0)),  # above, a broader nose; here, one that is longer or turns up
     *((105, 159), (334, 386)),  # brows raised in surprise
-    *((107, 133), (336, 362), (107, 336), (55, 285), (55, 107), (285, 336)),  # their inner ends raised, apart or thick
-    *2 * ((107, 133), (336, 362), (107, 336), (55, 133), (285, 362)),
+    *((107, 133), (336, 362), (107, 336), (55, 285), (55, 107), (285, 336)),  # inner ends raised, apart or thick
+    *2 * ((107, 133), (336, 362), (107, 336), (55, 133), (285, 362)),  # which show most, so some count three times
 )
 
 

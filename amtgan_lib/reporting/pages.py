@@ -17,7 +17,7 @@ from types import MappingProxyType
 from amtgan_lib import paths
 from amtgan_lib.reporting import blocks, results
 
-BLOCK = re.compile(r"(?P<start><!-- (?P<name>[\w-]+):start -->\n).*?(?P<end>\n<!-- (?P=name):end -->)", re.S)
+BLOCK = re.compile(r"(?P<start><!-- (?P<name>[\w-]+):start -->).*?(?P<end><!-- (?P=name):end -->)", re.S)
 VALUE = re.compile(r"(?P<start><!-- = (?P<names>[^>]+?) -->).*?(?P<end><!-- / -->)", re.S)
 ROWS = "Rows"
 """The text chunk of a figure with the sha256 of its rows."""
@@ -41,7 +41,7 @@ class Part:
 
 def rendered(text: str, makers: Makers) -> str:
     """A page with its blocks and values made anew; ``makers`` has blocks that `blocks.block` does not know."""
-    text = BLOCK.sub(lambda match: match["start"] + _block(match["name"], makers) + match["end"], text)
+    text = BLOCK.sub(lambda match: f"{match['start']}\n{_block(match['name'], makers)}\n{match['end']}", text)
     return VALUE.sub(lambda match: match["start"] + _value(match["names"]) + match["end"], text)
 
 
