@@ -10,14 +10,18 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Values of oneDNN's ONEDNN_MAX_CPU_ISA that let bfloat16 instructions through: "ALL" and those that name one of these.
 _ALLOW_BFLOAT16 = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
+MOST_WORKERS = 8  # each holds a photo with all that is made of it
+Work, Result = TypeVar("Work"), TypeVar("Result")
 
 
 # --- threads ------------------------------------------------------------------------------------------------------
@@ -51,6 +55,29 @@ def physical_cores(system: Path = Path("/sys")) -> int | None:
     share = quota.read_text().split() if quota.is_file() else ["max"]
     allowed = len(cores) if share[0] == "max" else int(share[0]) // int(share[1])
     return max(min(len(cores), allowed), 1)
+
+
+def side_by_side(
+    job: Callable[[Work], Result], items: Sequence[Work], progress: Callable[[Iterable], Iterable] = iter
+) -> list[Result]:
+    """``[job(item) for item in items]``, at most 8 items at a time, each on one of torch's threads alone.
+
+    A small network on a single face is hardly faster on two threads: PGD took 1.4 seconds a face on one or on two, two
+    faces side by side 0.8 each. ``progress`` wraps the items, in their order. The first exception ends the work as soon
+    as the items that have begun are done.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    workers = min(threads, MOST_WORKERS, len(items))
+    if workers <= 1:
+        return [job(item) for item in progress(items)]
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        return [result for _, result in zip(progress(items), pool.map(job, items))]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # of threads that begin from now on: the workers had set this, too
 
 
 # --- precision ----------------------------------------------------------------------------------------------------

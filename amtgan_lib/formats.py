@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from PIL import Image
 # Protecting takes some 25 bytes a pixel beside the gigabyte of the models: so large a photo needs 4 GiB. Pillow warns
 # from 89 megapixels on, which is less than what some phones take, and its words are about attacks.
 MEGAPIXELS = 120
+# That limit and Python's warnings are the whole process's: threads open their pictures one after the other.
+_ONE_AT_A_TIME = threading.RLock()
 SIXTEEN_BIT = "I;16"  # also I;16B, I;16L, by byte order
 SIXTEEN_PER_EIGHT = 257  # 65535 / 255: full white is full white in both
 
@@ -100,7 +103,7 @@ def opened(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     if Path(name).suffix.lower() in RAW_SUFFIXES:
         raise PhotoError(f"{name} is a camera's raw file: export it as TIFF or JPEG, and protect that")
     _prepare(file, name)
-    with _own_limit(name), Image.open(file) as image:
+    with _ONE_AT_A_TIME, _own_limit(name), Image.open(file) as image:
         yield image
 
 

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -43,6 +45,42 @@ def test_nothing_is_set_once_torch_is_loaded():
     environment: dict[str, str] = {}
     compute.settle_threads(environment)
     assert environment == {}  # torch is loaded here
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_side_by_side_two_items_are_worked_on_at_once_with_a_thread_each(two_threads):
+    both, announced = threading.Barrier(2, timeout=60), []
+
+    def job(item: int) -> tuple[int, int]:
+        both.wait()
+        return item, torch.get_num_threads()
+
+    found = compute.side_by_side(job, [3, 1, 2, 0], lambda items: announced.extend(items) or iter(items))
+    assert found == [(3, 1), (1, 1), (2, 1), (0, 1)] and announced == [3, 1, 2, 0]
+    assert torch.get_num_threads() == 2
+    assert compute.side_by_side(str, []) == []
+
+
+def test_side_by_side_the_first_exception_ends_the_work(two_threads):
+    begun = []
+
+    def job(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            raise ValueError("no face")
+        time.sleep(0.05)
+
+    with pytest.raises(ValueError, match="no face"):
+        compute.side_by_side(job, range(100))
+    assert len(begun) < 50
+    assert torch.get_num_threads() == 2
 
 
 def tree(folder: Path, siblings: list[str], quota: str = "max 100000") -> Path:

@@ -761,7 +761,7 @@ def test_somebody_else_in_the_photo_is_no_success(people_at):
 
 def test_a_photo_that_was_not_protected_is_scored_clean(monkeypatch):
     read = []
-    monkeypatch.setattr(tables, "read_probes", lambda files, size, clean=None: read.append((list(files), size)))
+    monkeypatch.setattr(tables, "read_probes", lambda files, size, *_: read.append((list(files), size)))
     first = pd.DataFrame({"source": ["a.jpg", "b.jpg"], "protected": ["1/a.png", "1/b.png"]})
     second = first.assign(protected=["2/a.png", ""])
     found = evaluation.probes_by_method({"one": first, "two": second}, size=64)

@@ -1,5 +1,6 @@
 import io
 import struct
+import threading
 import warnings
 import zlib
 
@@ -540,3 +541,17 @@ def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch):
         images.save(tmp_path / "a.png", torch.ones(3, 4, 4))
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == whole
+
+
+def test_threads_open_their_pictures_one_after_the_other(tmp_path):
+    """Meanwhile Pillow's limit and Python's warnings are changed for the whole process: each puts back what it found."""
+    file = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(file)
+    before = Image.MAX_IMAGE_PIXELS
+    second = threading.Thread(target=open_photo, args=(file,))
+    with formats.opened(file, "a.png"):
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+    second.join(60)
+    assert not second.is_alive() and before == Image.MAX_IMAGE_PIXELS

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import assets, faces
+from amtgan_lib.compute import side_by_side
 from amtgan_lib.datasets import drawn
 from amtgan_lib.datasets.manifest import UNKNOWN_ORDER, world_of
 from amtgan_lib.files import written
@@ -121,16 +122,19 @@ def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = 
     nothing half written stays behind. Raises AssetError for a photo that cannot be had.
     """
     paths = files([*manifest["asset"], *manifest["parse_asset"]])
-    crops, kept, problems = [], [], []
-    for position, row in enumerate(progress(manifest.to_dict("records"))):
+
+    def cropped(row: dict[str, str]) -> faces.FaceCrop | str:
         try:
-            crops.append(_crop(row, paths, size))
-            kept.append(position)
+            return _crop(row, paths, size)
         except PhotoError as error:
-            problems.append({"asset": row["asset"], "problem": str(error)})
+            return str(error)
+
+    tried = side_by_side(cropped, manifest.to_dict("records"), progress)
+    problems = [{"asset": a, "problem": said} for a, said in zip(manifest["asset"], tried) if isinstance(said, str)]
+    crops = [crop for crop in tried if not isinstance(crop, str)]
     if not crops:
         raise faces.FaceError(f"none of the {len(manifest)} photos of the manifest has a usable face")
-    chosen = manifest.iloc[kept].reset_index(drop=True)
+    chosen = manifest[[not isinstance(crop, str) for crop in tried]].reset_index(drop=True)
     arrays = {
         "images": np.stack([to_uint8(crop.image) for crop in crops]),
         "masks": np.stack([crop.masks.numpy().astype(bool) for crop in crops]),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, losses
+from amtgan_lib.compute import side_by_side
 from amtgan_lib.images import Photo, in_levels, open_photo, save, stretch, to_tensor, to_uint8
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer, embed_many
@@ -52,21 +52,30 @@ class Probes:
         return len(self.image)
 
 
-def read_probes(files: Iterable[str | Path], size: int = 256, clean: Probes | None = None) -> Probes:
+def read_probes(
+    files: Iterable[str | Path],
+    size: int = 256,
+    clean: Probes | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Probes:
     """Find the largest face of every file; one that is too small to be aligned counts as none.
 
     ``clean`` are the probes of as many clean photos: in a file of its clean photo's size the face in the same place is
     taken. If it is gone, that is none: somebody else in the photo would look like a success. A file of another size
     may show another part of the photo, and its largest face is taken. Raises ValueError for other numbers of files.
     """
-    crops, points, places = [], [], []
-    before = itertools.repeat(None) if clean is None else clean.places
-    for file, place in zip(files, before, strict=clean is not None):
-        face = _face(file, size, place)
-        crops.append(torch.full((3, size, size), -1.0) if face is None else face.image)
-        points.append(torch.zeros(5, 2) if face is None else face.points)
-        places.append(None if face is None else Place(face.box, face.photo_size))
-    return Probes(torch.stack(crops), torch.stack(points), np.array([place is not None for place in places]), places)
+    files = list(files)
+    before = [None] * len(files) if clean is None else clean.places
+    places = list(zip(files, before, strict=True))
+
+    def read(place: tuple[str | Path, Place | None]) -> tuple[Tensor, Tensor, Place | None]:
+        face = _face(place[0], size, place[1])
+        if face is None:
+            return torch.full((3, size, size), -1.0), torch.zeros(5, 2), None
+        return face.image, face.points, Place(face.box, face.photo_size)
+
+    crops, points, found = zip(*side_by_side(read, places, progress))
+    return Probes(torch.stack(crops), torch.stack(points), np.array([place is not None for place in found]), found)
 
 
 def _face(file: str | Path, size: int, before: Place | None) -> faces.FaceCrop | None:

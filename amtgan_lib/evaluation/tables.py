@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from amtgan_lib import datasets, faces
+from amtgan_lib.compute import side_by_side
 from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation.pictures import (
     Probes,
@@ -113,11 +114,11 @@ def probes_by_method(
     for method, report in reports.items():
         if report["source"].tolist() != photos:
             raise ValueError(f"the report of {method} lists other photos than the first: protect the same pairs again")
-    clean = read_probes(progress(photos), size)
+    clean = read_probes(photos, size, None, progress)
     probes = {"clean": clean}
     for method, report in reports.items():
         files = [row.protected or row.source for row in report.itertuples()]
-        probes[method] = read_probes(progress(files), size, clean)
+        probes[method] = read_probes(files, size, clean, progress)
     return probes
 
 
@@ -161,8 +162,8 @@ def quality_table(
     """
     rows, crop = [], crop and functools.cache(crop)
     for method, report in reports.items():
-        done = report[report["protected"] != ""].itertuples()
-        values = pd.DataFrame([_quality(row, crop and clean_face(row.clean, crop), perceptual) for row in done])
+        done = list(report[report["protected"] != ""].itertuples())
+        values = pd.DataFrame(_measured(done, iter, crop, lambda row, at: _quality(row, at, perceptual)))
         rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
     return results.frame(rows)
 
@@ -179,29 +180,52 @@ def picture_table(
     ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos. A
     ``perceptual`` distance of the faces is added under its own name.
     """
-    # The methods protected the same photos: each clean face is looked for once.
+    # The methods protected the same photos: each clean face is looked for once, and its makeup measured once.
     rows, crop = [], functools.cache(crop or faces.detect_one)
+    worn = functools.cache(functools.partial(_worn, crop))
     for method, report in reports.items():
-        values = picture_values(report[report["protected"] != ""], progress, crop, perceptual)
+        values = picture_values(report[report["protected"] != ""], progress, crop, perceptual, worn)
         rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
     return results.frame(rows)
 
 
 def picture_values(
-    report: pd.DataFrame, progress: Callable = iter, crop: Crop | None = None, perceptual: Perceptual | None = None
+    report: pd.DataFrame,
+    progress: Callable = iter,
+    crop: Crop | None = None,
+    perceptual: Perceptual | None = None,
+    worn: Callable[..., dict[str, float]] | None = None,
 ) -> pd.DataFrame:
     """Per protected photo: ``quality``, ``face_flip``, and per region the colour distance to the reference.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
-    the true makeup transfer is added. Distance and error are those before and after.
+    the true makeup transfer is added. Distance and error are those before and after. ``worn`` may remember them.
     """
-    crop = crop or faces.detect_one
-    makeup = {file: crop(file, SIZE) for file in report["reference"].unique()}
-    values = []
-    for row in progress(list(report.itertuples())):
-        at = clean_face(row.clean, crop)
-        values.append(_quality(row, at, perceptual) | (_makeup_values(row, at, makeup[row.reference]) if at else {}))
-    return pd.DataFrame(values)
+    crop = functools.cache(crop or faces.detect_one)
+    worn = worn or functools.partial(_worn, crop)
+
+    def values(row: Any, at: faces.FaceCrop | None) -> dict[str, float]:
+        numbers = _quality(row, at, perceptual)
+        for moment, file in (("before", row.clean), ("after", row.protected)) if at else ():
+            found = worn(row.clean, row.reference, getattr(row, "truth", ""), file)
+            numbers |= {f"{name} {moment}": value for name, value in found.items()}
+        return numbers
+
+    return pd.DataFrame(_measured(list(report.itertuples()), progress, crop, values))
+
+
+def _measured(
+    rows: Sequence[Any], progress: Callable, crop: Crop | None, values: Callable[..., dict[str, float]]
+) -> list[dict[str, float]]:
+    """``values`` of each row and its clean face (None without ``crop``), and ``face_flip``, which ``values`` leaves out.
+
+    FLIP's library uses all cores for one picture and lets no other thread run meanwhile: its turn comes afterwards.
+    """
+    measured = side_by_side(lambda row: values(row, crop and clean_face(row.clean, crop)), rows, progress)
+    for row, numbers in progress(list(zip(rows, measured, strict=True))):
+        if "flip" in numbers and crop:
+            numbers["flip"] = face_flip(crop(row.clean, SIZE), row.protected)
+    return measured
 
 
 def clean_face(file: str, crop: Crop) -> faces.FaceCrop | None:
@@ -214,20 +238,18 @@ def clean_face(file: str, crop: Crop) -> faces.FaceCrop | None:
 def _quality(row: Any, at: faces.FaceCrop | None, perceptual: Perceptual | None) -> dict[str, float]:
     numbers = quality(row.clean, row.protected)
     if at:
-        numbers["flip"] = face_flip(at, row.protected)
+        numbers["flip"] = np.nan  # its place among the columns
         if perceptual is not None:
             numbers[perceptual.name] = face_distance(at, row.protected, perceptual)
     return numbers
 
 
-def _makeup_values(row: Any, at: faces.FaceCrop, makeup: faces.FaceCrop) -> dict[str, float]:
-    numbers = {}
-    for moment, file in (("before", row.clean), ("after", row.protected)):
-        distances = makeup_distance(file, at, makeup)
-        numbers |= {f"{region} {moment}": distance for region, distance in distances.items()}
-        if getattr(row, "truth", ""):
-            errors = truth_error(file, row.truth, at)
-            numbers |= {f"{region} error {moment}": error for region, error in errors.items()}
+def _worn(crop: Crop, clean: str, reference: str, truth: str, file: str) -> dict[str, float]:
+    """Where the face of the clean photo is: how far a file's colours are from the reference's, and from the truth."""
+    at = crop(clean, SIZE)
+    numbers = makeup_distance(file, at, crop(reference, SIZE))
+    if truth:
+        numbers |= {f"{region} error": error for region, error in truth_error(file, truth, at).items()}
     return numbers
 
 

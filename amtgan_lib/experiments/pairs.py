@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from amtgan_lib import faces, images, recognizers
+from amtgan_lib.compute import side_by_side
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import PhotoError
 from amtgan_lib.methods import targets
@@ -35,24 +36,24 @@ def protect_pairs(
     """
     crop, protector = crop or faces.detect_one, Protector(method, impersonate=True, experiment=True)
     references = {file: method.framed(file, crop(file, method.size)) for file in pairs["reference"].unique()}
-    reports = []
-    for row in progress(list(pairs.itertuples(index=False))):
+
+    def protected(row: Any) -> dict[str, Any]:
         report = {**row._asdict(), "clean": str(row.source), "protected": "", "problem": "", "mean_change": np.nan}
         try:
             face = method.framed(row.source, crop(row.source, method.size))
             result = protector.protect(row.source, references[row.reference], found=[face])
         except PhotoError as error:
-            report["problem"] = str(error)
             (folder / row.probe).unlink(missing_ok=True)  # of an earlier run
-        else:
-            report["protected"] = str(result.save(folder / row.probe))
-            report["mean_change"] = result.faces[0].mean_change
-            if method.writes_crops:
-                report["clean"] = str(images.save(folder / "clean" / row.probe, face.image))
-                if truth := report.get("truth"):
-                    report["truth"] = str(images.save(folder / "truth" / row.probe, face.resample(truth)))
-        reports.append(report)
-    return pd.DataFrame(reports)
+            return {**report, "problem": str(error)}
+        report["protected"] = str(result.save(folder / row.probe))
+        report["mean_change"] = result.faces[0].mean_change
+        if method.writes_crops:
+            report["clean"] = str(images.save(folder / "clean" / row.probe, face.image))
+            if truth := report.get("truth"):
+                report["truth"] = str(images.save(folder / "truth" / row.probe, face.resample(truth)))
+        return report
+
+    return pd.DataFrame(side_by_side(protected, list(pairs.itertuples(index=False)), progress))
 
 
 def protect_each(
