@@ -544,7 +544,7 @@ def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_threads_open_their_pictures_one_after_the_other(tmp_path):
-    """Meanwhile Pillow's limit and Python's warnings are changed for the whole process: each puts back what it found."""
+    """Meanwhile Pillow's limit and Python's warnings are changed for the whole process."""
     file = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(file)
     before = Image.MAX_IMAGE_PIXELS

@@ -217,7 +217,7 @@ def picture_values(
 def _measured(
     rows: Sequence[Any], progress: Callable, crop: Crop | None, values: Callable[..., dict[str, float]]
 ) -> list[dict[str, float]]:
-    """``values`` of each row and its clean face (None without ``crop``), and ``face_flip``, which ``values`` leaves out.
+    """``values`` of each row and its clean face (None without ``crop``), with ``face_flip``, which they leave out.
 
     FLIP's library uses all cores for one picture and lets no other thread run meanwhile: its turn comes afterwards.
     """
