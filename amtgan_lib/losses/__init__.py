@@ -23,7 +23,7 @@ from amtgan_lib.losses.terms import (
     lsgan_generator_loss,
     ssim,
 )
-from amtgan_lib.losses.visible import colour_difference, seen_colours
+from amtgan_lib.losses.visible import colour_difference, seen_colours, seen_difference
 
 __all__ = [
     "EVERYDAY",
@@ -49,6 +49,7 @@ __all__ = [
     "mmd",
     "perceptual",
     "seen_colours",
+    "seen_difference",
     "ssim",
     "style_loss",
     "total_variation",

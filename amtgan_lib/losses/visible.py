@@ -5,12 +5,11 @@ pixel, notices grain that no eye resolves. S-CIELAB first blurs brightness and t
 at a given distance, then takes CIELAB's difference: about 1 is just noticeable.
 """
 
+import functools
 import math
 
 import torch
 from torch import Tensor
-
-from amtgan_lib.images import blur
 
 # Linear sRGB (IEC 61966-2-1) to XYZ, and its white.
 _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
@@ -35,7 +34,11 @@ def colour_difference(a: Tensor, b: Tensor, degrees: float = DEGREES) -> Tensor:
     """
     if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
         raise ValueError(f"two images (N,3,H,W) of one shape expected, got {tuple(a.shape)} and {tuple(b.shape)}")
-    first, second = (seen_colours(image, degrees) for image in (a, b))
+    return seen_difference(*(seen_colours(image, degrees) for image in (a, b)))
+
+
+def seen_difference(first: Tensor, second: Tensor) -> Tensor:
+    """``colour_difference`` of two batches of ``seen_colours``, so that a clean image is looked at only once."""
     return ((first - second).square().sum(1, keepdim=True) + 1e-6).sqrt() - 1e-3
 
 
@@ -71,10 +74,22 @@ def _blur(channel: Tensor, blurs: tuple[tuple[float, float], ...], per_degree: f
 
 def _gaussian(channel: Tensor, spread: float) -> Tensor:
     """A Gaussian blur of ``spread`` pixels, mirrored at the border; one about as wide as the picture is its mean."""
-    half = math.ceil(3 * spread)
-    if half >= min(channel.shape[-2:]):
+    height, width = channel.shape[-2:]
+    if math.ceil(3 * spread) >= min(height, width):
         return channel.mean(dim=(2, 3), keepdim=True).expand_as(channel)
-    return blur(channel, spread, half, border="reflect")
+    return _sent(_blurring(height, spread), channel) @ channel @ _sent(_blurring(width, spread).T, channel)
+
+
+@functools.lru_cache(maxsize=64)
+def _blurring(length: int, spread: float) -> Tensor:
+    """The blur of a row as a matrix (length, length): at these sizes faster than convolving, above all backwards."""
+    half = math.ceil(3 * spread)
+    offsets = torch.arange(-half, half + 1)
+    kernel = torch.exp(-offsets.square() / (2 * spread**2))
+    places = (torch.arange(length)[:, None] + offsets) % (2 * length - 2)
+    mirrored = length - 1 - (places - (length - 1)).abs()
+    matrix = torch.zeros(length, length)
+    return matrix.scatter_add_(1, mirrored, (kernel / kernel.sum()).expand(length, -1))
 
 
 def _lab(xyz: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.faces.parts import face_regions
-from amtgan_lib.losses import EVERYDAY, colour_difference, mirrored
+from amtgan_lib.losses import EVERYDAY, mirrored, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
@@ -153,7 +153,7 @@ class Loss:
         with torch.no_grad():
             both = torch.cat([self.image, other]), torch.cat([self.points, moved])
             self.owners = [each.embed(*both) for each in self.recognizers]
-        self.small = F.avg_pool2d(self.image, SMALLER)
+        self.seen = seen_colours(F.avg_pool2d(self.image, SMALLER))
 
     def __call__(self, look: Look, draw: torch.Generator) -> Tensor:
         """The cost, a scalar, in a view that the generator draws."""
@@ -162,7 +162,8 @@ class Loss:
         weigh = self.search
         asked = torch.randperm(len(self.recognizers), generator=draw)[: weigh.asked].tolist()
         cost = self.weight * self.known(*EVERYDAY(drawn, self.points, draw), asked)
-        cost = cost + weigh.visible * colour_difference(F.avg_pool2d(drawn, SMALLER), self.small).square().mean()
+        seen = seen_colours(F.avg_pool2d(drawn, SMALLER))
+        cost = cost + weigh.visible * seen_difference(seen, self.seen).square().mean()
         if look.shape is not None:
             bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()
             cost = cost + weigh.rough * bends + weigh.unkind * self.unkind(fields)
