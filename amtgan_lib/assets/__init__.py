@@ -5,26 +5,6 @@ Nothing of these files is part of the package. They come from the cache folder, 
 and no file is given out before its hash was found right.
 """
 
-from amtgan_lib.assets.archive import Imported, import_archive, published, published_weights
+from amtgan_lib.assets.archive import import_archive, published, published_weights
 from amtgan_lib.assets.catalogue import Asset, AssetError, UnknownAsset, find, get, groups, mirror, table
 from amtgan_lib.assets.store import available, fetch, fetch_many, local, verify
-
-__all__ = [
-    "Asset",
-    "AssetError",
-    "Imported",
-    "UnknownAsset",
-    "available",
-    "fetch",
-    "fetch_many",
-    "find",
-    "get",
-    "groups",
-    "import_archive",
-    "local",
-    "mirror",
-    "published",
-    "published_weights",
-    "table",
-    "verify",
-]

@@ -25,38 +25,6 @@ from amtgan_lib.faces.detection import (
 )
 from amtgan_lib.faces.left import SMALLEST_EYE_DISTANCE, Box, DoubtfulFace, SmallFace, sorted_out
 from amtgan_lib.faces.mtcnn import at_hand as cross_checked
-from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, eye_distance, overlap, region_masks
+from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, overlap, region_masks
 from amtgan_lib.faces.shown import boxed
 from amtgan_lib.faces.warps import similarity
-from amtgan_lib.images import PhotoError
-
-__all__ = [
-    "CROP_TEMPLATE",
-    "FEATHER",
-    "MESH_TO_68",
-    "ONE_FACE",
-    "PARSE_ORDERS",
-    "SMALLEST_EYE_DISTANCE",
-    "Box",
-    "DoubtfulFace",
-    "FaceCrop",
-    "FaceError",
-    "PhotoError",
-    "SmallFace",
-    "boxed",
-    "crop_face",
-    "cross_checked",
-    "detect",
-    "detect_all",
-    "detect_one",
-    "eye_distance",
-    "frame",
-    "large_enough",
-    "meshes",
-    "outline",
-    "overlap",
-    "published_frame",
-    "region_masks",
-    "similarity",
-    "sorted_out",
-]

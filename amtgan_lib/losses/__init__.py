@@ -24,33 +24,3 @@ from amtgan_lib.losses.terms import (
     ssim,
 )
 from amtgan_lib.losses.visible import colour_difference, seen_colours, seen_difference
-
-__all__ = [
-    "EVERYDAY",
-    "FeatureDistance",
-    "InputDiversity",
-    "LossWeights",
-    "Perceptual",
-    "adversarial_loss",
-    "attack_losses",
-    "colour_difference",
-    "cycle_loss",
-    "gradient_loss",
-    "histogram_distance",
-    "histogram_loss",
-    "histogram_loss_as_shipped",
-    "histogram_match",
-    "identity_loss",
-    "lpips_alex",
-    "lsgan_discriminator_loss",
-    "lsgan_generator_loss",
-    "makeup_loss",
-    "mirrored",
-    "mmd",
-    "perceptual",
-    "seen_colours",
-    "seen_difference",
-    "ssim",
-    "style_loss",
-    "total_variation",
-]

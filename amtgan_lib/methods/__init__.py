@@ -17,25 +17,3 @@ from amtgan_lib.methods.catalogue import (
 )
 from amtgan_lib.methods.generator import Guide, load, of_generator, of_guided
 from amtgan_lib.methods.method import Method, MethodError
-
-__all__ = [
-    "GRADIENT",
-    "NAMES",
-    "VISIBILITY",
-    "Guide",
-    "Method",
-    "MethodError",
-    "bare",
-    "build",
-    "by_region",
-    "check",
-    "gradient_attack",
-    "in_makeup_of",
-    "load",
-    "of_generator",
-    "of_guided",
-    "remembered",
-    "seconds_a_face",
-    "visibility",
-    "weakened",
-]

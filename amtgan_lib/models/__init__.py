@@ -9,17 +9,3 @@ from amtgan_lib.models.morphing import region_counts
 from amtgan_lib.models.published import load_published
 from amtgan_lib.models.regularizer import Regularizer
 from amtgan_lib.models.stored import load_generator, save_generator
-
-__all__ = [
-    "Discriminator",
-    "EyeShadow",
-    "Generator",
-    "Regularizer",
-    "eye_area",
-    "initialize",
-    "load_generator",
-    "load_published",
-    "makeup_transfer",
-    "region_counts",
-    "save_generator",
-]

@@ -8,19 +8,3 @@ from amtgan_lib.pipeline.prerequisites import NotReady, into_view, require
 from amtgan_lib.pipeline.presets import PresetError, load, plan
 from amtgan_lib.pipeline.runner import Interrupted, NotebookFailed, run
 from amtgan_lib.pipeline.runs import RunError, record, register_output, values
-
-__all__ = [
-    "Interrupted",
-    "NotReady",
-    "NotebookFailed",
-    "PresetError",
-    "RunError",
-    "into_view",
-    "load",
-    "plan",
-    "record",
-    "register_output",
-    "require",
-    "run",
-    "values",
-]

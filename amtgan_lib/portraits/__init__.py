@@ -14,19 +14,3 @@ from amtgan_lib.portraits.traits import (
     scenes,
     taken_off,
 )
-
-__all__ = [
-    "IDENTITY",
-    "MAKEUP",
-    "OPACITIES",
-    "SCENE",
-    "Portraits",
-    "Traits",
-    "draw",
-    "makeups",
-    "no_makeup",
-    "people",
-    "scenes",
-    "spread",
-    "taken_off",
-]

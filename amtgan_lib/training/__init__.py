@@ -2,18 +2,4 @@
 
 from amtgan_lib.training.assembly import PARAMETERS, Run, assembled
 from amtgan_lib.training.config import TrainConfig, build_generator
-from amtgan_lib.training.state import History
 from amtgan_lib.training.trainer import Trainer, TrainingError, export, train
-
-__all__ = [
-    "PARAMETERS",
-    "History",
-    "Run",
-    "TrainConfig",
-    "Trainer",
-    "TrainingError",
-    "assembled",
-    "build_generator",
-    "export",
-    "train",
-]

@@ -2,5 +2,3 @@
 
 from amtgan_lib.demos.explorer.panel import STEP, Explorer
 from amtgan_lib.demos.explorer.stored import GRID, NoScores, Stored, at_hand, read
-
-__all__ = ["GRID", "STEP", "Explorer", "NoScores", "Stored", "at_hand", "read"]

@@ -8,24 +8,4 @@ from amtgan_lib.demos.session.face import Face, Settings
 from amtgan_lib.demos.session.gallery import PEOPLE, Sample, makeups, people
 from amtgan_lib.demos.session.kits import HELD_OUT, Kit, StudioError, drawn_kit, photo_kit
 from amtgan_lib.demos.session.sitting import AS_IT_IS, Studio
-from amtgan_lib.demos.session.study import Pair, Study, drawn_pairs, pairs_in
-
-__all__ = [
-    "AS_IT_IS",
-    "HELD_OUT",
-    "PEOPLE",
-    "Face",
-    "Kit",
-    "Pair",
-    "Sample",
-    "Settings",
-    "Studio",
-    "StudioError",
-    "Study",
-    "drawn_kit",
-    "drawn_pairs",
-    "makeups",
-    "pairs_in",
-    "people",
-    "photo_kit",
-]
+from amtgan_lib.demos.session.study import drawn_pairs, pairs_in

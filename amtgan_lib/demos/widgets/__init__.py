@@ -4,5 +4,3 @@ from amtgan_lib.demos.widgets.quickstart import Quickstart
 from amtgan_lib.demos.widgets.strength import MakeupStrength
 from amtgan_lib.demos.widgets.study import WhichIsProtected
 from amtgan_lib.demos.widgets.workbench import Begin
-
-__all__ = ["Begin", "MakeupStrength", "Quickstart", "WhichIsProtected"]

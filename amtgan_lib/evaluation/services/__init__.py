@@ -5,8 +5,5 @@ they are used, and answers are kept on disk by the hashes of the pictures, with 
 """
 
 from amtgan_lib.evaluation.services.adapters import SERVICES, named
-from amtgan_lib.evaluation.services.answers import Answer, Answers, Failure, Picture, Score, Service, picture
+from amtgan_lib.evaluation.services.answers import Answers, Failure, Score, Service, picture
 from amtgan_lib.evaluation.services.asking import NotConfirmed, ask, estimate, outcomes, questions, success_table
-
-__all__ = ["SERVICES", "Answer", "Answers", "Failure", "NotConfirmed", "Picture", "Score", "Service", "ask", "estimate"]
-__all__ += ["named", "outcomes", "picture", "questions", "success_table"]
