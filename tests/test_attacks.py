@@ -245,7 +245,7 @@ def lead(image: Tensor, targets: Tensor) -> Tensor:
     return torch.log(1 + leads.exp().amax(0))
 
 
-def tip_im(targets: Tensor, steps: int, norm: str, naturalness: float) -> tuple[Tensor, list[list[int]]]:
+def tip_im(targets: Tensor, steps: int, naturalness: float) -> tuple[Tensor, list[list[int]]]:
     """The released loop: a step for every target, that with the largest gain is taken. Also the targets taken."""
     image, momentum, taken = FACES.image, torch.zeros_like(FACES.image), []
     step, bound = 1.5 * TIP_IM.bound / steps, TIP_IM.bound
@@ -255,29 +255,18 @@ def tip_im(targets: Tensor, steps: int, norm: str, naturalness: float) -> tuple[
             x = image.clone().requires_grad_()
             (gradient,) = torch.autograd.grad(identity_loss(x, target, naturalness).sum(), x)
             direction = momentum + gradient / gradient.abs().mean((1, 2, 3), keepdim=True)
-            if norm == "inf":
-                moved = boxed(image - step * direction.sign(), bound)
-            else:
-                unit = direction / direction.flatten(1).norm(dim=1)[:, None, None, None]
-                change = image - step * math.sqrt(3 * SIZE**2) * unit - FACES.image
-                longest = bound * math.sqrt(3 * SIZE**2)
-                change = change * (longest / change.flatten(1).norm(dim=1)).clamp(max=1)[:, None, None, None]
-                moved = (FACES.image + change).clamp(-1, 1)
-            tried.append((moved, direction))
+            tried.append((boxed(image - step * direction.sign(), bound), direction))
         best = torch.stack([lead(moved, targets) for moved, _ in tried]).argmax(0).tolist()
         image, momentum = (torch.stack([tried[b][part][i] for i, b in enumerate(best)]) for part in (0, 1))
         taken.append(best)
     return image, taken
 
 
-@pytest.mark.parametrize("norm", ["inf", "2"])
 @pytest.mark.parametrize("naturalness", [0.0, 0.2])
-def test_tip_im_is_yangs_rule(norm, naturalness):
-    attack = replace(TIP_IM, steps=3, norm=norm, naturalness=naturalness)
-    expected, _ = tip_im(TARGETS[0][None], 3, norm, naturalness)
+def test_tip_im_is_yangs_rule(naturalness):
+    attack = replace(TIP_IM, steps=3, naturalness=naturalness)
+    expected, _ = tip_im(TARGETS[0][None], 3, naturalness)
     assert same(attacked(attack), expected)
-    other = replace(attack, norm="2" if norm == "inf" else "inf")
-    assert not same(attacked(other), expected)
     assert not same(attacked(replace(attack, naturalness=0.2 - naturalness)), expected)
     assert not same(attacked(replace(attack, margin=1.0)), expected)  # without a step away from the owner
 
@@ -285,20 +274,12 @@ def test_tip_im_is_yangs_rule(norm, naturalness):
 def test_tip_im_takes_the_target_with_the_largest_gain_at_every_step_and_for_every_face():
     several = torch.stack([*TARGETS, F.normalize(TARGETS[0] - 2 * TARGETS[1], dim=0)])
     attack = replace(TIP_IM, steps=4, naturalness=0.0)
-    expected, taken = tip_im(several, 4, "inf", 0.0)
+    expected, taken = tip_im(several, 4, 0.0)
     assert len({target for faces in taken for target in faces}) > 1  # else one target would do
     found = perturb(attack, FACES, [several], [FIRST], own_embeddings=[own()])
     assert same(found, expected)
     assert torch.equal(perturb(attack, FACES, [several], [FIRST], own_embeddings=[own()], batch=4), found)
     assert not same(attacked(attack), expected)
-
-
-def test_the_l2_ball_bounds_the_root_mean_square():
-    attack = replace(TIP_IM, norm="2", steps=6, reach=5.0, naturalness=0.0)
-    change = attacked(attack) - FACES.image
-    assert (change.square().mean((1, 2, 3)).sqrt() <= attack.bound + 1e-6).all()
-    assert change.abs().max() > 2 * attack.bound  # single pixels may change more
-    assert torch.equal(attacked(replace(attack, bound=0.0)), FACES.image)
 
 
 def test_naturalness_keeps_the_change_small():

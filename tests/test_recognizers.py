@@ -345,9 +345,8 @@ def test_the_table_names_four_published_four_open_three_own_one_judge_and_four_d
     every = recognizers.PUBLISHED + recognizers.OPEN + recognizers.OWN + recognizers.JUDGES + recognizers.DRAWN
     assert sorted(recognizers.NAMES) == sorted(every)
     # What fools the student was learnt from its teachers: under the family split they stay on one side.
-    assert "distilled" in recognizers.families()["mobilefacenet"]
-    assert set(recognizers.NAMES) == {name for names in recognizers.families().values() for name in names}
-    assert recognizers.families()["edgeface"] == ("edgeface_xs", "edgeface_xxs")
+    assert recognizers.spec("distilled").family == "mobilefacenet"
+    assert {recognizers.spec(name).family for name in ("edgeface_xs", "edgeface_xxs")} == {"edgeface"}
     with pytest.raises(TypeError):
         recognizers.spec("ir152").thresholds[0.01] = 0.0
 

@@ -11,22 +11,19 @@ from torch import Tensor
 LEVELS = 256
 
 
-def histogram_match(
-    image: Tensor, reference: Tensor, image_mask: Tensor, reference_mask: Tensor, exact: bool = False
-) -> Tensor:
+def histogram_match(image: Tensor, reference: Tensor, image_mask: Tensor, reference_mask: Tensor) -> Tensor:
     """Colours of the masked `image`, mapped per channel onto the colour histogram of the masked `reference`.
 
     Shape: images (N,3,H,W) in [-1,1], masks (N,1,H,W) in {0,1}; the reference may have another size.
     Returns (N,3,H,W) float32 levels in [0,255], detached, 0 outside the mask. Where the reference mask is empty there
     is nothing to match and the image's own levels come back.
 
-    `exact=False` follows the published code to its accidents (256 bins of truncated levels, see `_published_table`);
-    `exact=True` is textbook histogram specification in integer arithmetic, on rounded levels (truncated ones make the
-    target half a level too dark).
+    Follows the published code to its accidents: 256 bins of truncated levels, which make the target half a level too
+    dark, and its transfer table (see `_published_table`).
     """
     _check_regions(image, reference, image_mask, reference_mask)
     inside, reference_inside = image_mask > 0.5, reference_mask > 0.5
-    return _matched(_to_levels(image) * inside, _to_levels(reference), inside, reference_inside, exact)
+    return _matched(_to_levels(image) * inside, _to_levels(reference), inside, reference_inside)
 
 
 def histogram_loss(
@@ -35,7 +32,6 @@ def histogram_loss(
     image_mask: Tensor,
     reference_mask: Tensor,
     match: Tensor | None = None,
-    exact: bool = False,
 ) -> Tensor:
     """Makeup loss of one region: L1 between the masked image and its histogram-matched, detached target.
 
@@ -43,7 +39,7 @@ def histogram_loss(
     over all 3xHxW values, not only the masked ones, as published. An empty mask on either side: loss and gradient 0.
 
     `match` is the image whose colours are mapped: by default the image itself (published AMT-GAN), or the source photo
-    (BeautyGAN, whose L2 AMT-GAN replaces by L1). `exact` as in `histogram_match`.
+    (BeautyGAN, whose L2 AMT-GAN replaces by L1).
     """
     _check_regions(image, reference, image_mask, reference_mask)
     if match is not None and match.shape != image.shape:
@@ -52,7 +48,7 @@ def histogram_loss(
     inside = (image_mask > 0.5) & _any_pixel(reference_inside)
     levels = _to_levels(image) * inside
     start = levels if match is None else _to_levels(match) * inside
-    return F.l1_loss(levels, _matched(start, _to_levels(reference), inside, reference_inside, exact))
+    return F.l1_loss(levels, _matched(start, _to_levels(reference), inside, reference_inside))
 
 
 def histogram_loss_as_shipped(image: Tensor, reference: Tensor, image_mask: Tensor, reference_mask: Tensor) -> Tensor:
@@ -68,7 +64,7 @@ def histogram_loss_as_shipped(image: Tensor, reference: Tensor, image_mask: Tens
         raise ValueError(f"square images expected, got {tuple(image.shape)} and {tuple(reference.shape)}")
     inside, reference_inside = image_mask > 0.5, reference_mask > 0.5
     levels, reference_levels = _to_levels(image) * inside, _to_levels(reference) * reference_inside
-    target = _matched(levels, reference_levels, _misread_index(inside), _misread_index(reference_inside), exact=False)
+    target = _matched(levels, reference_levels, _misread_index(inside), _misread_index(reference_inside))
     return F.l1_loss(levels, target)
 
 
@@ -115,7 +111,7 @@ def _to_levels(image: Tensor) -> Tensor:
     return ((image.float() + 1) / 2).clamp(0, 1) * 255
 
 
-def _bins(levels: Tensor, exact: bool) -> Tensor:
+def _bins(levels: Tensor, exact: bool = False) -> Tensor:
     """Bin of every level: truncated as published, or rounded. The clamp keeps a nan from indexing out of bounds."""
     return (levels.detach().round() if exact else levels.detach()).long().clamp(0, LEVELS - 1)
 
@@ -124,12 +120,6 @@ def _histogram(bins: Tensor, weights: Tensor) -> Tensor:
     """Bins (N,3,H,W) counted `weights` (N,1,H,W) times: (N,3,256); integers, so that no order of addition matters."""
     counts = torch.zeros(*bins.shape[:2], LEVELS, dtype=torch.int64, device=bins.device)
     return counts.scatter_add_(2, bins.flatten(2), weights.long().expand_as(bins).flatten(2))
-
-
-def _exact_table(counts: Tensor, reference_counts: Tensor) -> Tensor:
-    """Transfer table (N,3,256): the first level j with F_ref(j) >= F(i). Cross-multiplied counts need no division."""
-    own = counts.cumsum(-1) * reference_counts.sum(-1, keepdim=True)
-    return torch.searchsorted(reference_counts.cumsum(-1) * counts.sum(-1, keepdim=True), own)
 
 
 def _added_one_by_one(frequencies: Tensor) -> Tensor:
@@ -156,11 +146,10 @@ def _published_table(counts: Tensor, reference_counts: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _matched(levels: Tensor, reference: Tensor, weights: Tensor, reference_weights: Tensor, exact: bool) -> Tensor:
+def _matched(levels: Tensor, reference: Tensor, weights: Tensor, reference_weights: Tensor) -> Tensor:
     """Levels (N,3,H,W) with every pixel of non-zero weight replaced by its entry in the transfer table."""
-    bins = _bins(levels, exact)
-    counts, reference_counts = _histogram(bins, weights), _histogram(_bins(reference, exact), reference_weights)
-    table = (_exact_table if exact else _published_table)(counts, reference_counts)
+    bins = _bins(levels)
+    table = _published_table(_histogram(bins, weights), _histogram(_bins(reference), reference_weights))
     mapped = table.gather(2, bins.flatten(2)).view_as(bins).to(levels.dtype)
     return torch.where((weights > 0) & _any_pixel(reference_weights), mapped, levels)
 

@@ -20,7 +20,6 @@ from amtgan_lib.images import blur, in_levels, to_uint8
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.recognizers import Recognizer
 
-NORMS = ("inf", "2")
 BOUND = 16 / 255 * 2  # 16 of 255 levels, in [-1,1] units: what AMT-GAN gave these baselines (its issue #14)
 
 
@@ -29,14 +28,12 @@ class Attack:
     """An iterated gradient attack, lengths in [-1,1] units; ValueError for values that make none.
 
     Every step takes the gradient at a view of the image, smooths it with `kernel`, divides it by its L1 norm, adds it
-    to `momentum` times the direction so far and moves every pixel by `step` against the sign. With the norm "2" it
-    moves against the direction itself, by `step` in the root mean square over the pixels.
+    to `momentum` times the direction so far and moves every pixel by `step` against the sign.
     """
 
     name: str
     steps: int
-    bound: float = BOUND  # around the clean image, in the norm
-    norm: str = "inf"  # "inf" bounds the change of every pixel, "2" the root mean square of all
+    bound: float = BOUND  # of every pixel's change
     step_size: float | None = None  # None: `reach` bounds in all steps together
     reach: float = 1.0
     momentum: float = 0.0
@@ -52,7 +49,6 @@ class Attack:
         rules = (
             ("steps", self.steps >= 1, "at least 1"),
             ("bound", self.bound >= 0, "at least 0"),
-            ("norm", self.norm in NORMS, " or ".join(NORMS)),
             ("step_size", self.step_size is None or self.step_size > 0, "above 0, or None"),
             ("reach", self.reach > 0, "above 0"),
             ("momentum", self.momentum >= 0, "at least 0"),
@@ -230,21 +226,12 @@ def _stepped(
 ) -> tuple[Tensor, Tensor]:
     """The image a step later, and the direction that it went against."""
     direction = attack.momentum * direction + _unit(_smoothed(gradient, attack.kernel))
-    way = direction.sign() if attack.norm == "inf" else direction / _root_mean_square(direction)
-    return _projected(attack, clean, image - attack.step * way), direction
+    return _projected(attack, clean, image - attack.step * direction.sign()), direction
 
 
 def _projected(attack: Attack, clean: Tensor, image: Tensor) -> Tensor:
     """The nearest image in the ball around the clean one, cut to the range."""
-    if attack.norm == "inf":
-        return image.clamp((clean - attack.bound).clamp(min=-1), (clean + attack.bound).clamp(max=1))
-    change = image - clean
-    return (clean + change * (attack.bound / _root_mean_square(change)).clamp(max=1)).clamp(-1, 1)
-
-
-def _root_mean_square(image: Tensor) -> Tensor:
-    """Of each image (N,3,H,W), as (N,1,1,1); above 0, so that it can be divided by."""
-    return image.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(torch.finfo(image.dtype).tiny)
+    return image.clamp((clean - attack.bound).clamp(min=-1), (clean + attack.bound).clamp(max=1))
 
 
 def _generator(image: Tensor, seed: int) -> torch.Generator:

@@ -239,41 +239,18 @@ class Generator(nn.Module):
         """Makeup of the reference, morphed onto the source; arguments and errors as in ``forward``.
 
         Returns:
-            gamma and beta, each (N,makeup_channels,H/4,W/4); scale them, mix them, and give them to ``apply_makeup``.
+            gamma and beta, each (N,makeup_channels,H/4,W/4).
         """
         sides = (source_masks, reference_masks, source_landmarks, reference_landmarks)
         self._check_pair(source, reference, *sides)
         self._check_hints(source, hints)
         return self._morph(self.manet.encode(source, hints), reference, *sides)
 
-    def apply_makeup(
-        self,
-        source: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        hints: Tensor | None = None,
-        start: Tensor | None = None,
-        masks: Tensor | None = None,
-    ) -> Tensor:
-        """Apply makeup matrices to (N,3,H,W) in [-1,1]; returns (N,3,H,W) in [-1,1]; gamma = beta = 0 is none.
-
-        ``start`` is what a residual output is added to, by default the source (no colours transferred); ``masks``
-        (N,3,H,W) say where lips and lids are (for ``tint``), by default nowhere.
-        """
-        _check_image("source", source)
-        self._check_hints(source, hints)
-        channels = self.mdnet.gamma.out_channels
-        matrix = (source.shape[0], channels, source.shape[2] // STRIDE, source.shape[3] // STRIDE)
-        _check_shape("gamma", gamma, matrix)
-        _check_shape("beta", beta, matrix)
-        drawn = self.manet.decode(self.manet.encode(source, hints), gamma, beta)
-        return self._finish(source if start is None else start, drawn, masks)
-
     def _morph(self, features: Tensor, reference: Tensor, *sides: Tensor) -> tuple[Tensor, Tensor]:
         reference_features, makeup = self.mdnet(reference)
         return morph(features, reference_features, makeup, *sides).chunk(2, dim=1)
 
-    def _finish(self, start: Tensor, drawn: Tensor, masks: Tensor | None) -> Tensor:
+    def _finish(self, start: Tensor, drawn: Tensor, masks: Tensor) -> Tensor:
         # At least float32: bfloat16 cannot tell neighbouring 8-bit levels apart near 1.
         drawn = drawn.to(torch.promote_types(start.dtype, torch.float32)).tanh()
         if self.output == "redraw":
@@ -283,10 +260,8 @@ class Generator(nn.Module):
             drawn = grey + self._colourful(masks) * (drawn - grey)
         return (start + self.bound * drawn).clamp(-1, 1)
 
-    def _colourful(self, masks: Tensor | None) -> Tensor | float:
+    def _colourful(self, masks: Tensor) -> Tensor:
         """How much colour each pixel's change may have, (N,1,H,W): more on lips and lids, with soft edges."""
-        if masks is None:
-            return self.tint
         made_up = F.avg_pool2d((masks[:, :1] + masks[:, 2:]).clamp(max=1), 5, stride=1, padding=2)
         return self.tint + max(MADE_UP_TINT - self.tint, 0) * made_up
 

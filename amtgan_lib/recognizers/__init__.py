@@ -20,7 +20,6 @@ from amtgan_lib.recognizers.table import (
     OPEN,
     OWN,
     PUBLISHED,
-    families,
     kin,
     partition,
     refuse_judges,

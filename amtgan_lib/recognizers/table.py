@@ -232,14 +232,6 @@ def zoo(name: str) -> tuple[str, ...]:
     return (*_ZOOS[name], *(("dlib",) if name.startswith("open") and dlib_resnet.installed() else ()))
 
 
-def families() -> dict[str, tuple[str, ...]]:
-    """Return the names of each family, in the order of the table."""
-    names: dict[str, tuple[str, ...]] = {}
-    for row in _ROWS:
-        names[row.family] = (*names.get(row.family, ()), row.name)
-    return names
-
-
 def refuse_judges(names: Iterable[str]) -> None:
     """Raise ValueError where one of the recognisers that are to train or to give hints can only judge."""
     if judges := [name for name in names if name in JUDGES]:
