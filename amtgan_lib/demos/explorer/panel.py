@@ -12,10 +12,8 @@ import ipywidgets as W
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import display
 from PIL import Image
 
-from amtgan_lib import pipeline
 from amtgan_lib.demos.explorer import curves
 from amtgan_lib.demos.explorer.stored import GRID, MEASURED, at_hand, read
 from amtgan_lib.demos.widgets import parts, texts
@@ -80,7 +78,7 @@ def _similarity(row: tuple) -> str:
 # ---------------------------------------------------------------- the panel
 
 
-class Explorer:
+class Explorer(parts.Shown):
     """Pickers, a threshold and what follows from them.
 
     Every widget that a visitor touches or reads carries a CSS class: results-run, results-recogniser, results-method,
@@ -103,13 +101,14 @@ class Explorer:
         self.run = _picker("results of", "run", runs, self.stored.name)
         self.recogniser, self.method = _picker("judged by", "recogniser"), _picker("protected by", "method")
         options, style = list(QUESTIONS.items()), {"button_width": "auto"}
-        self.question = _named(W.ToggleButtons(options=options, style=style), "question")
+        self.question = W.ToggleButtons(options=options, style=style).add_class("results-question")
         layout = {"width": "480px"}
         slider = W.FloatSlider(min=GRID[0], max=GRID[-1], step=STEP, readout_format=".3f", layout=layout)
-        self.threshold = _named(slider, "threshold")
-        self.far, self.strictness = _named(W.HTML(), "far"), _named(W.HBox(layout=WHOLE), "strictness")
-        self.title, self.rates, self.shown = (_named(W.HTML(), name) for name in ("title", "rates", "photos-of"))
-        self.curves = _named(W.Image(format="png"), "curves").add_class("amtgan-curve")
+        self.threshold = slider.add_class("results-threshold")
+        self.strictness = W.HBox(layout=WHOLE).add_class("results-strictness")
+        said = ("far", "title", "rates", "photos-of")
+        self.far, self.title, self.rates, self.shown = (W.HTML().add_class(f"results-{name}") for name in said)
+        self.curves = W.Image(format="png").add_class("results-curves").add_class("amtgan-curve")
         for widget in (self.run, self.recogniser, self.method, self.question, self.threshold):
             widget.observe(self._changed, "value")
 
@@ -124,10 +123,6 @@ class Explorer:
             parts.card(_heading(4, "The photos behind the numbers"), self.question, self.shown),
         ]
         return W.VBox([W.HTML(SHEET), *cards]).add_class("amtgan").add_class("results-explorer")
-
-    def _ipython_display_(self) -> None:
-        display(self.view)
-        pipeline.into_view()
 
     @property
     def at(self) -> float:
@@ -184,7 +179,7 @@ class Explorer:
     def _jump(self, far: float, threshold: float) -> W.Button:
         button = W.Button(description=f"1 of {round(1 / far)} strangers passes", layout=WHOLE)
         button.on_click(lambda _: setattr(self.threshold, "value", threshold))
-        return _named(button, f"far-{100 * far:g}".replace(".", "-"))
+        return button.add_class(f"results-far-{100 * far:g}".replace(".", "-"))
 
     def _false_accepts(self, curve: pd.DataFrame, at: float) -> str:
         pairs = int(curve["impostor_pairs"].iloc[0])
@@ -236,10 +231,6 @@ def _heading(number: int, text: str) -> W.HTML:
     return W.HTML(texts.heading(number, text))
 
 
-def _named(widget: W.DOMWidget, name: str) -> W.DOMWidget:
-    return parts.named(widget, f"results-{name}")
-
-
 def _picker(words: str, name: str, options: Sequence[tuple[str, str]] = (), value: str | None = None) -> W.Dropdown:
     look = {"layout": {"width": "310px"}, "style": {"description_width": "initial"}}
-    return _named(W.Dropdown(options=options, value=value, description=words, **look), name)
+    return W.Dropdown(options=options, value=value, description=words, **look).add_class(f"results-{name}")

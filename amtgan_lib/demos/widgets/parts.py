@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import ipywidgets as W
 import numpy as np
+from IPython.display import display
 from PIL import Image
 
-from amtgan_lib import formats
+from amtgan_lib import formats, pipeline
 from amtgan_lib.demos.session import Sample
 from amtgan_lib.demos.widgets import texts
 
@@ -21,6 +22,16 @@ THUMBNAIL = 124  # pixels: twice what a thumbnail is wide, for sharp screens
 # `make lab` and `make demo` raise Jupyter's own limit and pass it on.
 UPLOAD_MB = int(os.environ.get("AMTGAN_UPLOAD_MB", 10))
 LIMIT = f"Uploads: up to {UPLOAD_MB} MB. The server drops a larger file, and nothing happens."
+
+
+class Shown:
+    """What a notebook shows by its ``view`` when it is a cell's last line."""
+
+    view: W.Widget
+
+    def _ipython_display_(self) -> None:
+        display(self.view)
+        pipeline.into_view()
 
 
 @dataclass(frozen=True)
@@ -66,10 +77,8 @@ class Shelf:
             button.add_class(_class(kind, name))
             button.on_click(lambda _, sample=sample: on_choice(sample))
         self.upload = upload(on_choice, f"amtgan-{kind}-upload")
-        shelf = W.Box([*self.buttons.values(), self.upload])
-        shelf.add_class("amtgan-shelf")
-        self.box = W.Box([W.HTML(heading + _pictures(kind, choices)), shelf])
-        self.box.add_class("amtgan-row")
+        shelf = W.Box([*self.buttons.values(), self.upload]).add_class("amtgan-shelf")
+        self.box = W.Box([W.HTML(heading + _pictures(kind, choices)), shelf]).add_class("amtgan-row")
 
     def mark(self, name: str | None) -> None:
         """Show which is chosen; None where it is an uploaded one."""
@@ -102,13 +111,12 @@ class BeforeAfter:
     """Before and after in one picture: a slider moves the line between them, and each side says which it is."""
 
     def __init__(self):
-        self.image, self.position = W.Image(format="png"), W.FloatSlider(0.5, min=0, max=1, step=0.005, readout=False)
-        self.image.add_class("amtgan-picture")
-        self.position.add_class("amtgan-position")
+        self.image = W.Image(format="png").add_class("amtgan-picture")
+        self.position = W.FloatSlider(0.5, min=0, max=1, step=0.005, readout=False).add_class("amtgan-position")
         self.position.observe(lambda _: self._compose(), "value")
-        self.sides = W.HTML()
-        self.sides.add_class("amtgan-sides")
-        self.box = named(W.VBox([named(W.Box([self.image, self.sides]), "amtgan-both"), self.position]), "amtgan-both")
+        self.sides = W.HTML().add_class("amtgan-sides")
+        both = W.Box([self.image, self.sides]).add_class("amtgan-both")
+        self.box = W.VBox([both, self.position]).add_class("amtgan-both")
         self._before = self._after = np.zeros((1, 1, 3), np.uint8)
 
     def show(self, before: Image.Image, after: Image.Image) -> None:
@@ -131,8 +139,7 @@ class Message:
     """One line that says what is going on or what was wrong."""
 
     def __init__(self):
-        self.box, self.kind = W.HTML(), ""
-        self.box.add_class("amtgan-message")
+        self.box, self.kind = W.HTML().add_class("amtgan-message"), ""
 
     def say(self, text: str = "", kind: str = "") -> None:
         """Replace what it says; kind: "working", "problem" or none."""
@@ -142,18 +149,13 @@ class Message:
 
 def card(*children: W.Widget) -> W.VBox:
     """Widgets in a frame."""
-    return named(W.VBox(list(children)), "amtgan-card")
+    return W.VBox(list(children)).add_class("amtgan-card")
 
 
 def columns(narrow: W.Widget, *wide: W.Widget) -> W.Box:
     """A card, and beside it others one below the other; all below each other where there is no room."""
-    sides = [named(narrow, "amtgan-narrow"), named(W.VBox(list(wide)), "amtgan-wide")]
-    return named(W.Box(sides), "amtgan-columns")
-
-
-def named(widget: W.DOMWidget, name: str) -> W.DOMWidget:
-    """The widget, with a class by which a style sheet and a browser find it."""
-    return widget.add_class(name)
+    sides = [narrow.add_class("amtgan-narrow"), W.VBox(list(wide)).add_class("amtgan-wide")]
+    return W.Box(sides).add_class("amtgan-columns")
 
 
 def png(picture: Image.Image) -> bytes:

@@ -40,9 +40,8 @@ class MakeupStrength(Workbench):
     def __init__(self, begin: Begin | None = None):
         self.sliders = {name: self._slider(name, about) for name, about in SLIDERS.items()}
         # Hidden until there is one: browsers show an empty picture as a broken one.
-        self.curve, self.card = W.Image(format="png", layout={"display": "none"}), W.HTML()
-        self.curve.add_class("amtgan-curve")
-        self.card.add_class("amtgan-report")
+        self.curve = W.Image(format="png", layout={"display": "none"}).add_class("amtgan-curve")
+        self.card = W.HTML().add_class("amtgan-report")
         self._curve: tuple[Any, pd.DataFrame] | None = None
         super().__init__(begin)
 
@@ -57,8 +56,7 @@ class MakeupStrength(Workbench):
             tooltip=about,
             style={"description_width": "76px"},
         )
-        slider.add_class("amtgan-slider")
-        slider.add_class(f"amtgan-{name}")
+        slider.add_class("amtgan-slider").add_class(f"amtgan-{name}")
         slider.observe(lambda _: self._moved(), "value")
         return slider
 

@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ipywidgets as W
-from IPython.display import display
 
-from amtgan_lib import pipeline
 from amtgan_lib.demos.session.study import SIDES, Pair, Study
 from amtgan_lib.demos.widgets import parts
 from amtgan_lib.demos.widgets.style import SHEET
 
 
-class WhichIsProtected:
+class WhichIsProtected(parts.Shown):
     """The widget of ``demo_which_is_protected``: answers are stored in ``file`` after each click.
 
     clock: seconds since any moment, to time the answers.
@@ -23,15 +21,15 @@ class WhichIsProtected:
 
     def __init__(self, pairs: Sequence[Pair], file: Path, seed: int = 0, clock: Callable[[], float] = time.monotonic):
         self.study, self.file, self.clock = Study(pairs, seed), file, clock
-        self.pictures = {side: parts.named(W.Image(format="png"), "amtgan-picture") for side in SIDES}
+        self.pictures = {side: W.Image(format="png").add_class("amtgan-picture") for side in SIDES}
         self.buttons = {side: W.Button(description="This one") for side in SIDES}
         for side, button in self.buttons.items():
-            parts.named(button, "amtgan-save").add_class(f"amtgan-{side}").on_click(lambda _, side=side: self.say(side))
+            button.add_class("amtgan-save").add_class(f"amtgan-{side}").on_click(lambda _, side=side: self.say(side))
         self.question = W.HTML()
         cards = [parts.card(self.pictures[side], self.buttons[side]) for side in SIDES]
         asked = parts.card(self.question)
-        both = parts.named(W.Box([parts.named(card, "amtgan-wide") for card in cards]), "amtgan-columns")
-        self.view = parts.named(W.VBox([W.HTML(SHEET), asked, both]), "amtgan")
+        both = W.Box([card.add_class("amtgan-wide") for card in cards]).add_class("amtgan-columns")
+        self.view = W.VBox([W.HTML(SHEET), asked, both]).add_class("amtgan")
         self._ask()
 
     def say(self, side: str) -> None:
@@ -55,7 +53,3 @@ class WhichIsProtected:
         for side, picture in zip(SIDES, self.study.shown(), strict=True):
             self.pictures[side].value = parts.png(picture)
         self.asked_at = self.clock()
-
-    def _ipython_display_(self) -> None:
-        display(self.view)
-        pipeline.into_view()

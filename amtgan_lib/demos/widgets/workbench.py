@@ -11,10 +11,9 @@ from pathlib import Path
 
 import ipywidgets as W
 import pandas as pd
-from IPython.display import display
 from PIL import Image
 
-from amtgan_lib import images, pipeline
+from amtgan_lib import images
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Kit, Sample, Settings, Studio
 from amtgan_lib.demos.widgets import parts, texts
@@ -44,7 +43,7 @@ class Begin:
     held_out: Sequence[str] = ()
 
 
-class Workbench:
+class Workbench(parts.Shown):
     """A photo on the workbench. Subclasses lay it out as ``view``, and may have ``later`` steps.
 
     Raises PhotoError where ``begin`` names something that cannot be used. What cannot be used afterwards is said in
@@ -67,8 +66,7 @@ class Workbench:
         self._asked: dict[str, Source] = {}
         self.pace = Newest(self._steps)
         self._make_widgets()
-        self.view = self.layout()
-        self.view.add_class("amtgan")
+        self.view = self.layout().add_class("amtgan")
         self._begin(begin)
 
     def _make_widgets(self) -> None:
@@ -82,11 +80,10 @@ class Workbench:
             for number, (key, heading) in enumerate(self.makeup_shelves, start=2)
         }
         self.known = parts.upload(lambda file: self.ask("known", file), "amtgan-known")
-        self.verdict, self.meters, self.meaning, self.link = W.HTML(), W.HTML(), W.HTML(), W.HTML()
-        self.verdict.add_class("amtgan-headline")
-        self.meters.add_class("amtgan-meters")
-        self.save = W.Button(description="Make the whole photo", icon="picture-o")
-        self.save.add_class("amtgan-save")
+        self.verdict = W.HTML().add_class("amtgan-headline")
+        self.meters = W.HTML().add_class("amtgan-meters")
+        self.meaning, self.link = W.HTML(), W.HTML()
+        self.save = W.Button(description="Make the whole photo", icon="picture-o").add_class("amtgan-save")
         self.save.on_click(lambda _: self._give())
 
     def _shelf(self, key: str, heading: str) -> parts.Shelf:
@@ -127,10 +124,6 @@ class Workbench:
     def later(self) -> Iterator[None]:
         """Further steps, when picture and meters are shown."""
         return iter(())
-
-    def _ipython_display_(self) -> None:
-        display(self.view)
-        pipeline.into_view()
 
     # ------------------------------------------------------------ steps
 
