@@ -1,7 +1,9 @@
-"""Files that appear whole or not at all, and files of tensors, which hold data and never run code."""
+"""Files that appear whole or not at all, their sha256, and files of tensors, which hold data and never run code."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -52,6 +54,18 @@ def _runs(process: int) -> bool:
     except PermissionError:  # it runs for somebody else
         return True
     return True
+
+
+def sha256_of(path: str | Path) -> str:
+    """The sha256 of a file in hexadecimal, read once in this process unless its size or time of change differ."""
+    about = os.stat(path)
+    return _sha256(Path(path), about.st_size, about.st_mtime_ns)
+
+
+@functools.cache  # a photo is asked for in every epoch
+def _sha256(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_tensors(path: str | Path, device: str | torch.device = "cpu") -> Any:

@@ -64,7 +64,6 @@ def shop(tmp_path, monkeypatch):
 def forget() -> None:
     """What a new process would not know."""
     catalogue._table.cache_clear()
-    store._hashed.clear()
     store._announced.clear()
 
 
@@ -201,8 +200,10 @@ def test_a_mirror_that_is_no_folder_is_said(monkeypatch, shop):
 
 def test_the_mirror_is_used_in_place_and_hashed_once(mirror_folder, monkeypatch):
     digests = []
-    digest = store._digest
-    monkeypatch.setattr(store, "_digest", lambda path: digests.append(path) or digest(path))
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, kind: digests.append(Path(file.name)) or digest(file, kind)
+    )
     asset = asset_at(PHOTO)
     assert assets.fetch(asset) == mirror_folder / asset.relative
     assert assets.fetch(asset) == mirror_folder / asset.relative

@@ -23,8 +23,8 @@ from typing import IO
 from amtgan_lib import paths
 from amtgan_lib.assets import makeup_archives
 from amtgan_lib.assets.catalogue import Asset, AssetError, UnknownAsset, table
-from amtgan_lib.assets.store import cache_path, sha256_of
-from amtgan_lib.files import written
+from amtgan_lib.assets.store import cache_path
+from amtgan_lib.files import sha256_of, written
 
 # Generator, regularizer, two discriminators and four recognisers, as the published code names its files.
 PUBLISHED_NAMES = tuple(f"{stem}.pth" for stem in ("G", "H", "D_A", "D_B", "ir152", "irse50", "mobile_face", "facenet"))

@@ -1,6 +1,5 @@
 """Where the files are: the cache folder, then the mirror in place, then the pinned address; verified every time."""
 
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -13,11 +12,10 @@ from filelock import FileLock
 from amtgan_lib import paths
 from amtgan_lib.assets.catalogue import Asset, AssetError, find, get, mirror, table
 from amtgan_lib.assets.download import download
+from amtgan_lib.files import sha256_of
 
 WORKERS = 4  # files at once: small files spend their time waiting for the server, not for the line
 
-# What was hashed in this process: path -> (size, time of change, sha256). A photo is read in every epoch, hashed once.
-_hashed: dict[Path, tuple[int, int, str]] = {}
 _announced: set[str] = set()  # lines about licences that this process has said or found said
 
 
@@ -110,20 +108,6 @@ def _complaint(asset: Asset, path: Path) -> str | None:
     return None
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, read once in this process unless size or time of change differ."""
-    facts = path.stat()
-    known = _hashed.get(path)
-    if known is None or known[:2] != (facts.st_size, facts.st_mtime_ns):
-        known = _hashed[path] = (facts.st_size, facts.st_mtime_ns, _digest(path))
-    return known[2]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _download(asset: Asset, advance: Callable[[int], object]) -> Path:
     """Download under a temporary name; the final name is given to the right bytes only."""
     final = cache_path(asset)
@@ -145,7 +129,7 @@ def _download(asset: Asset, advance: Callable[[int], object]) -> Path:
 
 
 def _refuse_wrong_bytes(asset: Asset, part: Path) -> None:
-    sha256 = _digest(part)
+    sha256 = sha256_of(part)
     if sha256 != asset.sha256:
         part.unlink()
         raise AssetError(

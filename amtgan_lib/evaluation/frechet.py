@@ -5,7 +5,6 @@ Heusel et al., "GANs trained by a two time-scale update rule converge to a local
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from amtgan_lib.evaluation.recognition import Facts, provenance
 from amtgan_lib.evaluation.tables import Crop, clean_face
+from amtgan_lib.files import sha256_of
 from amtgan_lib.images import open_photo, to_uint8
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting import results
@@ -54,7 +54,7 @@ def _inception(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """torch-fidelity's network on pictures (N,3,H,W) uint8, from this file alone; nothing is downloaded."""
     if not file.is_file():
         raise FileNotFoundError(f"FID needs Inception's weights; there is no file {file}")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = sha256_of(file)
     if not digest.startswith(INCEPTION_SHA256_PREFIX):  # any other network gives plausible numbers that mean nothing
         raise ValueError(
             f"{file} has sha256 {digest[:8]}..., expected {INCEPTION_SHA256_PREFIX}...: not FID's Inception"

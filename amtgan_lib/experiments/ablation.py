@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation import Judgement, Probes
 from amtgan_lib.experiments.pairs import check_reports, protect_pairs, signed
 from amtgan_lib.faces import FaceCrop
+from amtgan_lib.files import sha256_of
 from amtgan_lib.methods import generator
 from amtgan_lib.recipes import ABLATIONS, recipe, same_training
 from amtgan_lib.recognizers import Recognizer
@@ -138,7 +138,7 @@ class Ablation:
     def _same_settings(self) -> None:
         """Store what all variants share; ValueError where what is stored is not the same."""
         start = Path(self.given["start"])  # a missing one is refused later
-        begun = hashlib.sha256(start.read_bytes()).hexdigest() if start.is_file() else ""
+        begun = sha256_of(start) if start.is_file() else ""
         ours = {**self.given, "start": begun, "far": self.judge.far, "photos": len(self.pairs)}
         file = self.run / NAME / "settings.json"
         stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else ours

@@ -3,14 +3,13 @@
 And of sets of points: the maximum mean discrepancy.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from amtgan_lib.files import read_tensors
+from amtgan_lib.files import read_tensors, sha256_of
 
 ALEXNET_TRUNK = "alexnet-owt-7be5be79.pth"  # torchvision's file name; it carries the first 8 hex digits of the sha256
 ALEXNET_SHA256_PREFIX = "7be5be79"
@@ -57,7 +56,7 @@ def lpips_alex(trunk_path: str | Path | None = None) -> Perceptual:
     path = Path(trunk_path) if trunk_path else _alexnet_cache()
     if not path.is_file():
         raise FileNotFoundError(f"LPIPS needs torchvision's {ALEXNET_TRUNK}; nothing at {path}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     if not digest.startswith(ALEXNET_SHA256_PREFIX):
         raise ValueError(
             f"{path} has sha256 {digest[:8]}..., expected {ALEXNET_SHA256_PREFIX}...: not AlexNet's weights"

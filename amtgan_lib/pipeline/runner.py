@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from amtgan_lib import paths
+from amtgan_lib.files import sha256_of
 from amtgan_lib.pipeline import estimate, presets, report, runs
 from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.pipeline.presets import Step
@@ -195,7 +196,7 @@ def _faces(step: Step, plan: Sequence[Step]) -> str:
     first = [[other.notebook.sha256, other.values] for other in plan if other.notebook is plan[0].notebook]
     digest = hashlib.sha256(json.dumps(first, sort_keys=True).encode())
     file = paths.PREPARED / f"{step.values.get('prepared')}.npz"
-    return f"{digest.hexdigest()[:16]} {runs.file_digest(file)}"
+    return f"{digest.hexdigest()[:16]} {sha256_of(file)[:16] if file.is_file() else ''}"
 
 
 def _open(

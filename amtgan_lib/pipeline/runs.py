@@ -1,6 +1,5 @@
 """The folder of a run: run.json says what ran, from what, with which outputs and values."""
 
-import functools
 import hashlib
 import json
 import os
@@ -47,20 +46,6 @@ def code() -> str:
     for path in sorted(path for path in library.rglob("*") if path.suffix in CODE_SUFFIXES):
         digest.update(str(path.relative_to(library)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """16 hex digits of the sha256 of a file, "" where there is none."""
-    if not path.is_file():
-        return ""
-    about = path.stat()
-    return _digest(path, about.st_mtime_ns, about.st_size)
-
-
-@functools.lru_cache
-def _digest(path: Path, *_: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def versions() -> dict[str, str | None]:

@@ -1,6 +1,5 @@
 """A recogniser with weights: whole photo or aligned face in, unit vectors out."""
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from amtgan_lib import assets, paths
-from amtgan_lib.files import read_tensors
+from amtgan_lib.files import read_tensors, sha256_of
 from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.alignment import align
 from amtgan_lib.recognizers.shipped import read_shipped
@@ -167,15 +166,11 @@ def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path |
     if weights is not None:
         raise ValueError(f"weights can be chosen for a recogniser of this project only, and {name} is none")
     if row.judge_only:
-        return Judge(row, build(name), _sha256(dlib_resnet.file(row.weights))).to(device)
+        return Judge(row, build(name), sha256_of(dlib_resnet.file(row.weights))).to(device)
     path = Path(assets.published_weights(row.weights) if row.published else assets.fetch(row.weights))
     network = build(name)
     network.load_state_dict(row.entries(read_tensors(path)), strict=True)
-    return Recognizer(row, folded(network), _sha256(path)).to(device)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return Recognizer(row, folded(network), sha256_of(path)).to(device)
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -221,7 +216,7 @@ def load_shipped(path: str | Path, device: str | torch.device = "cpu") -> Recogn
     """
     row, network, facts = read_shipped(path)
     thresholds = {float(far): float(cosine) for far, cosine in facts.get("thresholds", {}).items()}
-    return Recognizer(row, folded(network), _sha256(Path(path)), thresholds).to(device)
+    return Recognizer(row, folded(network), sha256_of(path), thresholds).to(device)
 
 
 def _load_shipped_as(name: str, path: str | Path, device: str | torch.device) -> Recognizer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from amtgan_lib import assets, paths, recognizers
+from amtgan_lib.files import sha256_of
 from amtgan_lib.reporting import results
 
 RATES = ("impersonation", "dodging", "rank-1", "rank-5")
@@ -89,7 +89,7 @@ def _weights_today(name: str) -> str:
     """sha256 of a recogniser's file; "" for the authors', of which no hash was published, and for that of a package."""
     row = recognizers.spec(name)
     if row.shipped:
-        return hashlib.sha256((paths.WEIGHTS / row.weights).read_bytes()).hexdigest()
+        return sha256_of(paths.WEIGHTS / row.weights)
     return "" if row.published or row.judge_only else assets.get(row.weights).sha256
 
 

@@ -7,7 +7,6 @@ A block stands between ``<!-- NAME:start -->`` and ``<!-- NAME:end -->``. A sing
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from amtgan_lib import paths
+from amtgan_lib.files import sha256_of
 from amtgan_lib.reporting import blocks, results
 
 BLOCK = re.compile(r"(?P<start><!-- (?P<name>[\w-]+):start -->).*?(?P<end><!-- (?P=name):end -->)", re.S)
@@ -89,11 +89,7 @@ def _draw(path: Path) -> None:
         figure = figures.trade_off(held_out, pictures, f"{title}, held out {', '.join(judges)}")
     else:
         figure = figures.success_bars(table[table["recogniser"] != ""], title=title)
-    figures.save(figure, path, **{ROWS: _rows_hash(name)})
-
-
-def _rows_hash(name: str) -> str:
-    return hashlib.sha256((paths.MEASURED / f"{name}.csv").read_bytes()).hexdigest()
+    figures.save(figure, path, **{ROWS: sha256_of(paths.MEASURED / f"{name}.csv")})
 
 
 def _stale_figure(path: Path) -> bool:
@@ -102,7 +98,7 @@ def _stale_figure(path: Path) -> bool:
     if not path.exists():
         return True
     with Image.open(path) as picture:
-        return picture.info.get(ROWS) != _rows_hash(FIGURES[path.name][0])
+        return picture.info.get(ROWS) != sha256_of(paths.MEASURED / f"{FIGURES[path.name][0]}.csv")
 
 
 def _figure(path: Path) -> Part:
