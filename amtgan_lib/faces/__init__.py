@@ -25,6 +25,6 @@ from amtgan_lib.faces.detection import (
 )
 from amtgan_lib.faces.left import SMALLEST_EYE_DISTANCE, Box, DoubtfulFace, SmallFace, sorted_out
 from amtgan_lib.faces.mtcnn import at_hand as cross_checked
-from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, overlap, region_masks
+from amtgan_lib.faces.regions import MESH_TO_68, PARSE_ORDERS, bounding_box, overlap, region_masks
 from amtgan_lib.faces.shown import boxed
 from amtgan_lib.faces.warps import similarity

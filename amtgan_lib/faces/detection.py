@@ -53,7 +53,7 @@ class _Face:
 
     @property
     def box(self) -> np.ndarray:
-        return np.concatenate([self.mesh.min(0), self.mesh.max(0)])
+        return np.array(bounding_box(self.mesh))
 
 
 def detect(

@@ -103,7 +103,7 @@ class Clip:
     def __post_init__(self) -> None:
         if not self.path.is_file():
             raise VideoError(f"{self.path}: there is no such file")
-        with self._opened() as (container, video):
+        with self.opened() as (container, video):
             self._refuse_hdr(video.codec_context.color_trc)
             first = next(iter(container.decode(video)), None)
             if first is None:
@@ -121,7 +121,7 @@ class Clip:
             )
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[tuple[Any, Any]]:
+    def opened(self) -> Iterator[tuple[Any, Any]]:
         """The container and its video; whatever the decoder finds wrong becomes one sentence."""
         try:
             with _av().open(str(self.path), metadata_errors="replace") as container:
@@ -136,27 +136,26 @@ class Clip:
             raise VideoError(f"{self.path.name} has no video in it")
         return moving[0]
 
-    def frames(self, copy: Callable[[Any], None] | None = None, streams: tuple[int, ...] = ()) -> Frames:
-        """Its frames, once through; ``copy`` is handed the packets of other ``streams`` in between."""
-        return Frames(self, copy, streams)
-
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of a clip, as often as they are asked for; their number is what the file says, and may be wrong."""
+    """The frames of a clip, as often as they are asked for; their number is what the file says, and may be wrong.
+
+    ``copy`` is handed the packets of other ``streams`` in between.
+    """
 
     clip: Clip
     copy: Callable[[Any], None] | None = None
     streams: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        with self.clip._opened() as (container, video):
+        with self.clip.opened() as (container, video):
             seconds = (container.duration or 0) / 1e6
             return int(video.frames or seconds * float(video.average_rate or 0))
 
     def __iter__(self) -> Iterator[Frame]:
         last: Frame | None = None
-        with self.clip._opened() as (container, video):
+        with self.clip.opened() as (container, video):
             video.thread_type = "AUTO"
             end = 0.0
             for packet in container.demux():
@@ -211,7 +210,7 @@ def _end(packet: Any) -> float:
 
 
 class Writer:
-    """The protected clip: frames like those of ``clip``, its sound and subtitles as they are; use it with ``with``.
+    """The protected clip: frames like those of ``clip``, its sound and subtitles as they are; see ``opened``.
 
     The file is written under a temporary name and moved into place in the end, or removed if anything stops it.
     ``left_out`` says in words what it does not hold. keep_location: where it was taken, too, if metadata is kept.
@@ -226,15 +225,9 @@ class Writer:
         self._container: Any = None
         self._copies: dict[int, Any] = {}
 
-    def __enter__(self) -> Writer:
-        self._open = self._opened()
-        return self._open.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
-
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[Writer]:
+    def opened(self) -> Iterator[Writer]:
+        """Itself, ready for frames; the file is complete when this ends."""
         with written(self.out) as partial:
             try:
                 with self._writing():
@@ -263,7 +256,7 @@ class Writer:
         return tuple(self._copies)
 
     def _begin(self) -> None:
-        with self.clip._opened() as (container, video):
+        with self.clip.opened() as (container, video):
             self._add_video(video)
             for stream in container.streams:
                 if stream.index != video.index:

@@ -21,7 +21,7 @@ from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Alteration
 from amtgan_lib.protection import Protector
 from amtgan_lib.protection.video import tracks
-from amtgan_lib.protection.video.clips import Clip, Frame, VideoError, Writer
+from amtgan_lib.protection.video.clips import Clip, Frame, Frames, VideoError, Writer
 from amtgan_lib.protection.video.tracks import Glance, Track
 
 Lost = Literal["blank", "cover", "refuse", "keep"]
@@ -127,7 +127,8 @@ def protect_video(
     _check(path, out, protector, strength, lost, every)
     makeup = None if reference is None else protector.method.reference(reference)
     clip = Clip(path)
-    with Writer(clip, out, keep_metadata, keep_location) as writer:  # what cannot be written is said before the work
+    # What cannot be written is said before the work.
+    with Writer(clip, out, keep_metadata, keep_location).opened() as writer:
         plan = _look(clip, progress, every)
         if lost == "refuse" and plan.lost:
             raise VideoError(
@@ -135,18 +136,23 @@ def protect_video(
                 f"{_small_among(plan.too_small)}; nothing written"
             )
         painter = _Painter(protector, makeup, strength, lost, plan)
-        for frame, rgb, alone in painter.frames(progress(clip.frames(writer.copy, writer.streams))):
+        for frame, rgb, alone in painter.frames(progress(Frames(clip, writer.copy, writer.streams))):
             writer.add(frame, rgb, alone)
+    return _report(out, painter, writer.left_out, time.perf_counter() - begun)
+
+
+def _report(out: Path, painter: _Painter, left_out: Sequence[str], seconds: float) -> VideoReport:
+    plan = painter.plan
     return VideoReport(
         path=out,
         frames=len(plan.glances),
         faces=tuple(FaceOfVideo(face.first, face.last, len(face.meshes), len(face.keys)) for face in plan.tracks),
         lost=tuple(plan.lost),
         lost_times=plan.spans(plan.lost),
-        done_to_lost=lost,
+        done_to_lost=painter.lost,
         flicker=float(np.mean(painter.flicker)) if painter.flicker else float("nan"),
-        seconds=time.perf_counter() - begun,
-        left_out=tuple(writer.left_out),
+        seconds=seconds,
+        left_out=tuple(left_out),
         too_small=tuple(plan.too_small),
         doubtful=tuple(plan.doubtful),
         doubtful_times=plan.spans(plan.doubtful),
@@ -211,7 +217,7 @@ class _Plan:
 
 
 def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) -> _Plan:
-    glances = [_glance(frame) for frame in progress(clip.frames())]
+    glances = [_glance(frame) for frame in progress(Frames(clip))]
     faces = tracks.track(glances)
     if not any(face.usable(number) for face in faces for number in face.meshes):
         what = "face large enough to change" if faces else "face"

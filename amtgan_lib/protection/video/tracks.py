@@ -7,12 +7,12 @@ second was there in the second.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from amtgan_lib.faces import frame, large_enough
+from amtgan_lib.faces import bounding_box, frame, large_enough
 
 # In widths of the face: how far a face may be from where it was last seen and still be the same, at once and for each
 # second in between; half as much is covered around a lost one.
@@ -126,35 +126,24 @@ def _continue(tracks: list[Track], shot: range, number: int, glances: Sequence[G
 def _apart(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """Distance of two faces in widths of the larger one, and how many times larger that is."""
     small, large = sorted((width(one), width(other)))
-    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = box(one), box(other)
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = bounding_box(one), bounding_box(other)
     distance = np.hypot(ax0 + ax1 - bx0 - bx1, ay0 + ay1 - by0 - by1) / 2
     return float(distance / large), float(large / small)
 
 
-def box(mesh: np.ndarray) -> np.ndarray:
-    """(x0, y0, x1, y1) of a mesh."""
-    return np.concatenate([mesh.min(0), mesh.max(0)])
-
-
 def width(mesh: np.ndarray) -> float:
     """The longer side of a mesh's box, at least a pixel."""
-    x0, y0, x1, y1 = box(mesh)
+    x0, y0, x1, y1 = bounding_box(mesh)
     return float(max(x1 - x0, y1 - y0, 1))
 
 
 # ---------------------------------------------------------------- where a face is, calmly
 
 
-def runs(numbers: Sequence[int]) -> Iterator[list[int]]:
+def runs(numbers: Sequence[int]) -> list[list[int]]:
     """Rows of frames on end."""
-    run: list[int] = []
-    for number in numbers:
-        if run and number != run[-1] + 1:
-            yield run
-            run = []
-        run.append(number)
-    if run:
-        yield run
+    parts = np.split(np.array(numbers, int), np.flatnonzero(np.diff(numbers) != 1) + 1)
+    return [part.tolist() for part in parts if part.size]
 
 
 def _jumps(face: Track) -> list[int]:
@@ -239,7 +228,7 @@ def expected(face: Track, glances: Sequence[Glance], size: tuple[int, int]) -> r
 
 
 def _at_border(mesh: np.ndarray, size: tuple[int, int]) -> bool:
-    x0, y0, x1, y1 = box(mesh)
+    x0, y0, x1, y1 = bounding_box(mesh)
     return bool(min(x0, y0, size[0] - x1, size[1] - y1) < BORDER * width(mesh))
 
 
@@ -262,7 +251,7 @@ def cover(face: Track, number: int, glances: Sequence[Glance]) -> tuple[int, int
     for seen in face.around(number):
         mesh = face.meshes[seen]
         grown = width(mesh) * (NEAR + SPEED / 2 * abs(glances[number].time - glances[seen].time))
-        corners.append(box(mesh) + grown * np.array([-1, -1, 1, 1]))
+        corners.append(bounding_box(mesh) + grown * np.array([-1, -1, 1, 1]))
     reach = np.array(corners)
     x0, y0 = np.floor(reach[:, :2].min(0)).astype(int)
     x1, y1 = np.ceil(reach[:, 2:].max(0)).astype(int)
