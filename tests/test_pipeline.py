@@ -263,6 +263,7 @@ def test_only_and_from(two_notebooks, only, start, expected):
         ("a = {1}", "use lists, no tuples"),
         ("a = 1\na = 2", "'a' is set twice"),
         ("a: int | None = 1", "papermill cannot read the parameter 'a'"),
+        ("(a) = 1", "papermill cannot read the parameter 'a'"),
         ("a = ", "is not Python: invalid syntax"),
     ],
 )

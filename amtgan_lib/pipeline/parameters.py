@@ -60,31 +60,18 @@ def read_notebook(name: str, folder: Path) -> Notebook:
     except (ValueError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
         raise PresetError(f"{path} is no notebook: {error}") from error
     cells = "\0".join(f"{cell.cell_type}\0{cell.source}" for cell in node.cells)
-    return Notebook(name, node, _defaults(name, path, node), hashlib.sha256(cells.encode()).hexdigest())
+    return Notebook(name, node, _defaults(name, node), hashlib.sha256(cells.encode()).hexdigest())
 
 
-def _defaults(name: str, path: Path, node: "NotebookNode") -> dict[str, object]:
+def _defaults(name: str, node: "NotebookNode") -> dict[str, object]:
     tagged = [cell for cell in node.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1 or tagged[0].cell_type != "code":
         raise PresetError(f"{name} has {len(tagged)} cells with the tag parameters: it needs one, a code cell.")
     ours = literals(name, tagged[0].source)
-    if difference := set(ours) ^ _as_papermill_sees(name, path):
-        # For instance `steps: int | None = 3`: the annotation hides the name.
-        raise PresetError(f"{name}: papermill cannot read the parameter {min(difference)!r}: write it as NAME = VALUE.")
     for given in GIVEN:
         if given not in ours:
             raise PresetError(f"{name} has no parameter {given!r}, which the pipeline sets: add it to the cell.")
     return ours
-
-
-def _as_papermill_sees(name: str, path: Path) -> set[str]:
-    import papermill
-
-    try:
-        # papermill takes the braces of a path for places to fill in.
-        return set(papermill.inspect_notebook(str(path).replace("{", "{{").replace("}", "}}")))
-    except ValueError as error:
-        raise PresetError(f"{name}: papermill cannot inspect the notebook: {error}") from error
 
 
 def literals(name: str, source: str) -> dict[str, object]:
@@ -118,6 +105,9 @@ def _assignment(name: str, statement: ast.stmt) -> tuple[str, object]:
         raise wrong
     if not isinstance(target, ast.Name):
         raise wrong
+    if target.col_offset or not isinstance(getattr(statement, "annotation", target), ast.Name):
+        # For instance `steps: int | None = 3` or `(steps) = 3`: papermill does not find the name.
+        raise PresetError(f"{name}: papermill cannot read the parameter {target.id!r}: write it as NAME = VALUE.")
     try:
         value = ast.literal_eval(statement.value)
     except ValueError:
