@@ -94,16 +94,17 @@ def _examples(name: str) -> str:
 
 
 def _help() -> str:
-    what = "Protect photos from face recognition by makeup transfer (AMT-GAN), and measure how well it works."
-    lines = [f"usage: {PROGRAM} COMMAND ...", "", what, "", "commands:"]
-    lines += [f"  {name:<12}{command.help}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"`{PROGRAM} COMMAND --help` shows what a command takes, `{PROGRAM} --version` which version this is.",
-        ]
-    )
+    lines = [
+        f"usage: {PROGRAM} COMMAND ...",
+        "",
+        "Protect photos from face recognition by makeup transfer (AMT-GAN), and measure how well it works.",
+        "",
+        "commands:",
+        *(f"  {name:<12}{command.help}" for name, command in COMMANDS.items()),
+        "",
+        f"`{PROGRAM} COMMAND --help` shows what a command takes, `{PROGRAM} --version` which version this is.",
+    ]
+    return "\n".join(lines)
 
 
 def _call(target: Callable | dict[str, Callable], program: str, arguments: list[str]) -> int:

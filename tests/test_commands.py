@@ -1074,7 +1074,7 @@ def test_two_photos_are_compared_with_the_clean_one(pair, capsys):
 @pytest.mark.parametrize("there", [["edgeface_xs"], ["dlib", "edgeface_xxs"], list(recognizers.OWN)])
 def test_without_names_those_at_hand_are_asked_and_nothing_is_fetched(monkeypatch, there):
     monkeypatch.setattr(recognizer, "at_hand", lambda names: tuple(name for name in names if name in there))
-    assert asking.at_hand() == there
+    assert list(recognizers.judges_at_hand()) == there
 
 
 def test_evaluate_works_without_any_open_recogniser(pair, monkeypatch, capsys):

@@ -36,7 +36,7 @@ def facts() -> dict:
     picture = np.asarray(Protector(method).protect(portrait).image)
     return {
         "manifest": hashlib.sha256(manifest).hexdigest(),
-        "losses": [row["total"] for row in subject.history.rows],
+        "losses": [row["total"] for row in subject.history],
         "changed": int((picture != portrait).any(-1).sum()),
         "pixels": base64.b64encode(picture.tobytes()).decode(),
     }

@@ -44,7 +44,7 @@ def first_step(config: TrainConfig) -> dict:
     would decide which way a weight goes, and what the networks after it see.
     """
     found = train(trainer(replace(config, steps=1, learning_rate=0.0)), SOURCES, REFERENCES)
-    return {name: gradients(network) for name, network in found.networks.items()} | {"losses": found.history.rows[0]}
+    return {name: gradients(network) for name, network in found.networks.items()} | {"losses": found.history[0]}
 
 
 def in_a_process(folder: Path) -> None:

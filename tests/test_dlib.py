@@ -42,7 +42,7 @@ def real():
 
 def test_without_the_extra_it_is_not_at_hand_and_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr(dlib_resnet, "find_spec", lambda name: None)
-    assert recognizers.at_hand(["dlib"]) == () and "dlib" not in asking.at_hand()
+    assert recognizers.at_hand(["dlib"]) == () and "dlib" not in recognizers.judges_at_hand()
     assert recognizers.zoo("open") == OPEN and recognizers.zoo("open and own") == (*OPEN, "distilled")
     with pytest.raises(FileNotFoundError, match=r'^dlib is not installed: uv pip install "amtgan-lib\[dlib\]"$'):
         recognizers.load("dlib")
@@ -53,7 +53,7 @@ def test_without_the_extra_it_is_not_at_hand_and_a_sentence_says_what_to_install
 def test_with_the_extra_it_is_one_of_the_open_ones(monkeypatch):
     monkeypatch.setattr(dlib_resnet, "find_spec", lambda name: name)
     assert recognizers.zoo("open") == (*OPEN, "dlib") and recognizers.at_hand(["dlib"]) == ("dlib",)
-    assert "dlib" in asking.at_hand()
+    assert "dlib" in recognizers.judges_at_hand()
     assert "dlib" not in (*recognizers.zoo("drawn"), *recognizers.zoo("published"), *OPEN)
 
 

@@ -155,7 +155,7 @@ def test_losses_have_names_and_go_into_the_history(config, names):
     assert set(terms) == names
     assert all(isinstance(value, float) and np.isfinite(value) for value in terms.values())
     subject.train_step(*pair())
-    first, second = subject.history.rows
+    first, second = subject.history
     assert {key: value for key, value in first.items() if key not in ("step", "seconds")} == terms
     assert (first["step"], second["step"]) == (1, 2) and 0 < first["seconds"] < second["seconds"]
 
@@ -835,7 +835,7 @@ def assert_same_state(one: Trainer, other: Trainer) -> None:
         for key, value in expected.items():
             same = torch.equal(found[key], value) if isinstance(value, Tensor) else found[key] == value
             assert same, f"{key} differs"
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history.rows] for t in (one, other)]
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history] for t in (one, other)]
     assert rows[0] == rows[1] and len(rows[0]) == one.step
 
 
@@ -855,7 +855,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not():
     config = replace(RESIDUAL_TINY, steps=2)
     assert_same_state(run(config), run(config))
     one, other = run(config), run(replace(config, seed=4))
-    assert one.history.rows[0]["adversarial"] != other.history.rows[0]["adversarial"]
+    assert one.history[0]["adversarial"] != other.history[0]["adversarial"]
 
 
 def test_resuming_needs_no_networks_in_the_same_state(tmp_path):
@@ -887,7 +887,7 @@ def test_another_configuration_is_refused(tmp_path, change, said):
     before = weights_of(other.networks)
     with pytest.raises(ValueError, match=f"belongs to another run: {said}$"):
         other.resume(checkpoint)
-    assert other.step == 0 and not other.history.rows
+    assert other.step == 0 and not other.history
     assert all(torch.equal(value, before[key]) for key, value in weights_of(other.networks).items())
 
 
@@ -999,7 +999,7 @@ def test_an_interrupt_waits_for_the_end_of_its_step(config, tmp_path):
     ctrl_c_in_step(subject, 2)
     with pytest.raises(KeyboardInterrupt):
         train(subject, SOURCES, REFERENCES, checkpoint=checkpoint, progress=iter)
-    assert subject.step == 3 and len(subject.history.rows) == 3
+    assert subject.step == 3 and len(subject.history) == 3
     assert_same_state(run(config, resume_from=checkpoint), run(config))
 
 

@@ -46,11 +46,6 @@ def names(text: str, option: str = "--ask") -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def at_hand() -> list[str]:
-    """Those to ask about photographs that need no download."""
-    return list(recognizers.judges_at_hand())
-
-
 def panel(
     wanted: Sequence[str], far: float, table: Path | None = None, at_hand: Mapping[str, Recognizer] | None = None
 ) -> Panel:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from amtgan_lib import evaluation
+from amtgan_lib import evaluation, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
 from amtgan_lib.cli.arguments import Evaluate, Interrupted, WrongArguments
 from amtgan_lib.cli.asking import Panel
@@ -22,7 +22,7 @@ from amtgan_lib.evaluation import NOT_PROTECTED, Answer
 
 def run(options: Evaluate) -> int:
     """Compare what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
-    names = asking.names(options.ask) if options.ask else asking.at_hand()
+    names = asking.names(options.ask) if options.ask else recognizers.judges_at_hand()
     pairs, problems = _pairs(options)
     panel = asking.panel(names, options.far, options.thresholds)
     whole = Pair(options.clean, options.protected, options.known)

@@ -132,7 +132,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
     reference = None if options.reference is None else protector.method.reference(options.reference)
     hinting = {judge.name: judge for judge in protector.method.guide.recognizers} if protector.method.guide else {}
     drawn = bool(protector.method.world)
-    wanted = asked or (recognizers.zoo("drawn" if drawn else "open") if not hinting else asking.at_hand())
+    wanted = asked or (recognizers.zoo("drawn" if drawn else "open") if not hinting else recognizers.judges_at_hand())
     panel = asking.panel(wanted, options.far, options.thresholds, hinting)
     person = targets.of_photos(target, panel.judges, "target") if target else None
     notes = tuple(str(item.message) for item in caught if issubclass(item.category, protection.ProtectionWarning))

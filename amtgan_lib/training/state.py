@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -21,13 +21,6 @@ from amtgan_lib.training.config import TrainConfig, build_generator
 # A network is compiled anew with and without gradient, for a face in its own makeup and in another's, and for each new
 # padding; after 8 times torch would give up by default.
 COMPILATIONS = 64
-
-
-@dataclass
-class History:
-    """Named losses of every step: ``rows`` of {step, seconds, term: value}."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
 
 
 class State:
@@ -51,7 +44,8 @@ class State:
         self.share = distributed.share()
         self.share.of(range(config.batch))  # refuses a batch that cannot be shared evenly
         self.weights = replace(own, adversarial=config.attack * own.adversarial, dodging=config.attack * own.dodging)
-        self.step, self.seconds, self.history = 0, 0.0, History()
+        self.step, self.seconds = 0, 0.0
+        self.history: list[dict[str, float]] = []  # of every step: {step, seconds, term: value}
         self.device = torch.device(config.device)
         self.precision = compute.precision(config.precision, config.device)
         self.recognizers = [recognizer.to(self.device) for recognizer in recognizers]

@@ -62,7 +62,7 @@ class Trainer(State):
         (values,) = distributed.averaged([torch.stack([value.detach().float() for value in terms.values()])])
         named = dict(zip(terms, values.tolist()))
         self.seconds += time.perf_counter() - started
-        self.history.rows.append({"step": self.step, "seconds": self.seconds, **named})
+        self.history.append({"step": self.step, "seconds": self.seconds, **named})
         return named
 
     def launch(self, source: FaceBatch, reference: FaceBatch) -> dict[str, Tensor]:
@@ -117,7 +117,7 @@ class Trainer(State):
             "origin": self.origin,
             "step": self.step,
             "seconds": self.seconds,
-            "history": self.history.rows,
+            "history": self.history,
             "networks": self.networks.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
@@ -144,7 +144,7 @@ class Trainer(State):
         if different:
             listed = ", ".join(f"{key} {saved.get(key)!r} there, {ours[key]!r} here" for key in different)
             raise ValueError(f"{path} belongs to another run: {listed}")
-        self.step, self.seconds, self.history.rows = state["step"], state["seconds"], state["history"]
+        self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
         self.networks.load_state_dict(state["networks"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
