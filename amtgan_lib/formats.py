@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+HEAD = 8192  # bytes by which a file's kind is told
 # Protecting takes some 25 bytes a pixel beside the gigabyte of the models: so large a photo needs 4 GiB. Pillow warns
 # from 89 megapixels on, which is less than what some phones take, and its words are about attacks.
 MEGAPIXELS = 120
@@ -123,11 +124,11 @@ def _prepare(file: Path | BinaryIO, name: str) -> None:
         pi_heif.register_heif_opener()
 
 
-def _beginning(file: Path | BinaryIO, length: int = 8192) -> bytes:
+def _beginning(file: Path | BinaryIO) -> bytes:
     if isinstance(file, Path):
         with file.open("rb") as stream:
-            return stream.read(length)
-    head = file.read(length)
+            return stream.read(HEAD)
+    head = file.read(HEAD)
     file.seek(0)
     return head
 

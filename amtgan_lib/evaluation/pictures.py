@@ -18,8 +18,8 @@ from amtgan_lib.compute import side_by_side
 from amtgan_lib.images import Photo, in_levels, open_photo, save, stretch, to_tensor, to_uint8
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer, embed_many
+from amtgan_lib.reporting.results import REGIONS
 
-REGIONS = ("lip", "skin", "eyes")
 VIEWED = 512  # pixels that an eye can tell apart across 6 degrees, and more
 
 Picture = str | Path | Photo | Image.Image | np.ndarray

@@ -29,18 +29,6 @@ class Way(NamedTuple):
         return {} if self.quality is None else {"quality": self.quality}
 
 
-def _half(picture: Image.Image) -> Image.Image:
-    return picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)
-
-
-def _blurred(picture: Image.Image) -> Image.Image:
-    return picture.filter(ImageFilter.GaussianBlur(BLUR * max(picture.size)))
-
-
-def _median(picture: Image.Image) -> Image.Image:
-    return picture.filter(ImageFilter.MedianFilter(3))
-
-
 def _coarse(picture: Image.Image) -> Image.Image:
     step = 2 ** (8 - LEVELS)
     return picture.point([min(level // step * step + step // 2, 255) for level in range(256)] * 3)
@@ -58,12 +46,12 @@ WAYS: Mapping[str, Way] = {
     "jpeg75": Way(Image.Image.copy, ".jpg", 75),
     "jpeg50": Way(Image.Image.copy, ".jpg", 50),
     "webp": Way(Image.Image.copy, ".webp", 80),
-    "half": Way(_half),
-    "blur": Way(_blurred),
-    "median": Way(_median),
+    "half": Way(lambda picture: picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)),
+    "blur": Way(lambda picture: picture.filter(ImageFilter.GaussianBlur(BLUR * max(picture.size)))),
+    "median": Way(lambda picture: picture.filter(ImageFilter.MedianFilter(3))),
     "4bits": Way(_coarse),
     "screenshot": Way(_screenshot, ".jpg", 90),
-    "purified": Way(_median, ".jpg", 75),
+    "purified": Way(lambda picture: picture.filter(ImageFilter.MedianFilter(3)), ".jpg", 75),
 }
 REPUBLISHED = ("jpeg75", "jpeg50", "half", "blur", "purified")
 """Those of the report card, which is made while somebody waits."""

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 FARS = (0.1, 0.01, 0.001)
+Z = 1.959964  # standard deviations of a 95 % interval
+REPEATS = 1000  # of a bootstrap
 
 
 def stored_thresholds(table: Path) -> dict[str, dict[float, float]]:
@@ -105,23 +107,23 @@ def hidden(scores: np.ndarray, threshold: float) -> np.ndarray:
     return np.nan_to_num(scores, nan=2.0) <= threshold
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: int, n: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927), sensible at 0 and 1 too."""
     if n == 0:
         return float("nan"), float("nan")
-    share, spread = successes / n, z * z / n
+    share, spread = successes / n, Z * Z / n
     centre = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    half = Z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_interval(values: np.ndarray, repeats: int = 1000, seed: int = 0) -> tuple[float, float]:
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
     """Bootstrap 95 % interval of a mean, NaN left out."""
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return float("nan"), float("nan")
-    draw = np.random.default_rng(seed)
-    means = values[draw.integers(0, len(values), (repeats, len(values)))].mean(axis=1)
+    draw = np.random.default_rng(0)
+    means = values[draw.integers(0, len(values), (REPEATS, len(values)))].mean(axis=1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
@@ -134,12 +136,10 @@ def area_under_curve(negatives: np.ndarray, positives: np.ndarray) -> float:
     return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
 
-def area_interval(
-    negatives: np.ndarray, positives: np.ndarray, repeats: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+def area_interval(negatives: np.ndarray, positives: np.ndarray) -> tuple[float, float]:
     """Bootstrap 95 % interval of the area, resampling people: each gave one score (P,) of either kind."""
-    draw = np.random.default_rng(seed)
-    people = draw.integers(0, len(negatives), (repeats, len(negatives)))
+    draw = np.random.default_rng(0)
+    people = draw.integers(0, len(negatives), (REPEATS, len(negatives)))
     areas = [area_under_curve(negatives[chosen], positives[chosen]) for chosen in people]
     return float(np.quantile(areas, 0.025)), float(np.quantile(areas, 0.975))
 

@@ -221,9 +221,9 @@ def undoing(
     }
 
 
-def by_way(rows: pd.DataFrame, metric: str = "dodging") -> pd.DataFrame:
-    """A line a method, a column for what was done to its photos: a rate as the mean of the recognisers, 0 to 1."""
-    named = rows[rows["metric"] == metric]
+def by_way(rows: pd.DataFrame) -> pd.DataFrame:
+    """A line a method, a column for what was done to its photos: dodging as the mean of the recognisers, 0 to 1."""
+    named = rows[rows["metric"] == "dodging"]
     parts = named["method"].str.partition(" ")
     named = named.assign(method=parts[0], way=parts[2].replace("", AS_IT_IS))
     wide = named.pivot_table(index="method", columns="way", values="value", sort=False)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from amtgan_lib import losses, recognizers
 from amtgan_lib.datasets import FaceBatch
-from amtgan_lib.evaluation.pictures import REGIONS
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import attacks, authors, generator, natural, targets
 from amtgan_lib.methods.generator import Guide
@@ -28,6 +27,7 @@ from amtgan_lib.models import makeup_transfer
 from amtgan_lib.models.rendering import PARTS
 from amtgan_lib.recipes import RECIPES
 from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.reporting.results import REGIONS
 
 SINGLE = "_single"
 TRANSFER = "makeup_only"

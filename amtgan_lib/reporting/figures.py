@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from amtgan_lib.files import written
+from amtgan_lib.reporting.results import REGIONS
 from amtgan_lib.reporting.style import (
     COLOURS,
     HATCH,
@@ -209,20 +210,20 @@ def heat_map(rates: pd.DataFrame, title: str = "") -> Figure:
 
 
 @in_style
-def violins(rows: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodging"), title: str = "") -> Figure:
-    """How a rate is spread over methods: a panel a metric, a violin a recogniser, a point a method.
+def violins(rows: pd.DataFrame, title: str = "") -> Figure:
+    """How impersonation and dodging are spread over methods: a panel a metric, a violin a recogniser, a point a method.
 
     rows: result rows (columns method, recogniser, metric, value). The violins end where the values do.
     """
     import seaborn
 
-    figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 2.8), sharey=True, squeeze=False)
-    for axis, metric in zip(axes.flat, metrics):
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 2.8), sharey=True)
+    for axis, metric in zip(axes, ("impersonation", "dodging")):
         part = rows[rows["metric"] == metric].assign(value=100 * rows["value"])
         places = {"data": part, "x": "recogniser", "y": "value", "ax": axis}
         seaborn.violinplot(**places, cut=0, inner=None, color=COLOURS["clean"], linewidth=0.8)
         seaborn.stripplot(**places, color=COLOURS["genuine"], size=3, jitter=0.08)
-        axis.set(title=METRIC_TITLES.get(metric, metric), ylim=(-3, 103), xlabel="", ylabel="% of photos")
+        axis.set(title=METRIC_TITLES[metric], ylim=(-3, 103), xlabel="", ylabel="% of photos")
     figure.suptitle(title)
     return figure
 
@@ -230,10 +231,10 @@ def violins(rows: pd.DataFrame, metrics: Sequence[str] = ("impersonation", "dodg
 @in_style
 def makeup_distances(pictures: pd.DataFrame, title: str = "") -> Figure:
     """Colour distance to the reference's makeup, before (grey) and after (the method's colour), region by region."""
-    regions, methods = ("lip", "skin", "eyes"), list(dict.fromkeys(pictures["method"]))
+    methods = list(dict.fromkeys(pictures["method"]))
     values = pictures.set_index(["method", "metric"])["value"]
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.5), sharey=True)
-    for axis, region in zip(axes, regions):
+    for axis, region in zip(axes, REGIONS):
         for place, method in enumerate(methods):
             axis.bar(place - 0.2, values[method, f"{region} before"], 0.4, color=COLOURS["clean"])
             axis.bar(place + 0.2, values[method, f"{region} after"], 0.4, color=COLOURS.get(method, OTHER_COLOUR))
@@ -270,15 +271,15 @@ def ablation(lines: pd.DataFrame, title: str = "") -> Figure:
 
 
 @in_style
-def meters(similarity: pd.DataFrame, title: str = "", before: str = "before", after: str = "after") -> Figure:
+def meters(similarity: pd.DataFrame, title: str = "") -> Figure:
     """Bars of each recogniser's similarity before and after, with its threshold as a black line.
 
-    similarity: columns recogniser, threshold, those named by ``before`` and ``after``, and maybe a note.
+    similarity: columns recogniser, threshold, before, after, and maybe a note.
     """
     figure, axis = plt.subplots(figsize=(6, 0.45 * len(similarity) + 0.9))
     for place, row in enumerate(similarity.to_dict("records")):
-        axis.barh(place - 0.18, row[before], 0.36, color=COLOURS["clean"], label=before if place == 0 else None)
-        axis.barh(place + 0.18, row[after], 0.36, color=COLOURS["residual"], label=after if place == 0 else None)
+        for side, moment, colour in ((-0.18, "before", COLOURS["clean"]), (0.18, "after", COLOURS["residual"])):
+            axis.barh(place + side, row[moment], 0.36, color=colour, label=None if place else moment)
         axis.plot([row["threshold"]] * 2, [place - 0.42, place + 0.42], color="black", lw=1.5)
     notes = [f"\n({note})" for note in similarity["note"]] if "note" in similarity else [""] * len(similarity)
     axis.set_yticks(range(len(similarity)), similarity["recogniser"] + notes)
