@@ -76,21 +76,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        server.ranges.append(self.headers.get("Range"))
+        server.asked.append(self.path)
         wrong = server.plan.pop(0) if server.plan else {}
         content = server.content[unquote(self.path).split(f"/{COMMIT}/")[1]]
         time.sleep(wrong.get("delay", 0.0))
         if "status" in wrong:
             return self.send_error(wrong["status"])
-        start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1]) if self.headers.get("Range") else 0
-        if wrong.get("no_ranges"):
-            start = 0
-        if start >= len(content) > 0:
-            return self.send_error(416)
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[start : start + wrong.get("cut_after", len(content))])
+        self.wfile.write(content[: wrong.get("cut_after", len(content))])
 
     def log_message(self, *arguments):
         """Say nothing: the captured stderr is under test."""
@@ -99,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
-        web.content, web.plan, web.ranges = dict(CONTENT), [], []
+        web.content, web.plan, web.asked = dict(CONTENT), [], []
         threading.Thread(target=web.serve_forever, daemon=True).start()
         monkeypatch.setattr(catalogue, "URL_BASE", f"http://127.0.0.1:{web.server_port}")
         yield web
@@ -248,30 +243,24 @@ def test_download_verify_and_place(server):
     assert path == paths.CACHE / "assets" / assets.get("net").relative
     assert path.read_bytes() == CONTENT[WEIGHTS]
     assert assets.fetch("net") == path
-    assert server.ranges == [None]
+    assert len(server.asked) == 1
     assert not list(paths.CACHE.rglob("*.part*"))
 
 
-def test_a_cut_connection_is_continued_where_it_ended(server):
+def test_a_cut_connection_is_tried_again(server):
     server.plan = [{"cut_after": 100_000}, {"cut_after": 50_000}]
     assert assets.fetch(asset_at(PHOTO)).read_bytes() == CONTENT[PHOTO]
-    assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
+    assert len(server.asked) == 3
 
 
-def test_a_later_call_continues_what_an_earlier_one_began(server):
+def test_of_a_file_that_never_comes_whole_nothing_stays(server):
     server.plan = [{"cut_after": 1000}] * download.TRIES
     asset = asset_at(PHOTO)
     with pytest.raises(assets.AssetError, match="connection was cut"):
         assets.fetch(asset)
-    assert not store.cache_path(asset).exists()
-    assert len(server.ranges) == download.TRIES
+    assert cached_files() == []
+    assert len(server.asked) == download.TRIES
     assert assets.fetch(asset).read_bytes() == CONTENT[PHOTO]
-    assert server.ranges[-1] == f"bytes={1000 * download.TRIES}-"
-
-
-def test_a_server_without_ranges_starts_over(server):
-    server.plan = [{"cut_after": 100_000}, {"no_ranges": True}]
-    assert assets.fetch(asset_at(PHOTO)).read_bytes() == CONTENT[PHOTO]
 
 
 def test_wrong_bytes_are_refused_and_removed(server):
@@ -293,21 +282,11 @@ def test_a_file_of_another_size_is_refused_without_reading_it(server, size):
     assert cached_files() == []
 
 
-@pytest.mark.parametrize("begun", [b"x" * 1000, b"x" * 300_000, b"x" * 300_001])
-def test_a_spoilt_beginning_does_not_stay_for_ever(server, begun):
-    asset = asset_at(PHOTO)
-    put(paths.CACHE / "assets", asset.relative + ".part", begun)
-    if len(begun) <= asset.bytes:
-        with pytest.raises(assets.AssetError, match="refused and removed"):
-            assets.fetch(asset)
-    assert assets.fetch(asset).read_bytes() == CONTENT[PHOTO]
-
-
 def test_a_missing_page_is_not_asked_for_again_but_a_tired_server_is(server):
     server.plan = [{"status": 404}]
     with pytest.raises(assets.AssetError, match="the server answered 404"):
         assets.fetch("net")
-    assert len(server.ranges) == 1
+    assert len(server.asked) == 1
     server.plan = [{"status": 503}, {"status": 429}]
     assert assets.fetch("net").read_bytes() == CONTENT[WEIGHTS]
     server.plan = [{"status": 500}] * 50
@@ -336,10 +315,9 @@ def test_many_files_come_in_order_from_all_places(server, mirror_folder):
     assert assets.fetch_many([]) == []
 
 
-def test_progress_bar_reaches_the_whole_through_cuts_and_restarts(server, mirror_folder, monkeypatch):
+def test_progress_bar_reaches_the_whole_through_cuts(server, mirror_folder, monkeypatch):
     (mirror_folder / asset_at(PHOTO).relative).unlink()
-    put(paths.CACHE / "assets", asset_at(PHOTO).relative + ".part", CONTENT[PHOTO][:50_000])
-    server.plan = [{"cut_after": 50_000}, {"no_ranges": True, "cut_after": 200_000}]
+    server.plan = [{"cut_after": 50_000}, {"cut_after": 200_000}]
     steps = []
     for asset in assets.table():
         store._obtain(asset, steps.append)
@@ -372,7 +350,7 @@ def test_two_processes_download_one_file_once(server):
     both = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
     said = {process.communicate(timeout=400)[0].strip() for process in both}
     assert said == {str(store.cache_path(assets.get("net")))}
-    assert server.ranges == [None]
+    assert len(server.asked) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_said(server, shop):

@@ -1,6 +1,6 @@
 """Where the files are: the cache folder, then the mirror in place, then the pinned address; verified every time."""
 
-import os
+import hashlib
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from filelock import FileLock
 from amtgan_lib import paths
 from amtgan_lib.assets.catalogue import Asset, AssetError, find, get, mirror, table
 from amtgan_lib.assets.download import download
-from amtgan_lib.files import sha256_of
+from amtgan_lib.files import sha256_of, written
 
 WORKERS = 4  # files at once: small files spend their time waiting for the server, not for the line
 
@@ -87,10 +87,8 @@ def _obtain(asset: Asset, advance: Callable[[int], object]) -> Path:
     path = local(asset)
     if path is None and asset.imported:
         raise AssetError(f"{cache_path(asset)} is gone: import the archive that it came from again.")
-    if path is None:
-        path = _download(asset, advance)
-    else:
-        advance(asset.bytes)
+    path = path or _download(asset)
+    advance(asset.bytes)
     complaint = _complaint(asset, path)
     if complaint:
         raise AssetError(complaint)
@@ -108,30 +106,28 @@ def _complaint(asset: Asset, path: Path) -> str | None:
     return None
 
 
-def _download(asset: Asset, advance: Callable[[int], object]) -> Path:
-    """Download under a temporary name; the final name is given to the right bytes only."""
+def _download(asset: Asset) -> Path:
+    """The file in the cache, written whole or not at all, and of the right bytes only."""
     final = cache_path(asset)
-    part = final.with_name(final.name + ".part")
     lock = paths.CACHE / "locks" / asset.sha256
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        lock.parent.mkdir(exist_ok=True)
+        lock.parent.mkdir(parents=True, exist_ok=True)
         # The processes of one training run ask for the same weights at once: one downloads, the others wait.
         with FileLock(lock):
             if not final.is_file():
-                download(asset, part, advance)
-                _refuse_wrong_bytes(asset, part)
-                os.replace(part, final)
+                content = download(asset)
+                _refuse_wrong_bytes(asset, content)
+                with written(final) as partial:
+                    partial.write_bytes(content)
     except OSError as error:
         advice = "make room there, or name another folder in AMTGAN_CACHE"
         raise AssetError(f"The cache folder {paths.CACHE} cannot be written ({error}): {advice}.") from error
     return final
 
 
-def _refuse_wrong_bytes(asset: Asset, part: Path) -> None:
-    sha256 = sha256_of(part)
+def _refuse_wrong_bytes(asset: Asset, content: bytes) -> None:
+    sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != asset.sha256:
-        part.unlink()
         raise AssetError(
             f"{asset.url} sent sha256 {sha256} where the table says {asset.sha256}: "
             "the file was refused and removed; try again, and report it if it stays so."
