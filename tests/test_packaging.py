@@ -1,5 +1,6 @@
 """What surrounds the library: lock, environment.yml, Makefile, citation, paths, the cost of importing it."""
 
+import ast
 import os
 import re
 import shutil
@@ -121,6 +122,22 @@ def test_every_declared_dependency_is_imported():
     used = {canonicalize_name(each) for name in imported for each in providers.get(name, [])}
     declared = {canonicalize_name(r.name) for r in named_dependencies()}
     assert declared - used <= set(NOT_IMPORTED) <= declared
+
+
+# What ipykernel and papermill are made of, in the releases that fit them.
+PARTS_OF_JUPYTER = {"IPython", "jupyter_client", "jupyter_core", "nbclient"}
+
+
+def test_whatever_the_library_imports_is_declared():
+    nodes = [node for file in (ROOT / "amtgan_lib").rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    dotted = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    dotted += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    providers = metadata.packages_distributions()
+    names = {name.partition(".")[0] for name in dotted} - sys.stdlib_module_names
+    used = {name: {canonicalize_name(each) for each in providers[name]} for name in names if name in providers}
+    declared = {canonicalize_name(r.name) for r in named_dependencies()}
+    strange = {name for name, packages in used.items() if not packages & declared}
+    assert strange - {"amtgan_lib"} == PARTS_OF_JUPYTER
 
 
 # Makefile, .ci/run, CITATION.cff
