@@ -124,6 +124,21 @@ def test_faces_a_second_are_those_of_whole_batches(monkeypatch):
     ]
 
 
+def test_portraits_a_second_are_counted_on_one_thread(monkeypatch):
+    drawn, threads = [], []
+
+    def draw(who, worn, moments, size):
+        drawn.append(len(who))
+        threads.append(torch.get_num_threads())
+
+    monkeypatch.setattr(speed.portraits, "draw", draw)
+    before, bench = torch.get_num_threads(), measuring.Bench()
+    speed.drawing(bench)
+    assert drawn == [2, 32, 32, 32] and set(threads) == {1} and torch.get_num_threads() == before
+    ((_, _, metric, value, n),) = bench.rows
+    assert metric == "portraits a second" and value > 0 and n == 3
+
+
 def test_what_a_laptop_has_no_memory_for_is_measured_only_when_named(monkeypatch):
     measured = []
     monkeypatch.setattr(speed, "WORKS", {name: lambda bench, name=name: measured.append(name) for name in speed.WORKS})

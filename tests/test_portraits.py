@@ -1,8 +1,6 @@
 """Drawn portraits: a row decides its picture, landmarks lie where things are drawn, makeup changes makeup alone."""
 
 import math
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -515,8 +513,3 @@ def test_a_face_detector_sees_the_face_and_its_points():
         between = np.linalg.norm(points[0] - points[1])
         errors.append(np.linalg.norm(found - points[:, ::-1], axis=1) / between)
     assert np.mean(errors, axis=0).max() < 0.15 and np.max(errors) < 0.25
-
-
-def test_the_benchmark_runs():
-    script = Path(__file__).resolve().parents[1] / "benchmarks" / "portraits.py"
-    assert runpy.run_path(str(script))["portraits_a_second"](size=64, count=2, repeats=1) > 0

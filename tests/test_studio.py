@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from amtgan_lib import assets, datasets, evaluation, images, recognizers
-from amtgan_lib.cli import asking
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Face, Settings, Studio, StudioError, kits, sitting
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
@@ -289,7 +288,7 @@ def test_photographs_get_what_protect_does_and_are_judged_by_whom_it_asks(monkey
     monkeypatch.setattr(dlib_resnet, "installed", lambda: False)
     made = session.photo_kit.__wrapped__()
     assert made.method.recognizers == recognizers.OWN == prepare().method.recognizers
-    assert [judge.name for judge in made.judges] == list(recognizers.OWN) == asking.at_hand()
+    assert [judge.name for judge in made.judges] == list(recognizers.OWN) == list(recognizers.judges_at_hand())
     assert made.world == "open" and made.method.target == targets.NOBODY
     assert {made.role(name) for name in recognizers.OWN} == {"gave hints"}
     assert all({kits.USUAL, kits.LAX} <= set(judge.thresholds) for judge in made.judges)

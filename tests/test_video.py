@@ -632,7 +632,7 @@ def test_two_faces_are_two_tracks_in_whichever_order_they_are_found():
     found = tracks.track(film)
     assert seen(found) == [list(range(8))] * 2
     for each in found:
-        assert len({round(tracks.box(mesh)[0]) for mesh in each.meshes.values()}) == 1
+        assert len({round(faces.bounding_box(mesh)[0]) for mesh in each.meshes.values()}) == 1
 
 
 def test_a_face_that_comes_back_nearby_is_the_same_and_was_missed_meanwhile():
@@ -706,7 +706,7 @@ def shaken(steps, noise):
 
 
 def x_of(each):
-    return np.array([tracks.box(mesh)[0] + SIDE / 2 for mesh in each.meshes.values()])
+    return np.array([faces.bounding_box(mesh)[0] + SIDE / 2 for mesh in each.meshes.values()])
 
 
 def test_trembling_is_calmed_and_motion_stays():
