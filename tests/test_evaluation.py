@@ -11,7 +11,7 @@ import torch
 from fakes import NoseRecognizer, plain, plain_set
 from PIL import Image
 
-from amtgan_lib import datasets, evaluation, faces
+from amtgan_lib import datasets, evaluation, faces, losses
 from amtgan_lib.evaluation import Gallery, Judgement, Probes, recognition, tables
 from amtgan_lib.images import open_photo, to_tensor
 from amtgan_lib.reporting import results
@@ -518,7 +518,8 @@ def portrait():
 
 
 def test_an_unchanged_face_differs_in_nothing(portrait):
-    assert evaluation.face_flip(face_of(portrait), portrait.original) == pytest.approx(0, abs=1e-6)
+    same = {"flip": 0, "psnr": np.inf, "ssim": 1, "visible": 0, "skin": 0, "chroma": 0}
+    assert evaluation.face_quality(face_of(portrait), portrait, portrait.original) == pytest.approx(same, abs=1e-6)
 
 
 def test_only_what_lies_in_the_frame_of_the_face_counts(portrait):
@@ -526,14 +527,39 @@ def test_only_what_lies_in_the_frame_of_the_face_counts(portrait):
     beside[:, :18] = beside[268:] = 0
     inside[100:200, 100:200] -= 40
     face = face_of(portrait)
-    assert evaluation.face_flip(face, beside) == 0
+    assert evaluation.face_quality(face, portrait, beside)["flip"] == 0 == evaluation.face_flip(face, beside)
+    found = evaluation.face_quality(face, portrait, inside)
+    assert found["flip"] == evaluation.face_flip(face, inside) > 0.01
     cut = [each[10:266, 20:276] for each in (portrait.rgb, inside)]
-    assert evaluation.face_flip(face, inside) == evaluation.flip(*cut) > 0.01
+    assert found["flip"] == evaluation.flip(*cut)
+    seen = losses.colour_difference(*(to_tensor(each[None]) for each in cut)).mean()
+    assert found["visible"] == pytest.approx(float(seen), rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [256, 128])
+def test_what_is_done_to_lips_hardly_counts_as_a_change_of_skin(portrait, size):
+    rows, columns = slice(10 + 176, 10 + 208), slice(20 + 88, 20 + 168)  # of the lips in fakes.face_crop
+    lipstick, powder = portrait.rgb.copy(), portrait.rgb.copy()
+    lipstick[rows, columns] = 150, 30, 60
+    powder[60:100, 80:220] = 170, 130, 160
+    lips, skin = (evaluation.face_quality(face_of(portrait, size), portrait, made) for made in (lipstick, powder))
+    assert lips["flip"] > 0.02 and lips["skin"] < 0.3 * lips["visible"]
+    assert skin["skin"] > skin["visible"] > 0.3  # the mask is a part of the crop
+
+
+def test_chroma_is_the_strength_of_colour_not_its_brightness(portrait):
+    grey = open_photo(np.full_like(portrait.rgb, 150))
+    brighter, redder = grey.rgb + np.uint8(30), grey.rgb + np.array([40, 0, 0], np.uint8)
+    light, red = (evaluation.face_quality(face_of(grey), grey, made) for made in (brighter, redder))
+    assert light["chroma"] < 0.1 < 5 < light["skin"]
+    assert 5 < red["chroma"] < red["skin"]
+    skinless = replace(face_of(grey), masks=torch.zeros(3, 256, 256))
+    assert math.isnan(evaluation.face_quality(skinless, grey, redder)["skin"])
 
 
 def test_a_face_is_not_looked_for_in_a_picture_of_another_size(portrait, noise):
     with pytest.raises(ValueError, match="this face is from a photo of"):
-        evaluation.face_flip(face_of(portrait), noise)
+        evaluation.face_quality(face_of(portrait), portrait, noise)
 
 
 def test_the_colour_distance_to_itself_is_zero_and_to_a_shift_its_size(noise, tmp_path):

@@ -9,6 +9,7 @@ from amtgan_lib.evaluation.pictures import (
     Probes,
     embed,
     face_flip,
+    face_quality,
     flip,
     makeup_distance,
     quality,

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from amtgan_lib.evaluation.pictures import FRAME
 from amtgan_lib.evaluation.recognition import Facts, provenance
 from amtgan_lib.evaluation.tables import Crop, clean_face
 from amtgan_lib.files import sha256_of
@@ -23,7 +24,6 @@ from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
 INCEPTION_SHA256_PREFIX = "6785a0e5"  # in the name of the file, as torch's hub writes it
-FRAME = 256  # side of the crops in which a face is compared before and after
 STAGE = 1  # of a recogniser's four: what follows is about who somebody is, which protection is to change
 
 
