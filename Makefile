@@ -90,7 +90,7 @@ gpu-pack: setup ## pack crops and weights for a GPU without a network into gpu_p
 # pyproject.toml allows it (LOCK_ARGS=--upgrade takes the newest). Options that carry addresses are taken out.
 lock: setup ## write requirements.lock anew from pyproject.toml
 	printf '%s\n' torch==2.11.0 torchvision==0.26.0 'numpy<2' | $(VENV)/uv pip compile pyproject.toml \
-	  --universal --python-version 3.11 --extra all --no-header --no-annotate --no-emit-index-url \
+	  --universal --python-version 3.11 --extra all --no-header --no-annotate \
 	  --constraint /dev/stdin --output-file requirements.lock --quiet $(LOCK_ARGS)
 	sed -i.old '/^-/d; /^$$/d' requirements.lock && rm requirements.lock.old
 	@! grep -n '://\| @ ' requirements.lock || { echo "requirements.lock names an address: name a released version instead." >&2; exit 1; }

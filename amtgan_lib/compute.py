@@ -1,4 +1,4 @@
-"""How this machine computes: threads that do not spin, and bfloat16 only where the device has it natively.
+"""How this machine computes: threads that do not spin, work shared by cores, bfloat16 only where it is native.
 
 ``settle_threads`` runs when the package is imported, since OpenMP reads its variables once, when torch is loaded. For
 the same reason torch is imported inside functions here.
@@ -6,12 +6,13 @@ the same reason torch is imported inside functions here.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TypeVar
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Values of oneDNN's ONEDNN_MAX_CPU_ISA that let bfloat16 instructions through: "ALL" and those that name one of these.
 _ALLOW_BFLOAT16 = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
-MOST_WORKERS = 8  # each holds a photo with all that is made of it
+MOST_WORKERS = 8  # each holds a photo with all that is made of it, or is a process with torch in it
 Work, Result = TypeVar("Work"), TypeVar("Result")
 
 
@@ -57,14 +58,17 @@ def physical_cores(system: Path = Path("/sys")) -> int | None:
     return max(min(len(cores), allowed), 1)
 
 
+# --- work that cores share ----------------------------------------------------------------------------------------
+
+
 def side_by_side(
     job: Callable[[Work], Result], items: Sequence[Work], progress: Callable[[Iterable], Iterable] = iter
 ) -> list[Result]:
     """``[job(item) for item in items]``, at most 8 items at a time, each on one of torch's threads alone.
 
     A small network on a single face is hardly faster on two threads: PGD took 1.4 seconds a face on one or on two, two
-    faces side by side 0.8 each. ``progress`` wraps the items, in their order. The first exception ends the work as soon
-    as the items that have begun are done.
+    faces side by side 0.8 each (8 drawn faces, commit 82a3b03). ``progress`` wraps the items, in their order. The first
+    exception ends the work as soon as the items that have begun are done.
     """
     import torch
 
@@ -78,6 +82,27 @@ def side_by_side(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # of threads that begin from now on: the workers had set this, too
+
+
+def spread(
+    job: Callable[[Work], Result],
+    chunks: Sequence[Work],
+    workers: int = 0,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> list[Result]:
+    """As ``side_by_side``, on ``workers`` processes of one thread each; 0: as many as torch has threads, at most 8.
+
+    For painting, which is many small operations: threads would wait for each other. job must be a function of a module,
+    since each process imports it.
+    """
+    import torch
+
+    workers = min(workers or torch.get_num_threads(), MOST_WORKERS, len(chunks))
+    if workers <= 1:
+        return [job(chunk) for chunk in progress(chunks)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return [result for _, result in zip(progress(chunks), pool.map(job, chunks))]
 
 
 # --- precision ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from amtgan_lib import images, paths, portraits
+from amtgan_lib import compute, images, paths, portraits
 from amtgan_lib.datasets.manifest import MANIFEST_COLUMNS, in_test
 
 PEOPLE = 180  # a third of them is the test
@@ -114,7 +114,7 @@ def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter
     found = {asset: place / asset for asset in assets}
     photos = sorted({asset.replace(".parse.png", ".png") for asset, path in found.items() if not path.exists()})
     chunks = [photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK)]
-    portraits.spread(functools.partial(_write, folder=place, size=size or PHOTO_SIZE), chunks, progress=progress)
+    compute.spread(functools.partial(_write, folder=place, size=size or PHOTO_SIZE), chunks, progress=progress)
     return found
 
 

@@ -1,7 +1,6 @@
 """Drawn faces: people, makeups and moments from numbers, with exact landmarks and regions; no photograph needed."""
 
 from amtgan_lib.portraits.drawing import Portraits, draw
-from amtgan_lib.portraits.parallel import spread
 from amtgan_lib.portraits.traits import (
     IDENTITY,
     MAKEUP,

@@ -56,7 +56,7 @@ def draw_faces(
     """``photos`` photos of each of ``people`` people, at different moments, about half of them in makeup."""
     chunks = np.array_split(np.arange(people), max(1, people // 8))
     job = partial(_faces_of, photos=photos, seed=seed)
-    pictures = portraits.spread(job, chunks, workers, progress)
+    pictures = compute.spread(job, chunks, workers, progress)
     return DrawnFaces(np.concatenate(pictures), np.repeat(np.arange(people), photos))
 
 
