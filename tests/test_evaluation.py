@@ -518,8 +518,10 @@ def portrait():
 
 
 def test_an_unchanged_face_differs_in_nothing(portrait):
-    same = {"flip": 0, "psnr": np.inf, "ssim": 1, "visible": 0, "skin": 0, "chroma": 0}
-    assert evaluation.face_quality(face_of(portrait), portrait, portrait.original) == pytest.approx(same, abs=1e-6)
+    assert evaluation.skin_change(face_of(portrait), portrait.original) == pytest.approx(
+        {"bare skin": 0, "bare skin chroma": 0}
+    )
+    assert evaluation.face_flip(face_of(portrait), portrait.original) == 0
 
 
 def test_only_what_lies_in_the_frame_of_the_face_counts(portrait):
@@ -527,13 +529,12 @@ def test_only_what_lies_in_the_frame_of_the_face_counts(portrait):
     beside[:, :18] = beside[268:] = 0
     inside[100:200, 100:200] -= 40
     face = face_of(portrait)
-    assert evaluation.face_quality(face, portrait, beside)["flip"] == 0 == evaluation.face_flip(face, beside)
-    found = evaluation.face_quality(face, portrait, inside)
-    assert found["flip"] == evaluation.face_flip(face, inside) > 0.01
+    assert evaluation.face_flip(face, beside) == 0 and evaluation.skin_change(face, beside)["bare skin"] < 1e-5
     cut = [each[10:266, 20:276] for each in (portrait.rgb, inside)]
-    assert found["flip"] == evaluation.flip(*cut)
-    seen = losses.colour_difference(*(to_tensor(each[None]) for each in cut)).mean()
-    assert found["visible"] == pytest.approx(float(seen), rel=1e-3)
+    assert evaluation.face_flip(face, inside) == evaluation.flip(*cut) > 0.01
+    seen = losses.colour_difference(*(to_tensor(each[None]) for each in cut)).squeeze()
+    skin = float(seen[face.masks[1] > 0.5].mean())
+    assert evaluation.skin_change(face, inside)["bare skin"] == pytest.approx(skin, rel=1e-3)
 
 
 @pytest.mark.parametrize("size", [256, 128])
@@ -542,24 +543,29 @@ def test_what_is_done_to_lips_hardly_counts_as_a_change_of_skin(portrait, size):
     lipstick, powder = portrait.rgb.copy(), portrait.rgb.copy()
     lipstick[rows, columns] = 150, 30, 60
     powder[60:100, 80:220] = 170, 130, 160
-    lips, skin = (evaluation.face_quality(face_of(portrait, size), portrait, made) for made in (lipstick, powder))
-    assert lips["flip"] > 0.02 and lips["skin"] < 0.3 * lips["visible"]
-    assert skin["skin"] > skin["visible"] > 0.3  # the mask is a part of the crop
+    face = face_of(portrait, size)
+    anywhere = [
+        float(losses.colour_difference(face.image[None], face.resample(open_photo(made))[None]).mean())
+        for made in (lipstick, powder)
+    ]
+    skin = [evaluation.skin_change(face, made)["bare skin"] for made in (lipstick, powder)]
+    assert evaluation.face_flip(face, lipstick) > 0.02 and skin[0] < 0.3 * anywhere[0]
+    assert skin[1] > anywhere[1] > 0.3  # the mask is a part of the crop
 
 
 def test_chroma_is_the_strength_of_colour_not_its_brightness(portrait):
     grey = open_photo(np.full_like(portrait.rgb, 150))
     brighter, redder = grey.rgb + np.uint8(30), grey.rgb + np.array([40, 0, 0], np.uint8)
-    light, red = (evaluation.face_quality(face_of(grey), grey, made) for made in (brighter, redder))
-    assert light["chroma"] < 0.1 < 5 < light["skin"]
-    assert 5 < red["chroma"] < red["skin"]
+    light, red = (evaluation.skin_change(face_of(grey), made) for made in (brighter, redder))
+    assert light["bare skin chroma"] < 0.1 < 5 < light["bare skin"]
+    assert 5 < red["bare skin chroma"] < red["bare skin"]
     skinless = replace(face_of(grey), masks=torch.zeros(3, 256, 256))
-    assert math.isnan(evaluation.face_quality(skinless, grey, redder)["skin"])
+    assert math.isnan(evaluation.skin_change(skinless, redder)["bare skin"])
 
 
 def test_a_face_is_not_looked_for_in_a_picture_of_another_size(portrait, noise):
     with pytest.raises(ValueError, match="this face is from a photo of"):
-        evaluation.face_quality(face_of(portrait), portrait, noise)
+        evaluation.skin_change(face_of(portrait), noise)
 
 
 def test_the_colour_distance_to_itself_is_zero_and_to_a_shift_its_size(noise, tmp_path):
@@ -653,12 +659,13 @@ def test_picture_values_before_and_after(noise, tmp_path, hand_made_detection):
             "ssim": evaluation.quality(clean, protected)["ssim"],
             "visible": evaluation.quality(clean, protected)["visible"],
             "flip": evaluation.flip(noise, noise + np.uint8(5)),
+            **evaluation.skin_change(faces.detect_one(clean), protected),
             **{f"{region} before": 20 for region in ("lip", "skin", "eyes")},
             **{f"{region} after": 15 for region in ("lip", "skin", "eyes")},
         }
     )
-    # No face: no region and no flip, but a picture.
-    assert table.loc[1, "ssim"] == 1 and table.loc[1, ["flip", "lip after"]].isna().all()
+    # No face: no region, no skin and no flip, but a picture.
+    assert table.loc[1, "ssim"] == 1 and table.loc[1, ["flip", "bare skin", "lip after"]].isna().all()
 
 
 def test_picture_table_leaves_out_what_was_not_protected(noise, tmp_path, hand_made_detection):
@@ -938,7 +945,7 @@ def test_with_a_way_to_find_faces_the_quality_table_has_their_flip(noise, tmp_pa
     clean, protected = photo_of(noise, tmp_path / "c.png"), photo_of(noise + np.uint8(5), tmp_path / "p.png")
     report = pd.DataFrame({"clean": [str(clean)], "protected": str(protected)})
     table = evaluation.quality_table({"m": report}, faces.detect_one, **FACTS).set_index("metric")
-    assert table.index.tolist() == ["psnr", "ssim", "visible", "flip"]
+    assert table.index.tolist() == ["psnr", "ssim", "visible", "flip", "bare skin", "bare skin chroma"]
     assert table.loc["flip", "value"] == pytest.approx(evaluation.flip(noise, noise + np.uint8(5)))
 
 

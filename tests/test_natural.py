@@ -155,9 +155,19 @@ def test_a_move_is_unkind_that_spoils_an_expression_or_makes_a_nose_larger(
     if axis == "y":
         flow[:, 1, first:last] = move
     else:
-        flow[:, 0, first:last, :middle], flow[:, 0, first:last, middle:] = -move, move
+        flow[:, 0, first:last] = move * ((torch.arange(natural.SIZE) - middle) / 8).clamp(-1, 1)
     cost = loss.unkind(Fields(flow, gain))
     assert cost > 0.0025 if unkind else cost < 0.0015
+
+
+def test_a_nose_that_is_bent_aside_is_unkind_and_one_that_moves_is_not(crop, guide):
+    loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, SHORT, {})
+    costs = []
+    for first in (0, int(crop.mesh[195, 0])):
+        flow = torch.zeros(1, 2, natural.SIZE, natural.SIZE)
+        flow[:, 0, first : int(crop.mesh[2, 0]) + 3] = 3.0
+        costs.append(float(loss.unkind(Fields(flow, torch.ones(1, 3, natural.SIZE, natural.SIZE)))))
+    assert costs[0] < 0.001 and costs[1] > 0.004
 
 
 def test_contour_has_bounds_for_each_zone_of_the_face():

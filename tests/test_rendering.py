@@ -1,6 +1,6 @@
 """What a face can wear: every part stays where it belongs and within its bounds, and goes away with its strength."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import fakes
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from amtgan_lib import faces
-from amtgan_lib.faces.parts import DEEPEST, face_regions
+from amtgan_lib.faces.parts import BLACKEST, DEEPEST, face_regions
 from amtgan_lib.faces.regions import OVAL
 from amtgan_lib.images import open_photo
 from amtgan_lib.models import rendering
@@ -87,9 +87,55 @@ def test_moves_are_mostly_the_same_on_both_sides(regions):
     assert right / left == pytest.approx((1 - rendering.ASYMMETRY) / (1 + rendering.ASYMMETRY), abs=0.1)
 
 
-def test_shade_has_no_colour_and_blush_only_reddens(crop, regions):
-    shade = paint(regions, strong(regions, ["light", "contour", "brows", "liner"])).gain
-    assert torch.equal(shade[:, 0], shade[:, 1]) and torch.equal(shade[:, 0], shade[:, 2])
+def bent(values: torch.Tensor, where: torch.Tensor, powers: list[tuple[int, int]]) -> float:
+    """How much of ``values`` (S,S) ``where`` it counts is left when a polynomial in x and y is taken from it."""
+    y, x = (each.double() / SIZE for each in torch.nonzero(where, as_tuple=True))
+    terms = torch.stack([(x - x.mean()) ** i * (y - y.mean()) ** j for i, j in powers], 1)
+    wanted = values[where].double()
+    rest = wanted - terms @ torch.linalg.lstsq(terms, wanted[:, None]).solution[:, 0]
+    return float(rest.norm() / wanted.norm())
+
+
+def test_brows_eyes_and_mouth_move_as_wholes(regions):
+    lattice = torch.randn(1, 2, rendering.LATTICE, rendering.LATTICE, generator=torch.Generator().manual_seed(0))
+    (free,) = replace(regions, wholes=0 * regions.wholes).carried(lattice)
+    # Along y, of a brow, an eye and the mouth: "thicker" is meant across its own length, which x has a share in.
+    arched, straight = [(0, 0), (1, 0), (0, 1), (2, 0)], [(0, 0), (1, 0), (0, 1)]
+    rises = {0: arched, 2: straight, 4: arched}
+    for number, along_y in rises.items():
+        alone = torch.zeros_like(regions.wholes)
+        alone[:, number] = regions.wholes[:, number]
+        (moves,), where = replace(regions, wholes=alone).carried(lattice), alone[0, number] > 0.999
+        for axis, powers in ((0, [(0, 0), (1, 0)]), (1, along_y)):
+            assert bent(moves[axis], where, powers) < 0.01
+            assert bent(free[axis], where, powers) > 0.1
+
+
+def test_what_all_of_a_face_does_its_wholes_do_too(regions):
+    """Also where a brow and an eye share what lies between them."""
+    x, y = torch.meshgrid(*2 * [torch.linspace(-1, 1, rendering.LATTICE)], indexing="xy")
+    everything = 0.01 * torch.stack((0.3 + x, 0.2 - y))[None]
+    free = replace(regions, wholes=0 * regions.wholes).carried(everything)
+    torch.testing.assert_close(regions.carried(everything), free, atol=3e-4, rtol=0)
+
+
+def test_brows_fade_and_darken_by_their_hair_alone(crop, regions):
+    faded, darker = (
+        render(crop.image[None], regions, Look(brows=torch.tensor([[way, way, 0.0, 0.0]]))) for way in (9.0, -9.0)
+    )
+    brows = (regions.wholes[0, :2] > 0.99).any(0)
+    hair = brows & (crop.image.mean(0) < crop.image.mean(0)[brows].quantile(0.3))
+    assert (faded[0] - crop.image)[:, hair].mean() > 0.05 and (darker[0] - crop.image)[:, hair].mean() < -0.03
+    even = face_regions(torch.full_like(crop.image, 0.2), crop.mesh)
+    assert even.brows[:, :2].abs().max() < 1e-5
+
+
+def test_shade_is_warm_brows_have_no_colour_and_blush_only_reddens(crop, regions):
+    grey = paint(regions, strong(regions, ["brows", "liner"])).gain
+    assert torch.equal(grey[:, 0], grey[:, 1]) and torch.equal(grey[:, 0], grey[:, 2])
+    shade = paint(regions, strong(regions, ["light", "contour"])).gain.log()
+    assert (shade[:, 0].abs() <= shade[:, 1].abs()).all() and (shade[:, 1].abs() <= shade[:, 2].abs()).all()
+    assert shade.min() < -0.02 and shade.max() > 0.02 and (shade[:, 0] * shade[:, 2] >= 0).all()
     gain = paint(regions, Look(blush=strong(regions, ["blush"]).blush.abs())).gain
     cheeks = regions.blush[0].amax(0) > 0.5
     assert (gain[0, 0] >= gain[0, 1] - 1e-6)[cheeks].all() and (gain[0, 0] > gain[0, 1] + 0.02)[cheeks].any()
@@ -98,7 +144,9 @@ def test_shade_has_no_colour_and_blush_only_reddens(crop, regions):
 def test_gains_stay_within_the_bounds(regions):
     light = paint(regions, strong(regions, ["light"])).gain.log()
     assert 0 < light.abs().max() <= 1.2 * max(map(abs, rendering.LIGHT)) * DEEPEST  # a cubic overshoots its points
-    for part, (low, high) in {"brows": rendering.BROWS, "liner": rendering.LINER}.items():
+    (fuller, faded), (powder, paler) = rendering.BROWS
+    fuller, faded = BLACKEST * fuller + powder, BLACKEST * faded + paler
+    for part, (low, high) in {"brows": (fuller, faded), "liner": rendering.LINER}.items():
         exponent = paint(regions, strong(regions, [part])).gain.log()
         # Where two of a part's regions meet, both count.
         assert 2 * low <= exponent.min() < 0 and exponent.max() <= 2 * high + 1e-6
@@ -150,7 +198,9 @@ def test_a_batch_is_rendered_as_each_of_its_faces(crop, regions):
     other = drawn_crop(9)
     both = [regions, face_regions(other.image, other.mesh)]
     looks = [strong(each, seed=number) for number, each in enumerate(both)]
-    joined = rendering.Regions(**{name: torch.cat([vars(each)[name] for each in both]) for name in vars(regions)})
+    joined = rendering.Regions(
+        **{each.name: torch.cat([getattr(one, each.name) for one in both]) for each in fields(regions)}
+    )
     look = Look(**{part: torch.cat([each.worn()[part] for each in looks]) for part in PARTS})
     together = render(torch.stack([crop.image, other.image]), joined, look)
     for image, where, own, result in zip((crop.image, other.image), both, looks, together):

@@ -245,7 +245,7 @@ def test_visible_change_is_zero_for_the_clean_picture_and_that_of_the_tables_oth
     crop = opened.kit.method.detect_all(open_photo(clean))[0][0]
     assert opened.flip(opened.clean) == 0
     flip = opened.flip(picture)
-    assert flip == pytest.approx(evaluation.face_quality(crop, clean, shown)["flip"], abs=1e-4) and flip > 0.01
+    assert flip == pytest.approx(evaluation.face_flip(crop, shown), abs=1e-4) and flip > 0.01
     table = opened.judged(picture)
     assert (table["visible"] == opened.visible(picture)).all() and (table["flip"] == flip).all()
 

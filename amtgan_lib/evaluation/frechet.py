@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from amtgan_lib.evaluation.pictures import FRAME
 from amtgan_lib.evaluation.recognition import Facts, provenance
 from amtgan_lib.evaluation.tables import Crop, clean_face
 from amtgan_lib.files import sha256_of
@@ -24,6 +23,7 @@ from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
 INCEPTION_SHA256_PREFIX = "6785a0e5"  # in the name of the file, as torch's hub writes it
+SIDE = 256  # of the crops that are compared
 STAGE = 1  # of a recogniser's four: what follows is about who somebody is, which protection is to change
 
 
@@ -96,7 +96,7 @@ def frechet_table(
         pairs = []
         for row in progress(list(report[report["protected"] != ""].itertuples())):
             if at := clean_face(row.clean, crop):
-                both = [at.view(open_photo(file), FRAME)[0] for file in (row.clean, row.protected)]
+                both = [at.view(open_photo(file), SIDE)[0] for file in (row.clean, row.protected)]
                 pairs.append(kind.of(torch.stack(both)).cpu().numpy())
         if len(pairs) > 1:
             clean, protected = np.stack(pairs, 1)

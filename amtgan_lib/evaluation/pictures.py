@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -21,7 +20,6 @@ from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer, embed_many
 from amtgan_lib.reporting.results import REGIONS
 
-FRAME = 256  # side of the crops in which a face is compared before and after
 VIEWED = 512  # pixels that an eye can tell apart across 6 degrees, and more
 
 Picture = str | Path | Photo | Image.Image | np.ndarray
@@ -147,26 +145,21 @@ def _seen(picture: np.ndarray) -> Tensor:
     return to_tensor(np.asarray(image)[None])
 
 
-def face_quality(at: faces.FaceCrop, clean: Picture, protected: Picture) -> dict[str, float]:
-    """How plainly a face differs from the clean one, both cut in the frame in which ``at`` was found, at 256 pixels.
+def skin_change(at: faces.FaceCrop, protected: Picture) -> dict[str, float]:
+    """How the bare skin of the face ``at`` has changed in the protected picture, of its photo's size.
 
-    at: the clean picture's face; clean, protected: pictures of its photo's size. Returns
-
-    - flip: mean FLIP (see ``flip``), 0 to 1
-    - psnr (dB), ssim and visible (S-CIELAB) as ``quality`` takes them, of the two crops
-    - skin: mean S-CIELAB on bare skin, the crop's mask of it; lips and eyes, where makeup is worn, are left out
-    - chroma: mean absolute change of the chroma sqrt(a^2 + b^2) there, in units of CIELAB after the eye's blur
-
-    skin and chroma are NaN where the crop shows no skin. Raises ValueError for pictures of another size.
+    Returns "bare skin", the mean colour difference (S-CIELAB) where the crop's mask has skin, which leaves out lips and
+    eyes, and "bare skin chroma", the mean absolute change of sqrt(a^2 + b^2) there, in units of CIELAB after the eye's
+    blur: how far shade became colour. Both are NaN where the crop shows no skin.
     """
-    crops = [to_uint8(at.view(picture, FRAME)[0]) for picture in (clean, protected)]
-    first, second = (losses.seen_colours(to_tensor(crop[None])) for crop in crops)
-    # As ``view`` scales, which keeps the centres of corner pixels in their places.
-    skin = F.interpolate(at.masks[None, 1:2], (FRAME, FRAME), mode="bilinear", align_corners=True)[0, 0] > 0.5
+    first, second = (losses.seen_colours(crop[None]) for crop in (at.image, at.resample(open_photo(protected))))
+    skin = at.masks[1] > 0.5
     difference = (first - second).norm(dim=1)[0][skin]
     chroma = [colours[:, 1:].norm(dim=1)[0][skin] for colours in (first, second)]
-    on_skin = {"skin": float(difference.mean()), "chroma": float((chroma[0] - chroma[1]).abs().mean())}
-    return {"flip": flip(*crops), **_difference(*crops), **on_skin}
+    return {
+        "bare skin": float(difference.mean()),
+        "bare skin chroma": float((chroma[0] - chroma[1]).abs().mean()),
+    }
 
 
 def face_flip(at: faces.FaceCrop, protected: Picture) -> float:

@@ -23,6 +23,7 @@ from amtgan_lib.evaluation.pictures import (
     makeup_distance,
     quality,
     read_probes,
+    skin_change,
     truth_error,
 )
 from amtgan_lib.evaluation.recognition import Facts, provenance, vectors
@@ -157,8 +158,8 @@ def quality_table(
 ) -> pd.DataFrame:
     """What ``quality`` measures, per method, with bootstrap intervals; ``picture_table`` adds where the makeup went.
 
-    With ``crop``, which finds a file's largest face, also flip, of the face crops (see ``face_flip``), and with a
-    ``perceptual`` distance that one, under its own name (see ``face_distance``).
+    With ``crop``, which finds a file's largest face, also flip, of the face crops (see ``face_flip``), and the change
+    of bare skin (``skin_change``), and with a ``perceptual`` distance that one, under its own name (``face_distance``).
     """
     rows, crop = [], crop and functools.cache(crop)
     for method, report in reports.items():
@@ -175,7 +176,7 @@ def picture_table(
     perceptual: Perceptual | None = None,
     **facts: Facts,
 ) -> pd.DataFrame:
-    """``quality``, flip, and the colour distances to the reference before and after, with bootstrap intervals.
+    """What ``quality_table`` has, and the colour distances to the reference before and after, with bootstrap intervals.
 
     ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos. A
     ``perceptual`` distance of the faces is added under its own name.
@@ -196,7 +197,7 @@ def picture_values(
     perceptual: Perceptual | None = None,
     worn: Callable[..., dict[str, float]] | None = None,
 ) -> pd.DataFrame:
-    """Per protected photo: ``quality``, ``face_flip``, and per region the colour distance to the reference.
+    """Per protected photo: what ``quality_table`` has, and per region the colour distance to the reference.
 
     report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
     the true makeup transfer is added. Distance and error are those before and after. ``worn`` may remember them.
@@ -238,7 +239,7 @@ def clean_face(file: str, crop: Crop) -> faces.FaceCrop | None:
 def _quality(row: Any, at: faces.FaceCrop | None, perceptual: Perceptual | None) -> dict[str, float]:
     numbers = quality(row.clean, row.protected)
     if at:
-        numbers["flip"] = np.nan  # its place among the columns
+        numbers |= {"flip": np.nan, **skin_change(at, row.protected)}  # flip has its place among the columns
         if perceptual is not None:
             numbers[perceptual.name] = face_distance(at, row.protected, perceptual)
     return numbers

@@ -45,6 +45,8 @@ EDGE = 0.10  # the same for gains
 FINE = 4  # polygons are drawn so many times as large
 SHADE = (0.012, 0.16)  # eye distances: what is finer is grain, what is broader is the light of the room
 DARKEST, DEEPEST = 0.04, 0.25  # of brightness in [0,1], where its logarithm ends; and of a shade
+BLACKEST = 1.2  # of hair beside skin, as such a logarithm
+AROUND = 0.09  # eye distances: how far what belongs to a brow, an eye or the mouth fades out
 GREYISH = 3  # levels between the channels of a pixel that has no colour
 WARM = 0.03  # skin of any colour is redder than grey: the logarithm of red to green, in linear light
 
@@ -63,11 +65,12 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
     lips = _softened(_drawn(points, (LIPS,), side) * (1 - _drawn(points, (MOUTH,), side)), 0.018 * eye)
     return Regions(
         moving=_tensor(_ramp(inward / FADE) * cover.movable),
+        wholes=_tensor(_wholes(points, side, eye)),
         skin=_tensor(skin),
         shades=_tensor(_shades(picture, eye) * skin),
         zones=_tensor(_lines(points, ZONES, side, eye)),
         blush=_tensor(_lines(points, BLUSH, side, eye) * skin),
-        brows=_tensor(_brows(points, side, eye) * outline * near),
+        brows=_tensor(_brows(points, _hair(picture, skin, eye), eye) * outline * near),
         lips=_tensor(lips * outline * near),
         lids=_tensor(_lids(points, side, eye) * outline * cover.bare),
         liner=_tensor(_liner(points, side, eye) * outline * near),
@@ -143,8 +146,25 @@ def _along(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray
     return np.clip((pixels - start) @ way / max(way @ way, 1e-6), 0, 1)
 
 
-def _brows(points: np.ndarray, side: int, eye: float) -> np.ndarray:
-    """(4,S,S): the inner and the outer half of both brows, and soft bands along their upper and lower edge."""
+def _wholes(points: np.ndarray, side: int, eye: float) -> np.ndarray:
+    """(5,S,S): each brow, each eye and the mouth, 1 on it and close to it, and fading from there."""
+    found = []
+    for polygon in (*BROWS, *EYES, LIPS):
+        away = ndimage.distance_transform_edt(_drawn(points, (polygon,), side) < 0.5) / (AROUND * eye)
+        found.append(np.exp(-(np.maximum(away - 0.5, 0) ** 2) / 2))
+    return np.stack(found)
+
+
+def _hair(picture: np.ndarray, skin: np.ndarray, eye: float) -> np.ndarray:
+    """(S,S): how much darker each place of a picture (3,S,S) is than the skin around it, as a bounded logarithm."""
+    brightness = np.log((picture.mean(0) + 1) / 2 + DARKEST)
+    around = _softened(brightness * skin, SHADE[1] * eye) / _softened(skin, SHADE[1] * eye).clip(1e-3)
+    return np.clip(around - _softened(brightness, SHADE[0] * eye), 0, BLACKEST)
+
+
+def _brows(points: np.ndarray, hair: np.ndarray, eye: float) -> np.ndarray:
+    """(4,S,S): the ``hair`` of the inner and the outer half of both brows, and soft bands along their two edges."""
+    side = len(hair)
     found = np.zeros((4, side, side))
     pixels = _pixels(side)
     for upper, lower in zip(UPPER_BROWS, LOWER_BROWS):
@@ -152,8 +172,8 @@ def _brows(points: np.ndarray, side: int, eye: float) -> np.ndarray:
         whole = _softened(_filled([np.concatenate([top, bottom[::-1]])], side), 0.02 * eye)
         outer, inner = (top[0] + bottom[0]) / 2, (top[-1] + bottom[-1]) / 2
         inwards = _along(pixels, outer, inner)
-        found[0] += whole * inwards
-        found[1] += whole * (1 - inwards)
+        found[0] += whole * inwards * hair
+        found[1] += whole * (1 - inwards) * hair
         for place, edge in ((2, top), (3, bottom)):
             # From the outer end on, and never into the space between the brows.
             band = np.exp(-((_distance(pixels, edge[:-1]) / (0.03 * eye)) ** 2) / 2)

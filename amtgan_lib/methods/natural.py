@@ -37,6 +37,7 @@ GROWING = (
     *((107, 133), (336, 362), (107, 336), (55, 285), (55, 107), (285, 336)),  # inner ends raised, apart or thick
     *2 * ((107, 133), (336, 362), (107, 336), (55, 133), (285, 362)),  # which show most, so some count three times
 )
+RIDGE = (168, 6, 197, 195, 5, 4, 1, 2)  # of the nose, which looks broken where its vertices go to different sides
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Search:
     recognisers still knows the face; asked: how many recognisers, drawn by lot, a step asks; away: the cosine to the
     owner, mirrored or not; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody;
     visible: the mean square of S-CIELAB at a quarter of the size; rough: of differences between neighbours of the
-    lattice; unkind: of what SHRINKING and GROWING say, in eye distances; makeup: of the way from the reference's
+    lattice; unkind: of what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of the way from the reference's
     colours.
     """
 
@@ -59,7 +60,7 @@ class Search:
     towards: float = 0.5
     towards_a_person: float = 2.0
     visible: float = 0.006
-    rough: float = 0.3
+    rough: float = 0.45
     unkind: float = 30.0
     makeup: float = 0.15
     seed: int = 0
@@ -194,13 +195,14 @@ class Loss:
         return False
 
     def unkind(self, fields: Fields) -> Tensor:
-        """Squares of eye distances by which what should not shrink has shrunk, and what should not grow has grown."""
+        """Squares of eye distances by which lengths have shrunk or grown that should not, and a nose was bent aside."""
         y, x = self.mesh.round().long().clamp(0, self.image.shape[-1] - 1).T
         # What a pixel fetches from its right moves to the left.
         places = self.mesh - fields.flow[0][:, y, x].T.flip(1)
         grown = (_lengths(places) - self.lengths) / self.eye
         shrunk, grown = -grown[: len(SHRINKING)], grown[len(SHRINKING) :]
-        return F.relu(shrunk).square().sum() + F.relu(grown).square().sum()
+        aside = (places - self.mesh)[list(RIDGE), 1] / self.eye
+        return sum(each.square().sum() for each in (F.relu(shrunk), F.relu(grown), aside - aside.mean()))
 
 
 def _lengths(places: Tensor) -> Tensor:

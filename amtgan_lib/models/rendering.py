@@ -25,11 +25,19 @@ BARE = ("shape", "light", "contour", "brows")
 # The largest change of each part. Moves are shares of the crop's side, where the eyes are 0.25 apart: no pixel moves
 # farther than REACH, 8 % of their distance; MOVE is what a point of the lattice asks for.
 MOVE, REACH = 0.024, 0.019
-LATTICE = 14  # points of the lattice that moves a face, along each side
+LATTICE = 20  # points of the lattice that moves a face, along each side
 ASYMMETRY = 0.1  # share of a move that may differ from left to right
+# Brows, eyes and mouth move as wholes: by what is allowed along x and along y of the polynomials 1, x, y, x². A brow
+# may go elsewhere and become longer, steeper, thicker or more arched, an eye wider and larger, a mouth too, and smile
+# more. None is ever bent otherwise: brows whose inner ends curl up, or lips that waver, spoil a face first.
+BROW, EYE, MOUTH = ((1, 1, 0, 0), (1, 1, 1, 1)), ((1, 1, 0, 0), (1, 0, 1, 0)), ((1, 1, 0, 0), (1, 0, 1, 1))
+WHOLES = (BROW, BROW, EYE, EYE, MOUTH)
 # Light softens or deepens the shades that a face has, by up to these shares. A pattern of its own, however faint, was
 # seen as wrinkles on a smooth forehead.
 LIGHT, LIGHTS = (-0.65, 0.12), 14  # bounds, and points of its lattice along each side
+# Skin in the shade is warmer and skin in the light paler: the share of a shade that each channel takes. A shade that is
+# grey looks like soot on fair skin.
+TAN = torch.tensor([0.7, 1.05, 1.25])[:, None, None]
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
 # How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what
 # is below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a
@@ -51,7 +59,7 @@ CONTOUR = {
 }
 # Each number of a colour goes from its first bound to its second: depth (all channels), red (against green and blue),
 # warmth (red and green against blue).
-BROWS = (-0.30, 0.10)
+BROWS = ((-0.50, 0.80), (-0.45, 0.10))  # of how dark the hair is beside the skin; and of powder along its edges
 BLUSH = ((-0.04, 0.02), (0.00, 0.10), (-0.02, 0.03))
 LIPS = ((-0.25, 0.05), (-0.04, 0.30), (-0.08, 0.08))
 LIDS = ((-0.30, 0.06), (-0.02, 0.10), (-0.05, 0.08))
@@ -64,13 +72,15 @@ _NEARLY = 0.9  # of a bound: beyond it nothing more is to be won, and no gradien
 class Regions:
     """Where the parts of N faces lie, in [0,1] and soft; all 0 from the outline of the face on.
 
-    moving (N,1,S,S): how freely pixels may move; skin (N,1,S,S): bare skin; shades (N,1,S,S): how much brighter skin is
-    than what is around it, as a logarithm; zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids
-    (N,2,S,S), liner (N,2,S,S): upper and lower; brows (N,4,S,S): inner and outer half, above and below; lips (N,1,S,S).
-    colourless (N,): the photo is black and white.
+    moving (N,1,S,S): how freely pixels may move; wholes (N,5,S,S): both brows, both eyes and the mouth, with what is
+    close around them; skin (N,1,S,S): bare skin; shades (N,1,S,S): how much brighter skin is than what is around it, as
+    a logarithm; zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S):
+    upper and lower; brows (N,4,S,S): how much darker than skin the inner and the outer half are, as a logarithm, and
+    bands above and below; lips (N,1,S,S). colourless (N,): the photo is black and white.
     """
 
     moving: Tensor
+    wholes: Tensor
     skin: Tensor
     shades: Tensor
     zones: Tensor
@@ -81,12 +91,39 @@ class Regions:
     liner: Tensor
     colourless: Tensor
 
+    def carried(self, lattice: Tensor) -> Tensor:
+        """The smooth moves (N,2,S,S) of a lattice (N,2,20,20); each whole makes only those that WHOLES allow it.
+
+        These are the weighted least-squares fit to what the lattice asks for there.
+        """
+        asked, waves = self._waves
+        shares = torch.einsum("nkmij,ncij->nkmc", asked, lattice) * lattice.new_tensor(WHOLES).mT
+        free = 1 - self.wholes.sum(1, keepdim=True).clamp_max(1)
+        return _smooth(lattice, free.shape[-1]) * free + torch.einsum("nkmhw,nkmc->nchw", waves, shares)
+
+    @functools.cached_property
+    def _waves(self) -> tuple[Tensor, Tensor]:
+        """Of 1, x, y, x² in each whole: how much each point of the lattice asks (N,K,4,20,20), the move (N,K,4,S,S)."""
+        weight = self.wholes / self.wholes.sum((2, 3), keepdim=True).clamp_min(1e-6)
+        places = torch.linspace(-1, 1, weight.shape[-1]).to(weight)
+        x, y = (places - (weight.sum(axis) * places).sum(-1, keepdim=True) for axis in (2, 3))
+        x, y = x[..., None, :].expand_as(weight), y[..., None].expand_as(weight)
+        waves = torch.stack((torch.ones_like(x), x, y, x * x), 2)
+        waves = waves / (weight[:, :, None] * waves.square()).sum((3, 4), keepdim=True).clamp_min(1e-9).sqrt()
+        # Orthonormal in these weights, so that each stands for itself where others are not allowed.
+        gram = torch.einsum("nkahw,nkbhw,nkhw->nkab", waves, waves, weight)
+        triangle = torch.linalg.cholesky(gram + 1e-4 * torch.eye(4).to(gram))
+        waves = torch.linalg.solve_triangular(triangle, waves.flatten(3), upper=False).view_as(waves)
+        along = _bicubic(LATTICE, weight.shape[-1]).to(weight)
+        share = self.wholes / self.wholes.sum(1, keepdim=True).clamp_min(1)
+        return along.T @ (weight[:, :, None] * waves) @ along, share[:, :, None] * waves
+
 
 @dataclass(frozen=True, eq=False)
 class Look:
     """The numbers of each part of N faces, before their bounds: all real numbers are allowed, and 0 is no change.
 
-    shape (N,2,14,14): moves along x and y; light (N,1,14,14); contour (N,Z); blush (N,B,3); brows (N,4); lips (N,3);
+    shape (N,2,20,20): moves along x and y; light (N,1,14,14); contour (N,Z); blush (N,B,3); brows (N,4); lips (N,3);
     lids (N,2,3): lid and its outer corner; liner (N,2). A part that is None is not worn.
     """
 
@@ -160,8 +197,7 @@ def paint(regions: Regions, look: Look, strength: float | Mapping[str, float] = 
     side = regions.skin.shape[-1]
     flow = torch.zeros_like(regions.skin).expand(-1, 2, -1, -1)
     if "shape" in worn:
-        moves = _moves(worn["shape"], side) * regions.moving
-        flow = shares["shape"] * side * moves
+        flow = shares["shape"] * side * _moves(worn["shape"], regions) * regions.moving
     exponents = [share * each for part, share in shares.items() if (each := _exponent(part, regions, worn)) is not None]
     exponent = sum(exponents, torch.zeros_like(regions.skin).expand(-1, 3, -1, -1))
     grey = torch.einsum("c,nchw->nhw", exponent.new_tensor(GREY_WEIGHTS), exponent)[:, None].expand_as(exponent)
@@ -205,12 +241,12 @@ def _strengths(strength: float | Mapping[str, float]) -> dict[str, float]:
     return {part: float(strength.get(part, 1.0)) for part in PARTS}
 
 
-def _moves(lattice: Tensor, side: int) -> Tensor:
+def _moves(lattice: Tensor, regions: Regions) -> Tensor:
     """(N,2,S,S), at most REACH: the lattice's smooth moves, mostly the same on both sides of a face."""
     bounded = lattice.tanh()
     mirrored = bounded.flip(-1) * bounded.new_tensor([-1.0, 1.0])[:, None, None]
     same, other = (bounded + mirrored) / 2, (bounded - mirrored) / 2
-    moves = _smooth(MOVE * (same + ASYMMETRY * other), side)
+    moves = regions.carried(MOVE * (same + ASYMMETRY * other))
     return moves / (1 + (moves.square().sum(1, keepdim=True) / REACH**2).square()) ** 0.25
 
 
@@ -233,13 +269,17 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
     value, side = worn[part], regions.skin.shape[-1]
     if part == "light":
         field = _smooth(value.tanh(), side)
-        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades
+        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades * TAN.to(field)
     if part == "contour":
         bounds = value.new_tensor(list(CONTOUR.values())).T
-        return torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), regions.zones)[:, None] * regions.skin
-    if part in ("brows", "liner"):
-        bounds, where = (BROWS, regions.brows) if part == "brows" else (LINER, regions.liner)
-        return torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), where)[:, None]
+        return (
+            torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), regions.zones)[:, None] * regions.skin * TAN.to(value)
+        )
+    if part == "brows":
+        numbers = torch.cat([_bounded(each, bounds) for each, bounds in zip(value.chunk(2, 1), BROWS, strict=True)], 1)
+        return torch.einsum("nz,nzhw->nhw", numbers, regions.brows)[:, None]
+    if part == "liner":
+        return torch.einsum("nz,nzhw->nhw", _bounded(value, LINER), regions.liner)[:, None]
     bounds = {"blush": BLUSH, "lips": LIPS, "lids": LIDS}[part]
     where = getattr(regions, part)
     numbers = value if value.ndim == 3 else value[:, None]

@@ -30,6 +30,8 @@ HEADS = {
     "psnr": "PSNR (dB)",
     "ssim": "SSIM",
     "flip": "FLIP",
+    "bare skin": "bare skin (S-CIELAB)",
+    "bare skin chroma": "bare skin, chroma (CIELAB)",
     "fid": "FID",
 }
 PICTURES = "Pictures: means with 95 % intervals; colour distances to the reference's makeup in levels (0-255)"
