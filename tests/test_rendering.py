@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from amtgan_lib import faces
 from amtgan_lib.faces.parts import BLACKEST, DEEPEST, face_regions
-from amtgan_lib.faces.regions import OVAL
+from amtgan_lib.faces.regions import BROWS, OVAL
 from amtgan_lib.images import open_photo
 from amtgan_lib.models import rendering
 from amtgan_lib.models.rendering import BARE, PARTS, Fields, Look, applied, paint, render
@@ -27,6 +27,14 @@ def outside(mesh: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     inside = Image.new("1", size)
     ImageDraw.Draw(inside).polygon([tuple(mesh[index]) for index in OVAL], fill=1)
     return ~np.asarray(inside)
+
+
+def brows_of(crop: faces.FaceCrop) -> torch.Tensor:
+    """The pixels (S,S) inside the mesh's brows."""
+    picture = Image.new("1", (SIZE, SIZE))
+    for brow in BROWS:
+        ImageDraw.Draw(picture).polygon([tuple(point) for point in crop.mesh[list(brow)].flip(1).tolist()], fill=1)
+    return torch.from_numpy(np.asarray(picture).copy())
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +135,25 @@ def test_brows_fade_and_darken_by_their_hair_alone(crop, regions):
     hair = brows & (crop.image.mean(0) < crop.image.mean(0)[brows].quantile(0.3))
     assert (faded[0] - crop.image)[:, hair].mean() > 0.05 and (darker[0] - crop.image)[:, hair].mean() < -0.03
     even = face_regions(torch.full_like(crop.image, 0.2), crop.mesh)
-    assert even.brows[:, :2].abs().max() < 1e-5
+    assert (even.hair * even.brows[:, :2].sum(1)).abs().max() < 1e-5
 
 
-def test_shade_is_warm_brows_have_no_colour_and_blush_only_reddens(crop, regions):
-    grey = paint(regions, strong(regions, ["brows", "liner"])).gain
+def test_a_brow_that_fades_takes_the_colour_of_the_skin(crop):
+    """Brown hair that grew brighter in all channels alike would be orange."""
+    brown, skin = torch.tensor([0.3, 0.16, 0.1]) * 2 - 1, torch.tensor([0.8, 0.6, 0.5]) * 2 - 1
+    picture = torch.where(brows_of(crop)[None], brown[:, None, None], skin[:, None, None])
+    found = face_regions(picture, crop.mesh)
+    faded = render(picture[None], found, Look(brows=torch.tensor([[9.0, 9.0, 0.0, 0.0]])))[0]
+    whole = found.brows[0, :2].sum(0)
+    hair = (whole > 0.8 * whole.max()) & brows_of(crop)
+    first, then, wanted = ((each + 1) / 2 for each in (brown, faded[:, hair].mean(1), skin))
+    assert (then > first + 0.1).all()
+    redder = [float(each[0] / each[2]) for each in (first, then, wanted)]
+    assert redder[2] < redder[1] < (redder[0] + redder[2]) / 2
+
+
+def test_shade_is_warm_liner_has_no_colour_and_blush_only_reddens(crop, regions):
+    grey = paint(regions, strong(regions, ["liner"])).gain
     assert torch.equal(grey[:, 0], grey[:, 1]) and torch.equal(grey[:, 0], grey[:, 2])
     shade = paint(regions, strong(regions, ["light", "contour"])).gain.log()
     assert (shade[:, 0].abs() <= shade[:, 1].abs()).all() and (shade[:, 1].abs() <= shade[:, 2].abs()).all()

@@ -70,7 +70,8 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
         shades=_tensor(_shades(picture, eye) * skin),
         zones=_tensor(_lines(points, ZONES, side, eye)),
         blush=_tensor(_lines(points, BLUSH, side, eye) * skin),
-        brows=_tensor(_brows(points, _hair(picture, skin, eye), eye) * outline * near),
+        hair=_tensor(_hair(picture, skin, eye)),
+        brows=_tensor(_brows(points, side, eye) * outline * near),
         lips=_tensor(lips * outline * near),
         lids=_tensor(_lids(points, side, eye) * outline * cover.bare),
         liner=_tensor(_liner(points, side, eye) * outline * near),
@@ -156,15 +157,15 @@ def _wholes(points: np.ndarray, side: int, eye: float) -> np.ndarray:
 
 
 def _hair(picture: np.ndarray, skin: np.ndarray, eye: float) -> np.ndarray:
-    """(S,S): how much darker each place of a picture (3,S,S) is than the skin around it, as a bounded logarithm."""
-    brightness = np.log((picture.mean(0) + 1) / 2 + DARKEST)
-    around = _softened(brightness * skin, SHADE[1] * eye) / _softened(skin, SHADE[1] * eye).clip(1e-3)
-    return np.clip(around - _softened(brightness, SHADE[0] * eye), 0, BLACKEST)
+    """(3,S,S): how much darker a picture (3,S,S) is than the skin around, as bounded logarithms; 0 where it is not."""
+    light = np.log((picture + 1) / 2 + DARKEST)
+    share = _softened(skin, SHADE[1] * eye).clip(1e-3)
+    darker = [_softened(each * skin, SHADE[1] * eye) / share - _softened(each, SHADE[0] * eye) for each in light]
+    return np.clip(darker, 0, BLACKEST)
 
 
-def _brows(points: np.ndarray, hair: np.ndarray, eye: float) -> np.ndarray:
-    """(4,S,S): the ``hair`` of the inner and the outer half of both brows, and soft bands along their two edges."""
-    side = len(hair)
+def _brows(points: np.ndarray, side: int, eye: float) -> np.ndarray:
+    """(4,S,S): the inner and the outer half of both brows, and soft bands along their upper and lower edge."""
     found = np.zeros((4, side, side))
     pixels = _pixels(side)
     for upper, lower in zip(UPPER_BROWS, LOWER_BROWS):
@@ -172,8 +173,8 @@ def _brows(points: np.ndarray, hair: np.ndarray, eye: float) -> np.ndarray:
         whole = _softened(_filled([np.concatenate([top, bottom[::-1]])], side), 0.02 * eye)
         outer, inner = (top[0] + bottom[0]) / 2, (top[-1] + bottom[-1]) / 2
         inwards = _along(pixels, outer, inner)
-        found[0] += whole * inwards * hair
-        found[1] += whole * (1 - inwards) * hair
+        found[0] += whole * inwards
+        found[1] += whole * (1 - inwards)
         for place, edge in ((2, top), (3, bottom)):
             # From the outer end on, and never into the space between the brows.
             band = np.exp(-((_distance(pixels, edge[:-1]) / (0.03 * eye)) ** 2) / 2)

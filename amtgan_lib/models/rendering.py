@@ -59,7 +59,7 @@ CONTOUR = {
 }
 # Each number of a colour goes from its first bound to its second: depth (all channels), red (against green and blue),
 # warmth (red and green against blue).
-BROWS = ((-0.50, 0.80), (-0.45, 0.10))  # of how dark the hair is beside the skin; and of powder along its edges
+BROWS = ((-0.50, 0.80), (-0.45, 0.10))  # of how much darker hair is than skin, channel by channel; powder at its edges
 BLUSH = ((-0.04, 0.02), (0.00, 0.10), (-0.02, 0.03))
 LIPS = ((-0.25, 0.05), (-0.04, 0.30), (-0.08, 0.08))
 LIDS = ((-0.30, 0.06), (-0.02, 0.10), (-0.05, 0.08))
@@ -75,8 +75,8 @@ class Regions:
     moving (N,1,S,S): how freely pixels may move; wholes (N,5,S,S): both brows, both eyes and the mouth, with what is
     close around them; skin (N,1,S,S): bare skin; shades (N,1,S,S): how much brighter skin is than what is around it, as
     a logarithm; zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S):
-    upper and lower; brows (N,4,S,S): how much darker than skin the inner and the outer half are, as a logarithm, and
-    bands above and below; lips (N,1,S,S). colourless (N,): the photo is black and white.
+    upper and lower; hair (N,3,S,S): how much darker than skin each channel is, as a logarithm; brows (N,4,S,S): inner
+    and outer half, bands above and below; lips (N,1,S,S). colourless (N,): the photo is black and white.
     """
 
     moving: Tensor
@@ -85,6 +85,7 @@ class Regions:
     shades: Tensor
     zones: Tensor
     blush: Tensor
+    hair: Tensor
     brows: Tensor
     lips: Tensor
     lids: Tensor
@@ -276,8 +277,9 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
             torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), regions.zones)[:, None] * regions.skin * TAN.to(value)
         )
     if part == "brows":
-        numbers = torch.cat([_bounded(each, bounds) for each, bounds in zip(value.chunk(2, 1), BROWS, strict=True)], 1)
-        return torch.einsum("nz,nzhw->nhw", numbers, regions.brows)[:, None]
+        (hair, edges), (whole, bands) = value.chunk(2, 1), regions.brows.chunk(2, 1)
+        faded = torch.einsum("nz,nzhw->nhw", _bounded(hair, BROWS[0]), whole)[:, None] * regions.hair
+        return faded + torch.einsum("nz,nzhw->nhw", _bounded(edges, BROWS[1]), bands)[:, None]
     if part == "liner":
         return torch.einsum("nz,nzhw->nhw", _bounded(value, LINER), regions.liner)[:, None]
     bounds = {"blush": BLUSH, "lips": LIPS, "lids": LIDS}[part]
