@@ -149,7 +149,7 @@ def test_a_brow_that_fades_takes_the_colour_of_the_skin(crop):
     first, then, wanted = ((each + 1) / 2 for each in (brown, faded[:, hair].mean(1), skin))
     assert (then > first + 0.1).all()
     redder = [float(each[0] / each[2]) for each in (first, then, wanted)]
-    assert redder[2] < redder[1] < (redder[0] + redder[2]) / 2
+    assert redder[2] < redder[1] < 0.9 * redder[0]
 
 
 def test_shade_is_warm_liner_has_no_colour_and_blush_only_reddens(crop, regions):
