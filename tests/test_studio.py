@@ -15,7 +15,7 @@ from amtgan_lib.demos.session import Face, Settings, Studio, StudioError, kits, 
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
 from amtgan_lib.images import PhotoError, open_photo
 from amtgan_lib.methods import targets
-from amtgan_lib.models.rendering import BARE, PARTS
+from amtgan_lib.models.rendering import BARE, PARTS, Look
 from amtgan_lib.protection import ProtectionError, Protector, prepare
 from amtgan_lib.recognizers import dlib_resnet
 
@@ -76,9 +76,13 @@ def test_strength_scales_the_change_and_zero_gives_every_bit_back(opened, makeup
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_s_slider_scales_that_part_alone(opened, makeups, part):
+def test_a_part_s_slider_scales_that_part_alone(opened, makeups, part, monkeypatch):
     face, off = opened.faces[0], Settings(**NOTHING)
-    regions = face.worn(makeups[0]).regions
+    found = face.worn(makeups[0])
+    # A search may find that a face is better off without one of its parts: here all of them are worn.
+    worn = Look(**{name: -value.abs() - 0.1 for name, value in found.look.worn().items()})
+    monkeypatch.setattr(face, "worn", lambda *_: replace(found, look=worn))
+    regions = found.regions
     where = {"shape": regions.moving, "light": regions.skin, "contour": regions.skin}.get(part)
     where = (getattr(regions, part).amax(1) if where is None else where[:, 0]) > 0
     assert torch.equal(face.painting(off, *makeups).on(face.crop), face.crop.image)
