@@ -2,10 +2,12 @@
 
 .venv/bin/python -m benchmarks.looks natural-own --store
 
-Needs the photographs that notebook 1 prepares (``--preset natural``), and dlib. Rows go to results/measured.
+Judged as they are, and as a site may publish them again. Needs the photographs that notebook 1 prepares (``--preset
+natural``), and dlib. Rows go to results/measured.
 """
 
 import argparse
+import itertools
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -21,6 +23,7 @@ SETS = {
     "natural-own": (recognizers.OWN, ("dlib",)),
     "natural-all": (recognizers.OPEN, ("dlib",)),
 }
+AGAIN = ("jpeg75", "half")
 
 
 def looks(hinting: tuple[str, ...]) -> dict[str, methods.Method]:
@@ -45,6 +48,10 @@ def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
     facts = {"preset": "natural", "target": person, "seed": 0, "dataset": "celeba_hq test"}
     judge = evaluation.Judgement(face_set, person, pairs.person, thresholds, 0.01, held_out=judging)
     probes = evaluation.probes_by_method(reports, tqdm, face_set.size)
+    for method, how in itertools.product(reports, AGAIN):
+        files = [row.protected or row.source for row in reports[method].itertuples()]
+        again = evaluation.republished(files, folder / f"{method} {how}", how)
+        probes[f"{method} {how}"] = evaluation.read_probes(again, face_set.size, probes["clean"], tqdm)
     success, _ = judge.table(probes, judges, experiment="black_box_success", **facts)
     crops = datasets.parsed_crops(face_set.manifest)
     pictures = evaluation.picture_table(reports, tqdm, crops, experiment="image_quality", **facts)

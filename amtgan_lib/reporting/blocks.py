@@ -190,6 +190,14 @@ def precision() -> str:
     return f"{shown}\n\n{told} {provenance('bf16')}"
 
 
+def ablation() -> str:
+    """The paper's method without each of its parts, and with each flaw of the released code."""
+    table = stored("ablation")
+    lines = results.over_seeds(results.by_seed(table)).reset_index()
+    told = f"Recognisers: {' / '.join(judges(table))}; {table['n'].max()} photos; mean of the seeds [lowest, highest]."
+    return f"{results.markdown(lines)}\n\n{told} {provenance('ablation')}"
+
+
 def turned() -> str:
     """How many faces are found beside an upright one, by how far they are turned, to either side."""
     table = stored("turned")
@@ -302,6 +310,7 @@ FIXED: Mapping[str, Callable[[], str]] = {
     "equal-visibility": equal_visibility,
     "recognition": recognition,
     "precision": precision,
+    "ablation": ablation,
     "turned": turned,
     "speed": lambda: speeds(stored("speed")),
 }
