@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from amtgan_lib import faces
-from amtgan_lib.faces.parts import BLACKEST, DEEPEST, face_regions
+from amtgan_lib.faces.parts import BLACKEST, DEEPEST, RIDGE, face_regions
 from amtgan_lib.faces.regions import BROWS, OVAL
 from amtgan_lib.images import open_photo
 from amtgan_lib.models import rendering
@@ -90,9 +90,30 @@ def test_moves_are_mostly_the_same_on_both_sides(regions):
     everywhere = torch.ones_like(regions.moving)
     one_sided = torch.zeros(1, 2, rendering.LATTICE, rendering.LATTICE)
     one_sided[:, 1, :, :7] = 9.0
-    flow = paint(replace(regions, moving=everywhere), Look(shape=one_sided)).flow[0, 1]
+    straight = replace(regions, moving=everywhere, across=torch.linspace(0, 1, SIZE)[None])
+    flow = paint(straight, Look(shape=one_sided)).flow[0, 1]
     left, right = flow[:, 20:100].mean(), flow[:, -100:-20].mean()
     assert right / left == pytest.approx((1 - rendering.ASYMMETRY) / (1 + rendering.ASYMMETRY), abs=0.1)
+
+
+@pytest.mark.parametrize("turned", [-24, 0, 24])
+def test_the_sides_of_a_face_lie_left_and_right_of_its_nose(crop, turned):
+    found = face_regions(crop.image, crop.mesh + torch.tensor([0.0, turned]))
+    ridge = float(crop.mesh[list(RIDGE), 1].mean()) + turned
+    across = found.across[0]
+    assert across[0] == 0 and across[-1] == 1 and (across.diff() > 0).all()
+    assert across[round(ridge)] == pytest.approx(0.5, abs=0.01)
+    apart = torch.zeros(1, 2, rendering.LATTICE, rendering.LATTICE)
+    apart[:, 0, :, : rendering.LATTICE // 2], apart[:, 0, :, rendering.LATTICE // 2 :] = -1.0, 1.0
+    moves = replace(found, wholes=0 * found.wholes).carried(apart)[0, 0, SIZE // 2]
+    sides = moves[: round(ridge) - 3], moves[round(ridge) + 4 :]
+    assert (sides[0] < 0).all() and (sides[1] > 0).all()
+
+
+def test_skin_that_is_nearly_white_takes_no_shade(crop):
+    for level, least, most in ((0.4, 0.9, 1.01), (0.9, 0.1, 0.6), (0.99, 0.0, 0.06)):
+        even = torch.full_like(crop.image, level) * torch.tensor([1.0, 0.98, 0.96])[:, None, None]
+        assert least <= face_regions(even, crop.mesh).skin.max() <= most
 
 
 def bent(values: torch.Tensor, where: torch.Tensor, powers: list[tuple[int, int]]) -> float:

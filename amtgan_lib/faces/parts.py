@@ -17,6 +17,7 @@ from amtgan_lib.faces.regions import BROWS, EYES, LIPS, MOUTH, OVAL
 from amtgan_lib.images import GREY_WEIGHTS
 from amtgan_lib.models.rendering import Regions
 
+RIDGE = (168, 6, 197, 195, 5, 4, 1, 2)  # of the nose, down its middle
 # Polylines of the mesh, each with its mirror image, and their softness in eye distances.
 ZONES = {
     "forehead": (((151, 9), (151, 9)), 0.22),
@@ -46,6 +47,8 @@ FINE = 4  # polygons are drawn so many times as large
 SHADE = (0.012, 0.16)  # eye distances: what is finer is grain, what is broader is the light of the room
 DARKEST, DEEPEST = 0.04, 0.25  # of brightness in [0,1], where its logarithm ends; and of a shade
 BLACKEST = 1.2  # of hair beside skin, as such a logarithm
+WHITE = 0.12  # of brightness in [0,1]: skin nearer to white has lost its shades, and takes less and less of new ones
+TURNED = (0.38, 0.62)  # where the ridge of a nose is at most taken to be, as a share of the crop's side
 AROUND = 0.09  # eye distances: how far what belongs to a brow, an eye or the mouth fades out
 GREYISH = 3  # levels between the channels of a pixel that has no colour
 WARM = 0.03  # skin of any colour is redder than grey: the logarithm of red to green, in linear light
@@ -61,15 +64,17 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
     outline = _ramp(inward / EDGE)
     cover = Cover.of(picture, points, oval * (1 - features), eye)
     skin = outline * (1 - _ramp(2 * _softened(features, 0.03 * eye))) * cover.bare
+    shaded = skin * _ramp((1 - (_softened(picture.mean(0), SHADE[0] * eye) + 1) / 2) / WHITE)
     near = _ramp(1.6 * _softened(cover.bare, 0.12 * eye) - 0.3)
     lips = _softened(_drawn(points, (LIPS,), side) * (1 - _drawn(points, (MOUTH,), side)), 0.018 * eye)
     return Regions(
         moving=_tensor(_ramp(inward / FADE) * cover.movable),
+        across=torch.from_numpy(_across(points, side))[None],
         wholes=_tensor(_wholes(points, side, eye)),
-        skin=_tensor(skin),
-        shades=_tensor(_shades(picture, eye) * skin),
+        skin=_tensor(shaded),
+        shades=_tensor(_shades(picture, eye) * shaded),
         zones=_tensor(_lines(points, ZONES, side, eye)),
-        blush=_tensor(_lines(points, BLUSH, side, eye) * skin),
+        blush=_tensor(_lines(points, BLUSH, side, eye) * shaded),
         hair=_tensor(_hair(picture, skin, eye)),
         brows=_tensor(_brows(points, side, eye) * outline * near),
         lips=_tensor(lips * outline * near),
@@ -145,6 +150,16 @@ def _along(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray
     """How far pixels (S,S,2) lie on the way from start (0) to end (1): (S,S)."""
     way = end - start
     return np.clip((pixels - start) @ way / max(way @ way, 1e-6), 0, 1)
+
+
+def _across(points: np.ndarray, side: int) -> np.ndarray:
+    """(S,): where each column lies between the sides of the crop, 0 to 1, if the ridge of the nose is to be at 0.5.
+
+    A face is changed alike on both sides of its nose, also where it is turned and the nose is not in the middle.
+    """
+    columns = np.linspace(0, 1, side, dtype=np.float32)
+    ridge = np.clip(points[list(RIDGE), 0].mean() / (side - 1), *TURNED)
+    return columns + (0.5 - ridge) / (ridge * (1 - ridge)) * columns * (1 - columns)
 
 
 def _wholes(points: np.ndarray, side: int, eye: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from amtgan_lib.faces import FaceCrop, FaceError
-from amtgan_lib.faces.parts import face_regions
+from amtgan_lib.faces.parts import RIDGE, face_regions
 from amtgan_lib.losses import EVERYDAY, mirrored, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
@@ -37,7 +37,6 @@ GROWING = (
     *((107, 133), (336, 362), (107, 336), (55, 285), (55, 107), (285, 336)),  # inner ends raised, apart or thick
     *2 * ((107, 133), (336, 362), (107, 336), (55, 133), (285, 362)),  # which show most, so some count three times
 )
-RIDGE = (168, 6, 197, 195, 5, 4, 1, 2)  # of the nose, which looks broken where its vertices go to different sides
 
 
 @dataclass(frozen=True)

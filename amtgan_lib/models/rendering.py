@@ -72,14 +72,16 @@ _NEARLY = 0.9  # of a bound: beyond it nothing more is to be won, and no gradien
 class Regions:
     """Where the parts of N faces lie, in [0,1] and soft; all 0 from the outline of the face on.
 
-    moving (N,1,S,S): how freely pixels may move; wholes (N,5,S,S): both brows, both eyes and the mouth, with what is
-    close around them; skin (N,1,S,S): bare skin; shades (N,1,S,S): how much brighter skin is than what is around it, as
-    a logarithm; zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S):
+    moving (N,1,S,S): how freely pixels may move; across (N,S): where each column lies from side to side, 0 to 1, with
+    the nose at 0.5; wholes (N,5,S,S): both brows, both eyes and the mouth, with what is close around them; skin
+    (N,1,S,S): bare skin that takes shade; shades (N,1,S,S): how much brighter it is than what is around it, as a
+    logarithm; zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S):
     upper and lower; hair (N,3,S,S): how much darker than skin each channel is, as a logarithm; brows (N,4,S,S): inner
     and outer half, bands above and below; lips (N,1,S,S). colourless (N,): the photo is black and white.
     """
 
     moving: Tensor
+    across: Tensor
     wholes: Tensor
     skin: Tensor
     shades: Tensor
@@ -100,7 +102,8 @@ class Regions:
         asked, waves = self._waves
         shares = torch.einsum("nkmij,ncij->nkmc", asked, lattice) * lattice.new_tensor(WHOLES).mT
         free = 1 - self.wholes.sum(1, keepdim=True).clamp_max(1)
-        return _smooth(lattice, free.shape[-1]) * free + torch.einsum("nkmhw,nkmc->nchw", waves, shares)
+        down, over = self._ways
+        return down @ lattice @ over.mT * free + torch.einsum("nkmhw,nkmc->nchw", waves, shares)
 
     @functools.cached_property
     def _waves(self) -> tuple[Tensor, Tensor]:
@@ -115,9 +118,17 @@ class Regions:
         gram = torch.einsum("nkahw,nkbhw,nkhw->nkab", waves, waves, weight)
         triangle = torch.linalg.cholesky(gram + 1e-4 * torch.eye(4).to(gram))
         waves = torch.linalg.solve_triangular(triangle, waves.flatten(3), upper=False).view_as(waves)
-        along = _bicubic(LATTICE, weight.shape[-1]).to(weight)
+        down, over = self._ways
         share = self.wholes / self.wholes.sum(1, keepdim=True).clamp_min(1)
-        return along.T @ (weight[:, :, None] * waves) @ along, share[:, :, None] * waves
+        return down.T @ (weight[:, :, None] * waves) @ over[:, :, None], share[:, :, None] * waves
+
+    @functools.cached_property
+    def _ways(self) -> tuple[Tensor, Tensor]:
+        """Weights of the lattice's points in each row (S,20) and, from side to side of faces, column (N,1,S,20)."""
+        down = _bicubic(LATTICE, self.wholes.shape[-1]).to(self.wholes)
+        places = self.across * (len(down) - 1)
+        before = places.long().clamp(0, len(down) - 2)
+        return down, torch.lerp(down[before], down[before + 1], (places - before)[..., None])[:, None]
 
 
 @dataclass(frozen=True, eq=False)
