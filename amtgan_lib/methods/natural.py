@@ -52,7 +52,7 @@ class Search:
     """
 
     steps: int = 50
-    more: int = 2
+    more: int = 4
     rate: float = 0.14
     asked: int = 2
     away: float = 1.0
