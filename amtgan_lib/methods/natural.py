@@ -67,14 +67,14 @@ class Search:
 
 QUICK = Search(steps=16, more=0, rate=0.25)
 MORE, FAR = 1.6, 0.01  # FAR: of the thresholds at which a face counts as known
-AGAIN = 10  # steps that are left to do where a search begins with the look of the frame before
+AGAIN = 10  # steps, and half as many more where it is still known, if a search begins with the look of the frame before
 
 
 def method(guide: Guide, search: Search = Search()) -> Method:
     """The method that searches for a look towards a guide's target; without a makeup reference a face stays bare."""
 
     def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
-        shorter = search if begin is None else replace(search, steps=min(AGAIN, search.steps), more=0)
+        shorter = search if begin is None else replace(search, steps=min(AGAIN, search.steps))
         return worn(crop, guide, None if reference is crop else reference, shorter, begin)
 
     def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
