@@ -121,16 +121,11 @@ def quality(clean: str | Path, protected: str | Path) -> dict[str, float]:
     visible is the mean colour difference (S-CIELAB, see ``losses.colour_difference``) of the pictures seen 6 degrees
     wide, shrunk to at most 512 pixels.
     """
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
     first, second = open_photo(clean).rgb, open_photo(protected).rgb
     if first.shape != second.shape:
         raise ValueError(f"{clean} is {first.shape[:2]}, {protected} is {second.shape[:2]}: not one framing")
-    return _difference(first, second)
-
-
-def _difference(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """What ``quality`` says of two pictures (H, W, 3) uint8."""
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-
     return {
         "psnr": float(peak_signal_noise_ratio(first, second, data_range=255)) if (first != second).any() else np.inf,
         "ssim": float(structural_similarity(first, second, channel_axis=2, data_range=255)),

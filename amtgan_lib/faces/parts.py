@@ -172,7 +172,10 @@ def _wholes(points: np.ndarray, side: int, eye: float) -> np.ndarray:
 
 
 def _hair(picture: np.ndarray, skin: np.ndarray, eye: float) -> np.ndarray:
-    """(3,S,S): how much darker a picture (3,S,S) is than the skin around, as bounded logarithms; 0 where it is not."""
+    """(3,S,S): how much darker a picture (3,S,S) is than the skin around, as bounded logarithms; 0 where it is not.
+
+    Far from any skin the numbers mean nothing.
+    """
     light = np.log((picture + 1) / 2 + DARKEST)
     share = _softened(skin, SHADE[1] * eye).clip(1e-3)
     darker = [_softened(each * skin, SHADE[1] * eye) / share - _softened(each, SHADE[0] * eye) for each in light]

@@ -281,12 +281,11 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
     value, side = worn[part], regions.skin.shape[-1]
     if part == "light":
         field = _smooth(value.tanh(), side)
-        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades * TAN.to(field)
+        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades * TAN.to(value)
     if part == "contour":
         bounds = value.new_tensor(list(CONTOUR.values())).T
-        return (
-            torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), regions.zones)[:, None] * regions.skin * TAN.to(value)
-        )
+        shade = torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), regions.zones)[:, None] * regions.skin
+        return shade * TAN.to(value)
     if part == "brows":
         (hair, edges), (whole, bands) = value.chunk(2, 1), regions.brows.chunk(2, 1)
         faded = torch.einsum("nz,nzhw->nhw", _bounded(hair, BROWS[0]), whole)[:, None] * regions.hair
