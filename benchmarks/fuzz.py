@@ -9,17 +9,17 @@ than SECONDS of a processor, more than MEMORY beyond what the imports take, or a
 from __future__ import annotations
 
 import argparse
+import ctypes
 import functools
 import io
 import json
 import math
-import os
+import multiprocessing
 import random
 import resource
 import signal
 import stat
 import struct
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -202,10 +202,6 @@ RUNS = ['{"status": "done", "notebooks": {}, "outputs": []}', "[" * 5000, '{"a":
 # ---------------------------------------------------------------- readers
 
 
-def _imported(path: Path) -> object:
-    return assets.import_archive(path)
-
-
 def _run(path: Path) -> object:
     (path.parent / "run.json").write_bytes(path.read_bytes())
     return runs.read(path.parent)
@@ -219,7 +215,7 @@ def _table(path: Path) -> object:
 
 
 READERS = {
-    "photos": Reader(".png", pictures, lambda path: images.open_photo(path), (PhotoError,)),
+    "photos": Reader(".png", pictures, images.open_photo, (PhotoError,)),
     "faces": Reader(".png", pictures, lambda path: faces.detect_all(path, 64), (PhotoError,)),
     "presets": Reader(
         ".yaml",
@@ -227,7 +223,7 @@ READERS = {
         lambda path: presets.plan(presets.load(path)),
         (PresetError,),
     ),
-    "archives": Reader(".zip", zips, _imported, (AssetError,)),
+    "archives": Reader(".zip", zips, assets.import_archive, (AssetError,)),
     "generators": Reader(".safetensors", generators, models.load_generator, (ValueError,)),
     "recognisers": Reader(".safetensors", shipped, recognizers.load_shipped, (ValueError, RuntimeError)),
     "checkpoints": Reader(".pt", checkpoints, files.read_tensors, (ValueError,)),
@@ -242,52 +238,25 @@ SLOW = {"faces": 400}  # one input for so many of another kind
 
 
 def mutated(seeds: list[bytes], draw: random.Random) -> bytes:
-    """A seed with up to six changes."""
+    """A seed with up to six changes, most of them near its beginning."""
     content = bytearray(draw.choice(seeds))
     for _ in range(draw.choice((0, 1, 1, 2, 3, 6))):
-        draw.choice(CHANGES)(content, draw, seeds)
+        at = draw.randrange(min(len(content), draw.choice((64, 512, LONGEST))) + 1)
+        new, replaced = _change(bytes(content[at:]), draw, draw.choice(seeds))
+        content[at : at + replaced] = new
         del content[LONGEST:]
     return bytes(content)
 
 
-def _place(content: bytearray, draw: random.Random) -> int:
-    return draw.randrange(min(len(content), draw.choice((64, 512, LONGEST))) + 1)
-
-
-def _flip(content: bytearray, draw: random.Random, _: list[bytes]) -> None:
-    if content:
-        content[_place(content, draw) % len(content)] ^= 1 << draw.randrange(8)
-
-
-def _number(content: bytearray, draw: random.Random, _: list[bytes]) -> None:
-    value, at = draw.choice(EXTREMES), _place(content, draw)
-    packed = (
-        struct.pack(draw.choice("<>") + "I", value) if value > 0xFFFF or draw.random() < 0.5 else bytes([value & 255])
-    )
-    content[at : at + len(packed)] = packed
-
-
-def _cut(content: bytearray, draw: random.Random, _: list[bytes]) -> None:
-    at = _place(content, draw)
-    del content[at : at + draw.choice((1, 8, 200, LONGEST))]
-
-
-def _double(content: bytearray, draw: random.Random, _: list[bytes]) -> None:
-    at = _place(content, draw)
-    content[at:at] = content[at : at + draw.choice((1, 16, 300))] * draw.choice((1, 5, 40))
-
-
-def _splice(content: bytearray, draw: random.Random, seeds: list[bytes]) -> None:
-    other = draw.choice(seeds)
-    content[_place(content, draw) :] = other[draw.randrange(len(other) + 1) :]
-
-
-def _noise(content: bytearray, draw: random.Random, _: list[bytes]) -> None:
-    at = _place(content, draw)
-    content[at:at] = draw.randbytes(draw.choice((1, 4, 100)))
-
-
-CHANGES = (_flip, _flip, _number, _number, _cut, _double, _splice, _noise)
+def _change(rest: bytes, draw: random.Random, other: bytes) -> tuple[bytes, int]:
+    """What is put in the place of how many of the following bytes; ``other`` is a seed to go on with."""
+    flipped = bytes(byte ^ 1 << draw.randrange(8) for byte in rest[:1])
+    value, order = draw.choice(EXTREMES), draw.choice(("little", "big"))
+    number = value.to_bytes(4, order) if value > 0xFFFF or draw.random() < 0.5 else bytes([value & 255])
+    doubled = rest[: draw.choice((1, 16, 300))] * draw.choice((1, 5, 40))
+    changes = [(b"", draw.choice((1, 8, 200, LONGEST))), (doubled, 0), (draw.randbytes(draw.choice((1, 4, 100))), 0)]
+    changes += [(other[draw.randrange(len(other) + 1) :], LONGEST)]
+    return draw.choice([*changes, *2 * [(flipped, 1), (number, len(number))]])
 
 
 # ---------------------------------------------------------------- running
@@ -297,8 +266,8 @@ class Hang(BaseException):
     """An input took more than SECONDS, or WAITING by the clock."""
 
 
-def child(kind: str, first: int, count: int, seed: int, findings: Path) -> None:
-    """Read inputs ``first`` to ``first + count``; noting the number of each before it may kill us."""
+def child(kind: str, count: int, seed: int, findings: Path, at: ctypes.c_long) -> None:
+    """Read the inputs from number ``at`` to ``count``, noting the number of each before it may kill us."""
 
     def hang(*_: object) -> None:
         raise Hang
@@ -313,9 +282,8 @@ def child(kind: str, first: int, count: int, seed: int, findings: Path) -> None:
     signal.signal(signal.SIGALRM, hang)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-    at = os.open(findings.parent / "number", os.O_WRONLY | os.O_CREAT)
-    for number in range(first, first + count):
-        os.pwrite(at, b"%12d" % number, 0)
+    for number in range(at.value, count):
+        at.value = number
         place.write_bytes(mutated(seeds, random.Random(f"{kind} {seed} {number}")))
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: a busy machine is no finding
         signal.alarm(WAITING)
@@ -341,19 +309,21 @@ def finding(reader: Reader, place: Path) -> str:
 
 def fuzz(kind: str, count: int, seed: int = 0) -> list[list]:
     """Read so many inputs of a kind in processes of their own; the findings: [kind, number of the input, what]."""
+    ctx = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder) / "a" / "b"
         inner.mkdir(parents=True)
-        findings, first, crashes = inner / "findings", 0, []
-        while first < count:
-            call = [sys.executable, "-m", "benchmarks.fuzz", "--child", kind, str(first), str(count - first), str(seed)]
-            done = subprocess.run([*call, str(findings)], stderr=subprocess.PIPE, text=True, check=False)
-            if done.returncode == 0:
+        findings, at, crashes = inner / "findings", ctx.RawValue(ctypes.c_long), []
+        while at.value < count:
+            process = ctx.Process(target=child, args=(kind, count, seed, findings, at))
+            process.start()
+            process.join()
+            if process.exitcode == 0:
                 break
-            if done.returncode > 0:
-                raise RuntimeError(done.stderr[-2000:])
-            first = int((inner / "number").read_text()) + 1
-            crashes.append([kind, first - 1, f"killed by signal {-done.returncode}"])
+            if process.exitcode > 0:
+                raise RuntimeError(f"the process that reads {kind} failed at input {at.value}")
+            crashes.append([kind, at.value, f"killed by signal {-process.exitcode}"])
+            at.value += 1
         outside = [str(path) for path in Path(folder).rglob("*") if path.is_file() and inner not in path.parents]
         escaped = [[kind, -1, f"files outside: {outside}"]] * bool(outside or Path("fuzzed").exists())
         found = [json.loads(line) for line in findings.read_text().splitlines()] if findings.exists() else []
@@ -362,10 +332,6 @@ def fuzz(kind: str, count: int, seed: int = 0) -> list[list]:
 
 def main() -> int:
     """Fuzz all readers, each with its share of the inputs; exit status 1 after findings."""
-    if sys.argv[1:2] == ["--child"]:
-        kind, first, count, seed, findings = sys.argv[2:]
-        child(kind, int(first), int(count), int(seed), Path(findings))
-        return 0
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000, help="inputs of all kinds together")
     parser.add_argument("--seed", type=int, default=0)
