@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,31 @@ def sha256_of(path: str | Path) -> str:
 def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> Path:
+    """Write contiguous tensors and what there is to tell about them, JSON values by name; the file appears whole."""
+    from safetensors.torch import save_file
+
+    with written(path) as partial:
+        save_file(dict(tensors), partial, {name: json.dumps(value) for name, value in told.items()})
+    return path
+
+
+def read_safetensors(path: str | Path, *names: str) -> tuple[dict[str, torch.Tensor], list[Any]]:
+    """The tensors of a file from ``write_safetensors``, and what it tells by these names.
+
+    Raises FileNotFoundError without a file, ValueError for one that is damaged, KeyError where it tells none of a name.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        return tensors, [json.loads(told[name]) for name in names]
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from error
 
 
 def read_tensors(path: str | Path, device: str | torch.device = "cpu") -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation import impostor_scores, verification_scores
 from amtgan_lib.faces import FaceCrop
-from amtgan_lib.files import written
+from amtgan_lib.files import read_safetensors, write_safetensors
 from amtgan_lib.methods import Method
 from amtgan_lib.models import makeup_transfer
 
@@ -79,21 +79,16 @@ def autoencoder(
 
     A file of the same training is read instead. Noise has grains of 1, 2 or 4 pixels, as adversarial changes do.
     """
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
-
-    told = {name: str(value) for name, value in (asdict(how) | {"faces": len(faces), "size": faces.size}).items()}
+    told = asdict(how) | {"faces": len(faces), "size": faces.size}
     torch.manual_seed(how.seed)
     network = Autoencoder(how.width)
     if file.is_file():
-        with safe_open(file, "pt") as stored:
-            kept = stored.metadata()
-        if kept == told:
-            network.load_state_dict(load_file(file))
+        tensors, kept = read_safetensors(file, *told)
+        if kept == list(told.values()):
+            network.load_state_dict(tensors)
             return network.eval().requires_grad_(False)
     _denoise(network, faces, how, progress)
-    with written(file) as unfinished:
-        save_file(network.state_dict(), unfinished, told)
+    write_safetensors(file, network.state_dict(), told)
     return network.eval().requires_grad_(False)
 
 

@@ -1,6 +1,5 @@
 """Recognisers that come with the package: one safetensors file each, which says what it is and where it came from."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from amtgan_lib.files import written
+from amtgan_lib.files import read_safetensors, write_safetensors
 from amtgan_lib.recognizers.table import RecognizerSpec, spec
 
 NOTEBOOKS = "02b_train_recognizers or 02c_distil_recognizer"
@@ -23,14 +22,9 @@ def save_shipped(network: nn.Module, name: str, path: str | Path, facts: Mapping
     Raises ValueError for a name that is not one of ours and for weights that are not finite in float16, RuntimeError
     where `network` is not the network of `name`.
     """
-    from safetensors.torch import save_file
-
     _shipped_spec(name).builder().load_state_dict(network.state_dict(), strict=True)
     tensors = {key: _halved(key, value) for key, value in network.state_dict().items()}
-    path = Path(path)
-    with written(path) as partial:
-        save_file(tensors, partial, {"facts": json.dumps({**facts, "name": name})})
-    return path
+    return write_safetensors(Path(path), tensors, {"facts": {**facts, "name": name}})
 
 
 def read_shipped(path: str | Path) -> tuple[RecognizerSpec, nn.Module, dict[str, Any]]:
@@ -39,17 +33,12 @@ def read_shipped(path: str | Path) -> tuple[RecognizerSpec, nn.Module, dict[str,
     Raises FileNotFoundError where there is no file, ValueError where it is not one that we wrote, RuntimeError where
     an entry is missing or superfluous.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there are no weights of this recogniser; notebook {NOTEBOOKS} makes them")
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
-        facts = json.loads(metadata["facts"])
+        tensors, (facts,) = read_safetensors(path, "facts")
         row = _shipped_spec(facts["name"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or no file from notebook {NOTEBOOKS}: {error}") from error
     network = row.builder()
     network.load_state_dict(tensors, strict=True)
