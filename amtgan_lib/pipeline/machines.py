@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from amtgan_lib.pipeline.jobs import FAILED, Job, Outcome, work
 from amtgan_lib.reporting import results
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
 SECONDS_TO_ANSWER = 20
 
@@ -56,7 +55,7 @@ class Local:
         import joblib
 
         self.cores = joblib.cpu_count()  # those that this process may use
-        self.slots = workers or self.cores
+        self.slots = self.most = workers or self.cores
 
     def threads(self, jobs: int) -> int:
         """How many threads each of so many runs may use."""
@@ -67,19 +66,24 @@ class Local:
         import joblib
 
         how = {"backend": "threading", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
-        return joblib.Parallel(min(self.slots, len(jobs)), **how)(joblib.delayed(work)(job) for job in jobs)
+        threads = min(self.most or len(jobs), len(jobs))
+        return joblib.Parallel(threads, **how)(joblib.delayed(self.work)(job) for job in jobs)
+
+    def work(self, job: Job) -> Outcome:
+        """Run one job to its end."""
+        return work(job)
 
 
-class Cluster:
+class Cluster(Local):
     """Workers of a Dask cluster, which see the same checkout, data and results as this machine does.
 
     joblib's own way to Dask is not taken: it waits for ever when a worker was lost too often (joblib 1.6).
     """
 
     def __init__(self, client: Client, workers: int, facts: dict[str, dict]):
-        self.client, self.workers = client, workers
+        self.client, self.facts = client, facts
         self.slots = workers or sum(client.ncores().values())
-        self.facts = facts
+        self.most = workers  # 0: all are handed over at once, since more workers may join
 
     def threads(self, jobs: int) -> int:
         """How many threads each run may use: as many on every machine, since sums in another order end otherwise."""
@@ -89,29 +93,12 @@ class Cluster:
             taken[host] = taken.get(host, 0) + slots
         return max(min(fact["cores"] // taken.get(fact["host"], 1) for fact in self.facts.values()), 1)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Outcomes as they come. Dask itself starts a job again whose worker was lost."""
-        from distributed import as_completed
-
-        left = iter(jobs)
-        running = {self._submit(job): job for job in islice(left, self.workers or len(jobs))}
-        completed = as_completed(running, loop=self.client.loop)
-        for future in completed:
-            yield _outcome(future, running.pop(future))
-            for job in islice(left, 1):
-                running[following := self._submit(job)] = job
-                completed.add(following)
-
-    def _submit(self, job: Job) -> Future:
-        return self.client.submit(work, job, pure=False)
-
-
-def _outcome(future: Future, job: Job) -> Outcome:
-    """What a job returned, or what Dask has to say where it was lost."""
-    try:
-        return future.result()
-    except Exception as error:  # whatever the cluster's trouble with this run is, the others go on
-        return Outcome(job.name, FAILED, reason=f"{type(error).__name__}: {error}", log=str(job.log))
+    def work(self, job: Job) -> Outcome:
+        """Run one job to its end. Dask itself starts a job again whose worker was lost."""
+        try:
+            return self.client.submit(work, job, pure=False).result()
+        except Exception as error:  # whatever the cluster's trouble with this run is, the others go on
+            return Outcome(job.name, FAILED, reason=f"{type(error).__name__}: {error}", log=str(job.log))
 
 
 def _checked(client: Client, board: Path) -> dict[str, dict]:
