@@ -38,6 +38,7 @@ ORDER = (
     "files",
     "paths",
     "compute",
+    "interrupts",
     "lazy",
 )
 

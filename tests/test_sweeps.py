@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from amtgan_lib import __main__ as command_line
-from amtgan_lib import paths, pipeline
+from amtgan_lib import interrupts, paths, pipeline
 from amtgan_lib.pipeline import engine, jobs, machines, runs, sweeps
 from amtgan_lib.pipeline.parameters import Text
 from amtgan_lib.reporting import results
@@ -296,7 +296,7 @@ def test_nothing_outlives_a_killed_sweep_which_goes_on_at_once_when_it_is_repeat
 def test_the_first_signal_ends_the_runs_and_the_second_the_sweep(tmp_path, number):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with jobs.open_board(tmp_path) as board, sweeps._ends_on_signal(board):
+        with jobs.open_board(tmp_path) as board, interrupts.first_calls(lambda _: jobs.take_away(board)):
             signal.raise_signal(number)
             assert not board.exists()
             with pytest.raises(KeyboardInterrupt):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-import signal
 import textwrap
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
+from amtgan_lib import interrupts
 from amtgan_lib.pipeline import jobs, presets, runner, runs
 from amtgan_lib.pipeline.jobs import Job, Outcome
 from amtgan_lib.pipeline.machines import Cluster, Local, machines
@@ -78,7 +76,8 @@ def run(sweep: Sweep, workers: int = 0, scheduler: str = "", say: Callable[[str]
         raise PresetError(f"--workers is {workers}: give the number of parallel runs, or 0 for one per core.")
     members = _members(sweep)
     folder = runs.folder(sweep.sweep_id)
-    with runs.held(folder), jobs.open_board(folder) as board, _ends_on_signal(board):
+    # Ctrl-C ends the runs, each at its own pace, instead of this process; a second one ends both.
+    with runs.held(folder), jobs.open_board(folder) as board, interrupts.first_calls(lambda _: jobs.take_away(board)):
         running = Running(sweep, members, folder, board, say)
         outcomes = running.outcomes(workers, scheduler)
         good = [member for member in members if outcomes[member.run_id].state in (jobs.FINISHED, jobs.SKIPPED)]
@@ -175,30 +174,6 @@ class Running:
 
     def _log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
-
-
-@contextmanager
-def _ends_on_signal(board: Path) -> Iterator[None]:
-    """Let Ctrl-C, or SIGTERM, end the runs, each at its own pace, instead of this process; a second one ends both."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore(*_: object) -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def end(*_: object) -> None:
-        restore()
-        jobs.take_away(board)
-
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        restore()
 
 
 def _report(members: Sequence[Member], outcomes: dict[str, Outcome], folder: Path) -> str:

@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from amtgan_lib import interrupts
 from amtgan_lib.datasets import FaceBatch, FaceSet
 from amtgan_lib.files import read_tensors, written
 from amtgan_lib.models import region_counts, save_generator
-from amtgan_lib.training import distributed, interrupts, origin
+from amtgan_lib.training import distributed, origin
 from amtgan_lib.training.adv_makeup import AdvMakeupStep
 from amtgan_lib.training.paper import PaperStep
 from amtgan_lib.training.residual import ResidualStep
