@@ -14,11 +14,13 @@ from amtgan_lib.faces import regions, warps
 from amtgan_lib.images import Change, Photo, PhotoError, in_levels, open_photo, to_tensor, to_uint8
 from amtgan_lib.models.rendering import Fields, applied
 
-# Five points (x, y) in a crop of side 1: the usual 112 px recognition template, scaled by 1.8 / 256 and
-# placed so that the eyes lie where they do in CelebA-HQ crops (measured on 40 of them: 46.7 % from the top).
+# The template that ArcFace-style recognisers were trained with, at 112 px: (x, y) of left eye, right eye, nose tip,
+# left and right mouth corner, as seen in the picture.
 TEMPLATE_112 = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 )
+# The same five points in a crop of side 1: scaled by 1.8 / 256, and placed so that the eyes lie where they do in
+# CelebA-HQ crops (measured on 40 of them: 46.7 % from the top).
 CROP_TEMPLATE = (TEMPLATE_112 - (56.0, 51.6)) * 1.8 / 256 + (0.5, 0.467)
 # The released code's margins: above and below the face in face heights, beside it in widths of the whole photo.
 PUBLISHED_UP, PUBLISHED_DOWN, PUBLISHED_SIDES = 0.6 / 0.85, 0.2 / 0.85, 0.2 / 0.85

@@ -8,15 +8,9 @@ import math
 import torch
 import torch.nn.functional as F
 
+from amtgan_lib.faces.crops import TEMPLATE_112 as TEMPLATE_XY
+
 TEMPLATE_SIZE = 112
-# (x, y) of left eye, right eye, nose tip, left and right mouth corner, as seen in the picture.
-TEMPLATE_XY = (
-    (38.2946, 51.6963),
-    (73.5318, 51.5014),
-    (56.0252, 71.7366),
-    (41.5493, 92.3655),
-    (70.7299, 92.2041),
-)
 
 
 def template(size: int = TEMPLATE_SIZE) -> torch.Tensor:
@@ -24,7 +18,7 @@ def template(size: int = TEMPLATE_SIZE) -> torch.Tensor:
 
     Pixel centres are integers, so picture edges (-0.5 and size - 0.5), not centres, are what scales.
     """
-    points = torch.tensor(TEMPLATE_XY, dtype=torch.float64).flip(1)
+    points = torch.from_numpy(TEMPLATE_XY).flip(1)
     return (points + 0.5) * (size / TEMPLATE_SIZE) - 0.5
 
 
