@@ -19,7 +19,7 @@ from amtgan_lib.evaluation import impostor_scores, verification_scores
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.files import read_safetensors, write_safetensors
 from amtgan_lib.methods import Method
-from amtgan_lib.models import makeup_transfer
+from amtgan_lib.methods.catalogue import transferred
 
 # ---------------------------------------------------------------- faces changed once more
 
@@ -39,13 +39,7 @@ def without_makeup(bare: FaceCrop) -> Method:
 
     It is the transfer of ``makeup_only`` with a reference that wears none.
     """
-
-    def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        sides = (crop.masks, bare.masks, crop.landmarks, bare.landmarks)
-        change = makeup_transfer(crop.image[None], bare.image[None], *(side[None] for side in sides))
-        return (crop.image + change[0]).clamp(-1, 1)
-
-    return Method("without_makeup", draw, bare.size)
+    return Method("without_makeup", lambda crop, _: transferred(crop, bare), bare.size)
 
 
 @dataclass(frozen=True)

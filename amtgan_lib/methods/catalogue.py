@@ -73,7 +73,7 @@ def build(
     """
     size = target_face.image.shape[-1]
     if check(name) == TRANSFER:
-        return Method(name, _transfer, size, target=target)
+        return Method(name, transferred, size, target=target)
     if name == authors.NAME:
         return authors.load(file, target, trained_against) if file else authors.load()
     if name in (*GUIDED, *NATURAL):
@@ -103,7 +103,8 @@ def nobody_but(known: FaceBatch | None, networks: Sequence[Recognizer]) -> Targe
     )
 
 
-def _transfer(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+def transferred(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+    """A face (3,S,S) in [-1,1] in the makeup of a reference, beside each one's own skin, without any network."""
     sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
     change = makeup_transfer(crop.image[None], reference.image[None], *(side[None] for side in sides))
     return (crop.image + change[0]).clamp(-1, 1)
