@@ -21,6 +21,7 @@ from amtgan_lib.cli import PROGRAM, is_ours
 from amtgan_lib.cli.table import COMMANDS
 
 FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
+UNRECOGNIZED = "Unrecognized options: "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +83,7 @@ def _run(arguments: list[str]) -> int:
         lazy.later(package)
     module, attribute = COMMANDS[name].target.split(":")
     target = getattr(importlib.import_module(module), attribute)
-    status = _call(target, f"{PROGRAM} {name}", rest)
+    status = _call(target, name, rest)
     if {"-h", "--help"} & set(rest) and COMMANDS[name].examples:
         print(_examples(name))
     return status
@@ -107,16 +108,16 @@ def _help() -> str:
     return "\n".join(lines)
 
 
-def _call(target: Callable | dict[str, Callable], program: str, arguments: list[str]) -> int:
+def _call(target: Callable | dict[str, Callable], name: str, arguments: list[str]) -> int:
     """Parse first and run afterwards, so that nothing a command says on stderr is mistaken for a parser's complaint."""
-    complaint = io.StringIO()
+    program, complaint = f"{PROGRAM} {name}", io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             ready = _parsed(target, program, arguments)
     except SystemExit as stop:
         if not stop.code:
             return 0
-        sentence = _unknown_option(target, program, arguments) or _sentence(complaint.getvalue())
+        sentence = _unknown_option(target, program, arguments) or _too_many(name, _sentence(complaint.getvalue()))
         return _say(f"{sentence} (see `{program} --help`).", WRONG_ARGUMENTS)
     return ready() or 0
 
@@ -144,7 +145,15 @@ def _unknown_option(target: Callable | dict[str, Callable], program: str, argume
     if wrong is None or not known:
         return ""
     near = difflib.get_close_matches(wrong, known, n=1)
-    return f"Unrecognized options: {wrong}" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{UNRECOGNIZED}{wrong}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _too_many(name: str, complaint: str) -> str:
+    """What a command takes, where tyro complains of more such words as if they were options; else its complaint."""
+    words, takes = complaint.removeprefix(UNRECOGNIZED), COMMANDS[name].takes
+    if not takes or words == complaint or words.startswith("-"):
+        return complaint
+    return f"{name} takes {takes}, not {words} as well"
 
 
 def _deferred(function: Callable) -> Callable:

@@ -832,6 +832,9 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
     ("words", "status", "said"),
     [
         ("none.png", 2, "there is no file or folder none.png: check the path."),
+        ("me.png in/a.png", 2, "protect takes one photo or a folder of photos, not in/a.png as well (see `"),
+        ("in me.png --quick", 2, "protect takes one photo or a folder of photos, not me.png as well"),
+        ("me.png in/a.png --fcaes all", 2, "Unrecognized options: --fcaes; did you mean --faces?"),
         ("me.png --reference none.png", 2, "there is no file or folder none.png: check the path."),
         ("me.png --strength 1.1", 2, "--strength is 1.1: it must be between 0 and 1."),
         ("me.png --strength nan", 2, "--strength is nan: it must be between 0 and 1."),
@@ -1199,6 +1202,7 @@ def test_known_photos_of_a_folder_are_found_by_name(put, capsys):
     [
         ("none.png me.png", "there is no file or folder none.png: check the path."),
         ("in me.png", "in and me.png: give two photos or two folders."),
+        ("me.png me.png in", "evaluate takes two photos or two folders, not in as well"),
         ("me.png me.png --known in", "--known in is a folder: give a photo of the person in me.png."),
         ("in twice", "have the same name: rename or remove one."),
         ("me.png me.png --far 0.5", "has no threshold at a false accept rate of 0.5"),

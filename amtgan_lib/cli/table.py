@@ -7,12 +7,14 @@ class Command(NamedTuple):
     """`target` is "module:attribute": a function, or a dict of functions by subcommand name.
 
     tyro makes the arguments from a function's signature. It returns an exit status or None, which means 0. `examples`
-    stand below the help: each is what follows the command's name, and what that does.
+    stand below the help: each is what follows the command's name, and what that does. `takes` says what the words that
+    are no options name, for whoever gives more of them.
     """
 
     target: str
     help: str
     examples: tuple[tuple[str, str], ...] = ()
+    takes: str = ""
 
 
 COMMANDS = {
@@ -31,6 +33,7 @@ COMMANDS = {
             ("me.jpg --target friend.jpg --impersonate", "to pass as a friend who agreed"),
             ("holiday -o safer --json > report.json", "the full report as JSON"),
         ),
+        takes="one photo or a folder of photos",
     ),
     "video": Command(
         "amtgan_lib.cli.video:video",
@@ -39,6 +42,7 @@ COMMANDS = {
             ("clip.mp4", "writes clip_protected.mp4; frames with a lost face are black"),
             ("clip.mp4 -o safer.mp4 --lost refuse", "writes nothing if a face is lost"),
         ),
+        takes="one video",
     ),
     "evaluate": Command(
         "amtgan_lib.cli.photos:evaluate",
@@ -48,6 +52,7 @@ COMMANDS = {
             ("me.jpg me_protected.png --known me_2019.jpg", "compares with another photo of the same person"),
             ("holiday safer --ask edgeface_xs,edgeface_xxs --json", "two folders, two recognisers"),
         ),
+        takes="two photos or two folders",
     ),
     "train": Command(
         "amtgan_lib.cli.pipeline:train",
