@@ -176,24 +176,14 @@ def traces(images: Tensor) -> np.ndarray:
     return torch.cat(found, dim=1).flatten(1).double().numpy()
 
 
-@dataclass(frozen=True)
-class Detector:
-    """A linear classifier of ``traces``: their mean and spread on clean and protected photos, and a weight for each."""
+def fitted_detector(clean: np.ndarray, protected: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The ridge regression of +1 (protected) and -1 (clean) on the traces (N,240), (M,240) of face crops.
 
-    mean: np.ndarray
-    spread: np.ndarray
-    weights: np.ndarray
-
-    def __call__(self, seen: np.ndarray) -> np.ndarray:
-        """Scores (N,) of the traces (N,240) of face crops: the higher, the more they look protected."""
-        return (seen - self.mean) / self.spread @ self.weights
-
-
-def fitted_detector(clean: np.ndarray, protected: np.ndarray) -> Detector:
-    """The ridge regression of +1 (protected) and -1 (clean) on the traces (N,240), (M,240) of face crops."""
+    It gives scores (K,) for traces (K,240): the higher, the more they look protected.
+    """
     seen = np.concatenate([clean, protected])
     said = np.repeat([-1.0, 1.0], [len(clean), len(protected)])
     mean, spread = seen.mean(axis=0), seen.std(axis=0) + 1e-9
     scaled = (seen - mean) / spread
     weights = np.linalg.solve(scaled.T @ scaled + len(seen) * np.eye(scaled.shape[1]), scaled.T @ said)
-    return Detector(mean, spread, weights)
+    return lambda asked: (asked - mean) / spread @ weights
