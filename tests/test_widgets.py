@@ -18,10 +18,11 @@ from PIL import ExifTags, Image
 
 from amtgan_lib import evaluation, paths
 from amtgan_lib.demos import session, widgets
-from amtgan_lib.demos.session import Settings, gallery, sitting
+from amtgan_lib.demos.session import Settings, StudioError, gallery, sitting
 from amtgan_lib.demos.widgets import parts, texts
 from amtgan_lib.demos.widgets.pace import PAUSE, Newest
 from amtgan_lib.evaluation import COLOURS
+from amtgan_lib.faces import detection, mtcnn
 from amtgan_lib.images import PhotoError
 from amtgan_lib.methods import natural
 from amtgan_lib.models.rendering import BARE, PARTS
@@ -284,6 +285,95 @@ def test_files_that_a_notebook_names_lie_on_the_desk(tmp_path):
     desk = widgets.Quickstart(begin, strength=0.5)
     assert desk.studio.photo.name == "me.png" and desk.styles["makeup"].name == "makeup.png"
     assert not desk.studio.compares_with_itself and desk.settings == Settings(strength=0.5)
+
+
+# ---------------------------------------------------------------- a face marked by hand
+
+
+@pytest.fixture
+def nothing_found(quickstart, monkeypatch):
+    """No detector finds a face, in whatever photo; one that is marked can still be found."""
+    quickstart.shelves["makeup"].buttons["own makeup"].click()  # a makeup's face would be looked for, too
+    monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [])
+    monkeypatch.setattr(detection, "_cut_faces", lambda rgb, found: [])
+    monkeypatch.setattr(mtcnn, "at_hand", lambda: False)
+
+
+def two_people() -> Image.Image:
+    """A person on the left, a wall in the middle, another person on the right."""
+    picture = Image.new("RGB", (480, 160), (120, 120, 120))
+    picture.paste(portrait(3)), picture.paste(portrait(9).resize((140, 140)), (330, 10))
+    return picture
+
+
+def mark(desk, *edges: int) -> None:
+    desk.marking.across.value, desk.marking.down.value = edges[::2], edges[1::2]
+    desk.marking.add.click()
+
+
+def test_the_box_is_drawn_where_the_sliders_stand(quickstart):
+    upload(quickstart.photos.upload, "me.png", encoded(portrait(19).resize((1280, 1280))))
+    marking = quickstart.marking
+    assert marking.across.max == marking.down.max == 1280
+    plain = pixels(marking.image.value)
+    assert plain.shape == (640, 640, 3)
+    marking.across.value, marking.down.value = (200, 600), (100, 900)
+    drawn, blue = pixels(marking.image.value), np.array([0x29, 0x79, 0xFF])
+    for row, column in ((51, 200), (449, 200), (300, 101), (300, 299)):
+        assert np.array_equal(drawn[row, column], blue) and not np.array_equal(plain[row, column], blue)
+    assert not np.array_equal(drawn[300, 200], blue) and marking.marked == (200, 100, 600, 900)
+    marking.across.value = (300, 300)
+    assert marking.add.disabled
+
+
+def test_a_face_that_no_detector_finds_is_marked_and_protected(quickstart, nothing_found):
+    upload(quickstart.photos.upload, "me.png", encoded(two_people()))
+    assert said(quickstart).startswith("me.png: no face was found") and "or mark it" in said(quickstart)
+    assert quickstart.marking.box.selected_index == 0, "the photo without a face is shown, to be marked"
+    assert (quickstart.marking.across.max, quickstart.marking.down.max) == (480, 160)
+    mark(quickstart, 25, 20, 135, 150)
+    assert said(quickstart) == "" and len(quickstart.studio.faces) == 1
+    assert len(quickstart.table) == 4 and quickstart.table["similarity"].notna().all()
+    mark(quickstart, 350, 20, 450, 150)
+    assert said(quickstart) == "" and len(quickstart.studio.faces) == 2
+    quickstart.save.click()
+    content = base64.b64decode(re.search(r'base64,([^"]+)"', quickstart.link.value)[1])
+    changed = np.abs(pixels(content) - np.asarray(two_people())).sum(axis=(0, 2))
+    assert changed[:160].max() > 0 and changed[340:460].max() > 0 and changed[190:310].max() == 0
+
+
+def test_a_mark_without_a_face_is_told_and_the_photo_is_not_protected(quickstart):
+    upload(quickstart.photos.upload, "me.png", encoded(two_people()))
+    known = len(quickstart.studio.faces)
+    mark(quickstart, 200, 20, 280, 120)
+    sentence = "me.png: what lies at 80 x 100 px at (200, 20) is not protected: you marked it, but no landmarks fit it"
+    assert said(quickstart) == f"{sentence}."
+    assert "Not protected: a face that you marked stays as it is" in quickstart.verdict.value
+    quickstart.save.click()
+    assert (
+        quickstart.link.value == "" and said(quickstart).startswith(sentence) and "nothing is saved" in said(quickstart)
+    )
+    with pytest.raises(StudioError, match="no landmarks fit it"):
+        quickstart.studio.protect(quickstart.settings, *quickstart.chosen)
+    mark(quickstart, 20, 20, 140, 150)  # elsewhere: the first mark stays
+    assert said(quickstart) == f"{sentence}." and len(quickstart.studio.faces) == known
+    quickstart.marking.forget.click()
+    assert said(quickstart) == "" and "Not protected" not in quickstart.verdict.value
+    quickstart.save.click()
+    assert quickstart.link.value != ""
+
+
+def test_a_mark_is_moved_until_it_fits_and_another_photo_begins_without(quickstart, nothing_found):
+    upload(quickstart.photos.upload, "me.png", encoded(two_people()))
+    mark(quickstart, 140, 20, 300, 120)
+    assert "no face was found; what lies at 160 x 100 px at (140, 20)" in said(quickstart)
+    assert said(quickstart).endswith("What you see stays as it was.")
+    mark(quickstart, 25, 20, 145, 150)  # it overlaps the first one, and takes its place
+    assert said(quickstart) == "" and not quickstart.studio.missed
+    mark(quickstart, 25, 20, 145, 150)
+    assert said(quickstart) == "There is no other face than those that were found."
+    upload(quickstart.photos.upload, "other.png", encoded(two_people()))
+    assert said(quickstart).startswith("other.png: no face was found; take a photo")
 
 
 # ---------------------------------------------------------------- sliders

@@ -14,11 +14,12 @@ from amtgan_lib import evaluation, images, losses
 from amtgan_lib.demos.session.face import Face, Settings, Style
 from amtgan_lib.demos.session.kits import LAX, USUAL, Kit, StudioError
 from amtgan_lib.evaluation import Probes
-from amtgan_lib.faces import FaceCrop
+from amtgan_lib.faces import Box, FaceCrop, overlap
 from amtgan_lib.images import OWN_MODES, Photo, open_photo
-from amtgan_lib.protection import Protected, pasted
+from amtgan_lib.protection import Protected, none_found, pasted
 
 SHOWN = 640  # pixels: the longer side of the picture that is shown and judged, at most
+JUDGED = 256  # pixels of the crop that recognisers are shown
 AROUND = 1.8  # of the face's crop: how much of the photo is shown
 MOST_PIXELS = 50e6  # finding faces in more takes longer than anybody waits
 AS_IT_IS = "as shown"
@@ -28,28 +29,46 @@ class Studio:
     """One photo, its faces opened once, and whoever judges them.
 
     photo, known: files, pictures or ``Photo``; known is another photo of the same person, which recognisers compare
-    with. Without one they compare with the clean photo itself, which is the easiest to recognise. Raises PhotoError
-    (one sentence) where there is no photo, no usable face, or none in ``known``.
+    with. Without one they compare with the clean photo itself, which is the easiest to recognise. marks: boxes
+    (x0, y0, x1, y1) in photo pixels, in which a face that no detector finds is sought; ``missed`` are those of them
+    with nothing in them that can be changed. Raises PhotoError (one sentence) where there is no photo, no usable face,
+    or none in ``known``.
     """
 
-    def __init__(self, photo: str | Path | Image.Image | np.ndarray | Photo, kit: Kit, known=None):
-        self.photo, self.kit = open_photo(photo), kit
+    def __init__(
+        self,
+        photo: str | Path | Image.Image | np.ndarray | Photo,
+        kit: Kit,
+        known: str | Path | Image.Image | Photo | None = None,
+        marks: Sequence[Box] = (),
+    ):
+        self.photo, self.kit, self.marks = open_photo(photo), kit, tuple(marks)
         _check_size(self.photo)
-        crops, self.left = kit.method.detect_all(self.photo)
+        crops, self.left = kit.method.detect_all(self.photo, marks)
         if not crops:
-            raise StudioError(f"{self.photo.name}: no face was found; take a photo that shows one from the front")
+            advice = "take a photo that shows one from the front, or mark it"
+            raise StudioError(f"{self.photo.name}: {none_found(self.left)}; {advice}")
+        self.missed = [face for face in self.left if any(overlap(face.box, box) for box in marks)]
         self.faces = [Face(crop, kit) for crop in crops]
         self.stage, self._place = _staged(self.photo, crops[0])
         self._clean = evaluation.read_probes([self.stage])
-        if not self._clean.found[0]:
+        self._in_place = bool(marks) and not self._clean.found[0]  # whether no detector finds the face that is judged
+        if self._in_place:
+            self._clean = self._seen(self.stage)
+        elif not self._clean.found[0]:
             raise StudioError(f"{self.photo.name}: its face is lost when the photo is cut to it; take another photo")
         self.compare_with(known)
+
+    @property
+    def fitting(self) -> list[Box]:
+        """The marks that are around a face which can be changed."""
+        return [mark for mark in self.marks if not any(overlap(mark, face.box) for face in self.missed)]
 
     def compare_with(self, known: str | Path | Image.Image | Photo | None) -> None:
         """Let recognisers compare with another photo of the same person, or (None) with the clean photo itself."""
         self._known = _vectors(self._clean if known is None else _known(known), self.kit)
         self._before = self._similarities(self._clean)
-        self.compares_with_itself = known is None
+        self.known, self.compares_with_itself = known, known is None
 
     def reference(self, photo: str | Path | Image.Image | Photo) -> FaceCrop:
         """The makeup reference in a photo; PhotoError where there is none."""
@@ -71,10 +90,12 @@ class Studio:
     def judge(self, picture: Image.Image) -> pd.DataFrame:
         """What each recogniser says to a picture, its face found anew in it: in its place where the size is the same.
 
+        A face that was marked, and that no detector finds, is cut out where it was marked.
+
         Columns: recogniser, role, before and similarity (cosines of the clean and of this picture to the known photo),
         threshold (usual) and lax, verdict.
         """
-        similarities = self._similarities(evaluation.read_probes([picture], clean=self._clean))
+        similarities = self._similarities(self._seen(picture))
         rows = []
         for judge, before, similarity in zip(self.kit.judges, self._before, similarities):
             limits = judge.thresholds[USUAL], judge.thresholds[LAX]
@@ -113,12 +134,25 @@ class Studio:
     def protect(self, settings: Settings, first: Style = None, second: Style = None) -> Protected:
         """The whole photo at its own size, every face changed as the sliders say but those that are left.
 
-        Raises StudioError where they leave nothing of the look of a face: that would be passed on as protected.
+        Raises StudioError where they leave nothing of the look of a face, and where a face that was marked stays as it
+        is: that would be passed on as protected.
         """
+        if self.missed:
+            raise StudioError(
+                f"{self.photo.name}: {self.missed[0]}; cover it or crop it out, or take the mark away: nothing is saved"
+            )
         paintings = [face.painting(settings, first, second) for face in self.faces]
         if not all(any(settings.shares[part] for part in painting.look.worn()) for painting in paintings):
             raise StudioError("strength, or every part that is worn, is 0: nothing is protected and nothing is saved")
         return pasted(self.photo, [face.crop for face in self.faces], paintings, self.left)
+
+    def _seen(self, picture: Image.Image | Photo) -> Probes:
+        """The face in the picture that is shown, or in one that a site has made of it."""
+        if not self._in_place:
+            return evaluation.read_probes([picture], clean=self._clean)
+        whole = Image.fromarray(open_photo(picture).rgb).resize(self.stage.size)
+        image, points = self._place.view(whole, JUDGED)
+        return Probes(image[None], points[None], np.ones(1, bool))
 
     def _similarities(self, probes: Probes) -> list[float]:
         return [float(own @ known) for own, known in zip(_vectors(probes, self.kit), self._known)]

@@ -23,8 +23,8 @@ class Quickstart(Workbench):
         return Settings(strength=self._strength)
 
     def layout(self) -> W.Widget:
-        """What to choose above; below the picture, and beside it who recognises it."""
+        """What to choose above; below the picture, beside it who recognises it; last, faces that nobody found."""
         choice = parts.card(self.photos.box, self.shelves["makeup"].box, self.limit, self.message.box)
         asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
         picture = parts.card(self.comparison.box, self.save, self.link)
-        return W.VBox([W.HTML(SHEET), choice, parts.columns(picture, asked)])
+        return W.VBox([W.HTML(SHEET), choice, parts.columns(picture, asked), self.marking.box])

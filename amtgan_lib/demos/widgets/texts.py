@@ -36,12 +36,13 @@ def heading(number: int, text: str) -> str:
     return f"<h3><b>{number}</b>{escape(text)}</h3>"
 
 
-def verdict(table: pd.DataFrame) -> str:
-    """In one line: how many recognisers still recognise the person."""
-    word = _proven(evaluation.worst(table["verdict"]), table)
+def verdict(table: pd.DataFrame, missed: bool = False) -> str:
+    """In one line: how many recognisers still recognise the person, or that a face that was marked is ``missed``."""
+    word = NOT_PROTECTED if missed else _proven(evaluation.worst(table["verdict"]), table)
+    said = "Not protected: a face that you marked stays as it is" if missed else _in_words(table)
     return (
         f'<div class="amtgan-verdict"><span class="amtgan-sign" style="background:{SHADES[word]}">{SIGNS[word]}</span>'
-        f"{escape(_in_words(table))}</div>"
+        f"{escape(said)}</div>"
     )
 
 

@@ -17,15 +17,17 @@ from amtgan_lib import images
 from amtgan_lib.demos import session
 from amtgan_lib.demos.session import Kit, Sample, Settings, Studio
 from amtgan_lib.demos.widgets import parts, texts
+from amtgan_lib.demos.widgets.marking import Marking
 from amtgan_lib.demos.widgets.pace import Newest
 from amtgan_lib.demos.widgets.parts import Uploaded
-from amtgan_lib.faces import FaceCrop
+from amtgan_lib.faces import Box, FaceCrop, overlap
 from amtgan_lib.images import Photo, PhotoError
 
 OWN = "own makeup"
 STALE = "amtgan-stale"
 WORDS = {"photo": "photo", "known": "other photo", "makeup": "makeup", "second": "second makeup"}
-Source = Sample | Uploaded | Path | None
+WORDS["face"] = "marked place"
+Source = Sample | Uploaded | Path | Box | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Workbench(parts.Shown):
         self.styles: dict[str, FaceCrop | None] = {}
         self._makeups: dict[str, Photo | None] = {}
         self._asked: dict[str, Source] = {}
+        self._marks: tuple[Box, ...] = ()  # on the photo that was chosen last
         self.pace = Newest(self._steps)
         self._make_widgets()
         self.view = self.layout().add_class("amtgan")
@@ -71,6 +74,7 @@ class Workbench(parts.Shown):
 
     def _make_widgets(self) -> None:
         self.message, self.comparison = parts.Message(), parts.BeforeAfter()
+        self.marking = Marking(lambda box: self.ask("face", box))
         choices = [(sample.name, sample) for sample in self.people]
         heading = texts.heading(1, "Drawn person or photo")
         self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
@@ -117,7 +121,7 @@ class Workbench(parts.Shown):
         return list(self.styles.values())
 
     def ask(self, what: str, source: Source) -> None:
-        """A photo, a known photo or a makeup was chosen."""
+        """A photo, a known photo or a makeup was chosen, or a face marked (None: all marks taken away)."""
         self._asked[what] = source
         self.pace.ask()
 
@@ -149,7 +153,7 @@ class Workbench(parts.Shown):
         self.table = self.studio.judged(self.picture)
         for widget in (self.verdict, self.meters):
             widget.remove_class(STALE)
-        self.verdict.value = texts.verdict(self.table)
+        self.verdict.value = texts.verdict(self.table, bool(self.studio.missed))
         self.meters.value = texts.meters(self.table) + texts.visible(self.table)
         self.meaning.value = texts.meaning(self.studio.compares_with_itself, self.studio.kit.says)
         yield
@@ -161,6 +165,8 @@ class Workbench(parts.Shown):
         try:
             if what == "photo":
                 self._open(source)
+            elif what == "face":
+                return self._mark(source)
             elif what == "known":
                 self.studio.compare_with(_photo(source))
             else:
@@ -170,12 +176,40 @@ class Workbench(parts.Shown):
         return []
 
     def _open(self, source: Sample | Uploaded | Path) -> None:
-        known = source.known() if isinstance(source, Sample) else None
-        opened = Studio(_photo(source), self._kit_for(source), known)
+        self._latest, self._marks = (source, _photo(source)), ()
+        self._look(source.known() if isinstance(source, Sample) else None)
+
+    def _mark(self, box: Box | None) -> list[str]:
+        """Look for a face in a box, too, on the photo that was chosen last, whether one was found in it or not.
+
+        A mark without a face stays, and the photo unprotected, until it is taken away or one that overlaps it fits.
+        Returns a sentence for each such mark, and where no face is there that was not known.
+        """
+        before = self.studio if self.studio.photo is self._latest[1] else None
+        fitting = before.fitting if before else ()
+        stay = [mark for mark in self._marks if mark in fitting or not overlap(mark, box)] if box else []
+        self._marks = (*stay, box) if box else ()
+        self._look(before.known if before else None)
+        if self.studio.missed:
+            return [f"{self.studio.photo.name}: {face}." for face in self.studio.missed]
+        more = not before or len(self.studio.faces) > len(before.faces)
+        return [] if more or not box else ["There is no other face than those that were found."]
+
+    def _look(self, known: Path | Photo | None) -> None:
+        """Open the photo that was chosen last; where that fails, it is shown all the same, for a face to be marked."""
+        source, photo = self._latest
+        try:
+            opened = Studio(photo, self._kit_for(source), known, self._marks)
+        except PhotoError:
+            self.marking.show(photo)
+            self.marking.box.selected_index = 0
+            raise
+        self.marking.show(photo, [face.crop for face in opened.faces], opened.left)
         styles = {key: photo and opened.reference(photo) for key, photo in self._makeups.items()}
         self.studio, self.styles = opened, styles
         self.photos.mark(source.name if isinstance(source, Sample) else None)
-        self.known.layout.display = "none" if known else ""  # a drawn person's other photo is known already
+        # A drawn person's other photo is known already.
+        self.known.layout.display = "none" if isinstance(source, Sample) else ""
 
     def _kit_for(self, source: Sample | Uploaded | Path) -> Kit:
         """A photograph never gets the drawn kit: its meters would mean nothing."""
