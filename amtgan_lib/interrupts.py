@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def first_calls(react: Callable[[int], object]) -> Iterator[None]:
-    """Let the first signal in the block call ``react`` with its number; a second one does what it does without this.
+def first_calls(react: Callable[[int], object], numbers: Iterable[int] = SIGNALS) -> Iterator[None]:
+    """Let the first of these signals in the block call ``react`` with its number; a second one acts as without this.
 
     Other threads than the main one get no signals, so nothing changes there.
     """
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in numbers}
     mine = threading.current_thread() is threading.main_thread()
     before = {number: handler for number, handler in handlers.items() if mine and handler is not None}
 
@@ -40,10 +40,10 @@ def first_calls(react: Callable[[int], object]) -> Iterator[None]:
 def held_back() -> Iterator[None]:
     """Let a signal come through at the end of the block, unless that fails anyway; a second one comes at once.
 
-    A program that ignores Ctrl-C goes on ignoring it, and one that is ended by SIGTERM still is.
+    A program that ignores Ctrl-C goes on ignoring it, and one that SIGTERM ends still is ended, at once.
     """
     held: list[int] = []
-    with first_calls(held.append):
+    with first_calls(held.append, [number for number in SIGNALS if callable(signal.getsignal(number))]):
         yield
     for number in held:
         signal.raise_signal(number)
