@@ -6,12 +6,13 @@ the same reason torch is imported inside functions here.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -61,10 +62,30 @@ def physical_cores(system: Path = Path("/sys")) -> int | None:
 # --- work that cores share ----------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[int]:
+    """torch on one thread of its own, for work too small to be shared; gives how many there were, for side_by_side.
+
+    Beside a busy program two threads took up to three times as long as one for a step of a look's search, since each
+    of its many small operations waited for both.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
 def side_by_side(
-    job: Callable[[Work], Result], items: Sequence[Work], progress: Callable[[Iterable], Iterable] = iter
+    job: Callable[[Work], Result],
+    items: Sequence[Work],
+    progress: Callable[[Iterable], Iterable] = iter,
+    threads: int = 0,
 ) -> list[Result]:
-    """``[job(item) for item in items]``, at most 8 items at a time, each on one of torch's threads alone.
+    """``[job(item) for item in items]``, at most 8 items at a time, each on one thread alone (0: of torch's number).
 
     A small network on a single face is hardly faster on two threads: PGD took 1.4 seconds a face on one or on two, two
     faces side by side 0.8 each (8 drawn faces, commit 82a3b03). ``progress`` wraps the items, in their order. The first
@@ -72,8 +93,8 @@ def side_by_side(
     """
     import torch
 
-    threads = torch.get_num_threads()
-    workers = min(threads, MOST_WORKERS, len(items))
+    before = torch.get_num_threads()
+    workers = min(threads or before, MOST_WORKERS, len(items))
     if workers <= 1:
         return [job(item) for item in progress(items)]
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
@@ -81,7 +102,7 @@ def side_by_side(
         return [result for _, result in zip(progress(items), pool.map(job, items))]
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # of threads that begin from now on: the workers had set this, too
+        torch.set_num_threads(before)  # of threads that begin from now on: the workers had set this, too
 
 
 def spread(

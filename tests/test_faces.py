@@ -1,5 +1,6 @@
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -333,6 +334,23 @@ def test_a_face_is_in_its_place_in_a_cut_out(pose):
     changed = crop.image * 0.5
     whole = np.asarray(pasted(crop, photo, changed))[box[1] : box[3], box[0] : box[2]]
     np.testing.assert_array_equal(np.asarray(pasted(within, cut, changed)), whole)
+
+
+@by_pose
+def test_a_smaller_crop_shows_the_same_places(pose):
+    photo = wave_photo()
+    crop = replace(crop_face(photo, posed(pose)), mesh=torch.rand(478, 2) * (SIZE - 1))
+    small = crop.smaller(SIZE * 5 // 8)
+    assert small.size == SIZE * 5 // 8 and crop.smaller(SIZE) is crop
+    for before, after in ((crop.points, small.points), (crop.mesh, small.mesh)):
+        there = warps.apply(small.matrix, after.numpy()[:, ::-1])
+        np.testing.assert_allclose(there, warps.apply(crop.matrix, before.numpy()[:, ::-1]), atol=1e-3)
+    y, x = np.mgrid[: small.size, : small.size]
+    there = warps.apply(small.matrix, np.stack([x, y], -1))
+    inside = ((there > 8) & (there < np.subtract(photo.size, 9))).all(-1)  # beyond it the last pixels are repeated
+    assert inside.mean() > 0.5
+    assert np.abs(to_uint8(small.image) - waves(*np.moveaxis(there, -1, 0)))[inside].max() < 12
+    assert (small.masks.mean((1, 2)) - crop.masks.mean((1, 2))).abs().max() < 0.005
 
 
 def test_a_face_is_in_its_place_in_a_smaller_cut_out():

@@ -170,6 +170,21 @@ def test_a_nose_that_is_bent_aside_is_unkind_and_one_that_moves_is_not(crop, gui
     assert costs[0] < 0.001 and costs[1] > 0.004
 
 
+@pytest.mark.parametrize("move", [((0.4, 0), (0, 0)), ((0, 0.4), (0, 0)), ((0, 0), (0.3, 0.2))])
+def test_strain_is_what_stretches_and_shears_and_not_what_moves(move):
+    (right_of_x, down_of_x), (right_of_y, down_of_y) = move
+    y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    flow = torch.stack([3 + right_of_x * x + down_of_x * y, -5 + right_of_y * x + down_of_y * y])[None]
+    wanted = sum(each**2 for pair in move for each in pair) / natural.STRAIN**2
+    torch.testing.assert_close(natural.strain(flow), torch.full((1, 7, 7), wanted), rtol=1e-4, atol=1e-5)
+
+
+def test_a_look_stretches_skin_less_than_one_that_may_tear_it(crop, guide, painting):
+    torn = natural.worn(crop, guide, None, Search(steps=25, strained=0.0)).fields()
+    strains = [float(natural.strain(each.flow).max()) for each in (torn, painting.fields)]
+    assert strains[1] < 0.6 * strains[0]
+
+
 def test_contour_has_bounds_for_each_zone_of_the_face():
     assert list(rendering.CONTOUR) == list(parts.ZONES)
 

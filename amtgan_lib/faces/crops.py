@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -151,6 +152,20 @@ class FaceCrop:
         masks = regions.with_eyes(lips, skin | eyes, landmarks.numpy())
         image = _cut(photo, matrix, size)
         return replace(self, image=image, landmarks=landmarks, points=points, masks=masks, matrix=matrix)
+
+    def smaller(self, size: int) -> FaceCrop:
+        """The same face in the same frame at ``size`` pixels, at most its own; masks by majority."""
+        if size >= self.size:
+            return self
+        factor, half = size / self.size, (self.size / size - 1) / 2
+        image = F.interpolate(self.image[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+        masks = (F.interpolate(self.masks[None], (size, size), mode="area")[0] >= 0.5).to(self.masks)
+        landmarks, points, mesh = (
+            None if places is None else (places - half) * factor for places in (self.landmarks, self.points, self.mesh)
+        )
+        to_larger = np.array([[1 / factor, 0, half], [0, 1 / factor, half]])
+        matrix = warps.chained(to_larger, self.matrix)
+        return FaceCrop(image, landmarks.round(), points, masks, matrix, self.box, self.name, self.photo_size, mesh)
 
     def alone(self) -> FaceCrop:
         """The same face as if the crop were the whole photo."""

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from amtgan_lib.compute import one_thread, side_by_side
 from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.faces.parts import RIDGE, face_regions
 from amtgan_lib.losses import EVERYDAY, mirrored, seen_colours, seen_difference
@@ -23,7 +24,10 @@ from amtgan_lib.recognizers import Recognizer
 
 NAME = "natural"
 SIZE = 256
-SMALLER = 4  # colours are compared at a size where a step has the time for it
+# Looks are searched for in a smaller crop, where a step takes two thirds of the time and a recogniser sees as much of
+# the face; colours are compared at a size where a step has the time for it.
+SEARCHED, COMPARED = 160, 64
+STRAIN = 0.55  # how much skin may be stretched or squeezed: beyond it noses break, and foreheads look smeared
 # Vertices of the mesh whose distance, where it shrinks or grows, ages a face or spoils its expression.
 SHRINKING = (
     *((107, 336), (55, 285), (107, 133), (336, 362), (66, 159), (296, 386)),  # brows that come together or down
@@ -41,32 +45,37 @@ GROWING = (
 
 @dataclass(frozen=True)
 class Search:
-    """How a look is found: Adam's steps and rate, and what its loss weighs.
+    """How a look is found: Adam's steps and the rate of the first, which falls to SLOWEST of it; what its loss weighs.
 
     more: how often half as many steps follow, each time with recognition weighed MORE times as much, where one of the
     recognisers still knows the face; asked: how many recognisers, drawn by lot, a step asks; away: the cosine to the
     owner, mirrored or not; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody;
-    visible: the mean square of S-CIELAB at a quarter of the size; rough: of differences between neighbours of the
-    lattice; unkind: of what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of the way from the reference's
+    visible: the mean square of S-CIELAB; rough: of differences between neighbours of the lattice; strained: the mean
+    fourth power of strain, in units of STRAIN, which grows with recognition's weight, but to the power 0.75; unkind:
+    the squares of what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of the way from the reference's
     colours.
     """
 
-    steps: int = 50
-    more: int = 4
-    rate: float = 0.14
+    steps: int = 30
+    more: int = 6
+    rate: float = 0.25
     asked: int = 2
     away: float = 1.0
     towards: float = 0.5
     towards_a_person: float = 2.0
-    visible: float = 0.006
+    visible: float = 0.0055
     rough: float = 0.45
+    strained: float = 3.0
     unkind: float = 30.0
     makeup: float = 0.15
     seed: int = 0
 
 
-QUICK = Search(steps=16, more=0, rate=0.25)
-MORE, FAR = 1.6, 0.01  # FAR: of the thresholds at which a face counts as known
+QUICK = Search(steps=16, more=0)
+# FAR: of the thresholds at which a face counts as known: stricter than where it is judged, since whoever gave no hints
+# lets go of it later.
+MORE, FAR = 1.6, 0.1
+SLOWEST = 0.3
 AGAIN = 10  # steps, and half as many more where it is still known, if a search begins with the look of the frame before
 
 
@@ -74,8 +83,9 @@ def method(guide: Guide, search: Search = Search()) -> Method:
     """The method that searches for a look towards a guide's target; without a makeup reference a face stays bare."""
 
     def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
-        shorter = search if begin is None else replace(search, steps=min(AGAIN, search.steps))
-        return worn(crop, guide, None if reference is crop else reference, shorter, begin)
+        again = replace(search, steps=min(AGAIN, search.steps), rate=search.rate / 2)
+        makeup = None if reference is crop else reference
+        return worn(crop, guide, makeup, search if begin is None else again, begin)
 
     def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         return applied(crop.image[None], wear(crop, reference).fields(), "bicubic")[0]
@@ -103,21 +113,30 @@ def worn(
     colours = {} if reference is None else reference_colours(crop, regions, reference)
     start = Look(**{**plain.worn(), **colours, **(begin.worn() if begin else {})})
     numbers = {part: value.clone().requires_grad_(True) for part, value in start.worn().items()}
-    loss = Loss(crop, regions, guide, search, colours)
+    with one_thread() as threads:
+        small = crop.smaller(SEARCHED)
+        found_there = face_regions(small.image, small.mesh)
+        _improve(numbers, Loss(small, found_there, guide, search, colours, threads), search)
+    return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
+
+
+def _improve(numbers: dict[str, Tensor], loss: Loss, search: Search) -> None:
+    """Search on from these numbers of a look, in place."""
     draw = torch.Generator().manual_seed(search.seed)
     adam = Adam(search.rate, list(numbers.values()))
     for part in range(1 + search.more):
-        for _ in range(search.steps // (2 if part else 1)):
+        steps = search.steps // (2 if part else 1)
+        for at in range(steps):
+            adam.rate = search.rate * (1 - (1 - SLOWEST) * at / steps)
             with torch.enable_grad():
                 cost = loss(Look(**numbers), draw)
             gradients = torch.autograd.grad(cost, adam.numbers)
             if not all(bool(torch.isfinite(each).all()) for each in gradients):  # torch crashes on such a look
-                raise MethodError(f"{crop.name}: the recognisers gave hints with values that are not finite")
+                raise MethodError(f"{loss.name}: the recognisers gave hints with values that are not finite")
             adam.step(gradients)
         if part == search.more or not loss.still_known(Look(**numbers)):
             break
         loss.weight *= MORE
-    return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
 
 
 class Adam:
@@ -141,7 +160,16 @@ class Adam:
 class Loss:
     """What a look of one face costs: how well it is recognised, and how plainly and unkindly it is seen."""
 
-    def __init__(self, crop: FaceCrop, regions: Regions, guide: Guide, search: Search, colours: Mapping[str, Tensor]):
+    def __init__(
+        self,
+        crop: FaceCrop,
+        regions: Regions,
+        guide: Guide,
+        search: Search,
+        colours: Mapping[str, Tensor],
+        threads: int = 1,
+    ):
+        self.name, self.threads = crop.name, threads
         self.regions, self.search, self.colours = regions, search, colours
         self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
         self.eye, self.lengths = (crop.mesh[468] - crop.mesh[473]).norm(), _lengths(crop.mesh)
@@ -153,7 +181,7 @@ class Loss:
         with torch.no_grad():
             both = torch.cat([self.image, other]), torch.cat([self.points, moved])
             self.owners = [each.embed(*both) for each in self.recognizers]
-        self.seen = seen_colours(F.avg_pool2d(self.image, SMALLER))
+        self.seen = self.colours_of(self.image)
 
     def __call__(self, look: Look, draw: torch.Generator) -> Tensor:
         """The cost, a scalar, in a view that the generator draws."""
@@ -162,23 +190,37 @@ class Loss:
         weigh = self.search
         asked = torch.randperm(len(self.recognizers), generator=draw)[: weigh.asked].tolist()
         cost = self.weight * self.known(*EVERYDAY(drawn, self.points, draw), asked)
-        seen = seen_colours(F.avg_pool2d(drawn, SMALLER))
-        cost = cost + weigh.visible * seen_difference(seen, self.seen).square().mean()
+        cost = cost + weigh.visible * seen_difference(self.colours_of(drawn), self.seen).square().mean()
         if look.shape is not None:
             bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()
             cost = cost + weigh.rough * bends + weigh.unkind * self.unkind(fields)
+            # Where recognition comes to weigh more, strain does, too: skin that tears is no way out.
+            cost = cost + self.weight**0.75 * weigh.strained * strain(fields.flow).square().mean()
         for part, colour in self.colours.items():
             cost = cost + weigh.makeup * (look.worn()[part] - colour).square().mean()
         return cost
 
+    def colours_of(self, image: Tensor) -> Tensor:
+        """The colours of an image as they are seen, at a size of COMPARED or little more."""
+        return seen_colours(F.avg_pool2d(image, max(image.shape[-1] // COMPARED, 1)))
+
     def known(self, view: Tensor, points: Tensor, asked: Sequence[int]) -> Tensor:
-        """Mean over the recognisers ``asked`` of how well each knows the owner and misses the target."""
-        costs = []
-        for number in asked:
-            (found,) = self.recognizers[number].embed(view.clamp(-1, 1), points)
-            away, missed = (self.owners[number] @ found).amax(), 1 - found @ self.targets[number]
-            costs.append(self.search.away * away + self.towards * missed)
-        return torch.stack(costs).mean()
+        """Mean over the recognisers ``asked`` of how well each knows the owner and misses the target.
+
+        Each is asked on a thread of its own, its gradient in the view included.
+        """
+
+        def ask(number: int) -> tuple[Tensor, Tensor]:
+            seen = view.detach().requires_grad_(True)
+            with torch.enable_grad():
+                (found,) = self.recognizers[number].embed(seen.clamp(-1, 1), points)
+                away, missed = (self.owners[number] @ found).amax(), 1 - found @ self.targets[number]
+                cost = self.search.away * away + self.towards * missed
+            return cost.detach(), *torch.autograd.grad(cost, seen)
+
+        costs, slopes = zip(*side_by_side(ask, asked, threads=self.threads))
+        # What this adds is 0, and its gradient is the one that was found.
+        return sum(costs) / len(costs) + ((view - view.detach()) * (sum(slopes) / len(slopes))).sum()
 
     @torch.no_grad()
     def still_known(self, look: Look) -> bool:
@@ -202,6 +244,12 @@ class Loss:
         shrunk, grown = -grown[: len(SHRINKING)], grown[len(SHRINKING) :]
         aside = (places - self.mesh)[list(RIDGE), 1] / self.eye
         return sum(each.square().sum() for each in (F.relu(shrunk), F.relu(grown), aside - aside.mean()))
+
+
+def strain(flow: Tensor) -> Tensor:
+    """(N,S-1,S-1): the square of how much a flow (N,2,S,S) stretches, squeezes and shears, in units of STRAIN."""
+    right, down = flow.diff(dim=-1)[..., 1:, :], flow.diff(dim=-2)[..., 1:]
+    return (right.square() + down.square()).sum(1) / STRAIN**2
 
 
 def _lengths(places: Tensor) -> Tensor:
