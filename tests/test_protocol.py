@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from PIL import Image
 from amtgan_lib import __main__ as command_line
 from amtgan_lib import assets, datasets, paths, recognizers
 from amtgan_lib.datasets import drawn, protocol
-from amtgan_lib.datasets.protocol import ProtocolError
+from amtgan_lib.datasets.protocol import Protocol, ProtocolError
 from amtgan_lib.evaluation import leaderboard, submissions, wilson
 from amtgan_lib.evaluation.leaderboard import Card, EntryError
+from amtgan_lib.evaluation.recognition import provenance
+from amtgan_lib.reporting import results
 
 pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code
 
+COMMIT = "0123456789"
 PEOPLE = 5
 JUDGES = ("drawn_ir", "drawn_mobile")
 PLACES = ("photos", "references", "targets")
@@ -44,12 +48,15 @@ def world(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def small(world, monkeypatch, tmp_path):
-    """The small protocol, as the only one; entries go to a folder of the test."""
+def small(world, monkeypatch, tmp_path) -> Iterator[Protocol]:
+    """The small protocol, as the only one; entries go to a folder of the test, and nobody has changed the checkout."""
+    provenance.cache_clear()
+    monkeypatch.setattr(results, "commit", lambda: COMMIT)
     monkeypatch.setattr(paths, "PROTOCOLS", world / "protocols")
     monkeypatch.setattr(paths, "PREPARED", world / "prepared")
     monkeypatch.setattr(paths, "LEADERBOARD", tmp_path / "leaderboard")
-    return protocol.protocol("small")
+    yield protocol.protocol("small")
+    provenance.cache_clear()
 
 
 @pytest.fixture
@@ -69,6 +76,13 @@ def counts(rows, metric, far=0.01, method="mine"):
     return (rows["value"] * rows["n"]).round().astype(int).tolist()
 
 
+def extreme(by):
+    """The protocol with thresholds that everybody passes at FAR 0.1, and nobody at 0.001."""
+    ends = {0.1: -1.0, 0.001: 1.01}
+    judges = {name: replace(row, thresholds=row.thresholds | ends) for name, row in by.judges.items()}
+    return replace(by, judges=judges)
+
+
 def swapped(folder):
     """Every photo becomes that of the next person, whom nobody takes for its owner."""
     files = sorted(folder.iterdir())
@@ -84,7 +98,7 @@ def clean_rows(world):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "PROTOCOLS", world / "protocols")
         patch.setattr(paths, "PREPARED", world / "prepared")
-        return scored(protocol.protocol("small"), world / "in" / "photos").rows
+        return scored(protocol.protocol("small"), world / "in" / "photos").rows.assign(commit=COMMIT)
 
 
 # ---------------------------------------------------------------- what is pinned
@@ -186,9 +200,9 @@ def test_what_cannot_be_scored_is_said_and_counts_as_recognised(small, given):
     assert said["damaged"].startswith(f"{damaged.name} is damaged or incomplete")
     assert said["other"] == f"{other.name} has 80 x 80 pixels where its clean photo has 160 x 160"
     assert said["extra"] == "notes.txt is not a name of the protocol small, so it is not scored"
-    scores = scored(small, given, "nobody")
+    scores = scored(extreme(small), given, "nobody")
     assert scores.faceless == (faceless.name,)
-    assert counts(scores.rows, "dodging") == [len(rest)] * 2
+    assert counts(scores.rows, "dodging") == counts(scores.rows, "dodging", 0.001) == [len(rest)] * 2
     assert counts(scores.rows, "rank-1") == [PEOPLE - len(rest)] * 2
     assert set(scores.rows.loc[scores.rows["recogniser"] == "", "n"]) == {len(rest) + 1}
     assert "impersonation" not in set(scores.rows["metric"])
@@ -205,7 +219,10 @@ def test_each_photo_is_compared_with_the_target_that_its_reading_has(small, give
     for name, target in zip(pairs["photo"], pairs["target of the group"]):
         shutil.copyfile(world / "in" / "targets" / target, given / name)
     assert len(set(small.sources["target"])) > 1
-    assert counts(scored(small, given, "groups").rows, "impersonation") == [PEOPLE] * 2
+    scores = scored(extreme(small), given, "groups")
+    assert counts(scores.rows, "impersonation") == [PEOPLE] * 2
+    assert counts(scores.rows, "impersonation", 0.001) == [0] * 2 == counts(scores.rows, "dodging", 0.1)
+    assert counts(scores.rows, "dodging", 0.001) == [PEOPLE] * 2
     assert small.targets("all") == small.targets("nobody") == small.targets(small.target) == [small.target] * PEOPLE
     assert small.targets(small.people[1]) == [small.people[1]] * PEOPLE
     with pytest.raises(ProtocolError, match="'nobdy' is no target of the protocol small: choose from all, groups, nob"):
@@ -290,6 +307,7 @@ def value(amount, **where):
     [
         (lambda told: told.update(protocol_sha256="0" * 64), "another state of the protocol small"),
         (lambda told: told.update(commit="main"), "commit is 'main'"),
+        (lambda told: told.update(commit=f"{COMMIT}-dirty"), "whose files are as they were committed"),
         (lambda told: told.update(place=1), "there is no field place"),
         (lambda told: told.pop("device"), "device is missing"),
         (lambda told: told.update(hints=["me"]), "hints has me"),
@@ -328,25 +346,31 @@ def test_an_entry_has_the_name_of_its_method_and_is_json(small, clean_rows):
         leaderboard.read(file, small)
 
 
+def entry_of(small, rows, card, dodging, flip):
+    """Store an entry with other shares at all thresholds, a share a judge, and another FLIP."""
+    rows = rows[rows["method"] == "mine"].assign(method=card.method)
+    for judge, share in zip(JUDGES, dodging):
+        low, high = wilson(round(share * PEOPLE), PEOPLE)
+        at = (rows["recogniser"] == judge) & (rows["metric"] == "dodging")
+        rows.loc[at, ["value", "ci_low", "ci_high"]] = share, low, high
+    rows.loc[rows["metric"] == "flip", ["value", "ci_low", "ci_high"]] = flip, flip, flip
+    leaderboard.store(card, small, rows)
+
+
 def test_the_board_ranks_by_the_worst_judge_that_took_no_part(small, clean_rows):
-    """`loud` fools the judge whose hints it had; `quiet` half as often both, and had none; both took part in `vain`."""
+    """`loud` fools the judge whose hints it had, `quiet` both a little, `vain` two that took part; `gone` is no photo."""
     assert leaderboard.board("small") == "There is no entry yet."
-    shares = {"loud": ("drawn_mobile",), "quiet": (), "vain": JUDGES}
-    told = {"loud": (0, 1), "quiet": (2 / 5, 2 / 5), "vain": (1, 1)}
-    for name, hints in shares.items():
-        rows = clean_rows[clean_rows["method"] == "mine"].assign(method=name)
-        for judge, share in zip(JUDGES, told[name]):
-            at = (rows["recogniser"] == judge) & (rows["metric"] == "dodging")
-            low, high = wilson(round(share * PEOPLE), PEOPLE)
-            rows.loc[at, ["value", "ci_low", "ci_high"]] = share, low, high
-        leaderboard.store(replace(CARD, method=name, hints=hints), small, rows)
+    for name, hints, dodging, flip in (
+        ("loud", ("drawn_mobile",), (0, 1), 0.1),
+        ("quiet", (), (2 / 5, 2 / 5), 0.1),
+        ("vain", JUDGES, (1, 1), 0.1),
+        ("gone", (), (1, 1), 0.6),
+    ):
+        entry_of(small, clean_rows, replace(CARD, method=name, hints=hints), dodging, flip)
     board = leaderboard.board("small")
-    lines = [[cell.strip() for cell in line.split("|")[1:4]] for line in board.splitlines()[2:5]]
-    assert [line[:2] for line in lines] == [
-        ["1", "[quiet](https://example.org/mine)"],
-        ["2", "[loud](https://example.org/mine)"],
-        ["", "[vain](https://example.org/mine)"],
-    ]
+    lines = [[cell.strip() for cell in line.split("|")[1:3]] for line in board.splitlines()[2:6]]
+    linked = [(place, name.partition("]")[0].strip("[")) for place, name in lines]
+    assert linked[:2] == [("1", "quiet"), ("2", "loud")] and set(linked[2:]) == {("", "vain"), ("", "gone")}
     assert "| loud | drawn_mobile * |" in board and "| loud | drawn_ir |" in board
 
 
@@ -368,7 +392,7 @@ def run(*words) -> int:
     return command_line.main([str(word) for word in words])
 
 
-def test_from_the_photos_to_an_entry(small, world, tmp_path, capsys):
+def test_from_the_photos_to_an_entry(small, monkeypatch, tmp_path, capsys):
     """As somebody would who knows the commands alone."""
     assert run("protocol", "small", tmp_path / "in") == 0
     assert run("protocol", "small", tmp_path / "in") == 2 and "not an empty folder" in capsys.readouterr().err
@@ -383,6 +407,9 @@ def test_from_the_photos_to_an_entry(small, world, tmp_path, capsys):
     assert "drawn_mobile *" in shown.err and "drawn_ir *" not in shown.err
     (entry,) = leaderboard.entries(small)
     assert entry.card == CARD
+    monkeypatch.setattr(results, "commit", lambda: f"{COMMIT}-dirty")
+    assert run(*words) == 1 and "whose files are as they were committed" in capsys.readouterr().err
+    monkeypatch.setattr(results, "commit", lambda: COMMIT)
     next((tmp_path / "in" / "photos").iterdir()).unlink()
     assert run(*words) == 1
     shown = capsys.readouterr()

@@ -27,6 +27,8 @@ UNNAMED = "these files"
 def run(options: Evaluate) -> int:
     """Score the folder; the exit status is 0 if every photo of the protocol could be scored and no file is beside."""
     by, card = _asked(options)
+    if options.submit:
+        leaderboard.check_commit(results.commit())  # before minutes of work
     judges = _judges(by, options)
     submission = submissions.read(options.clean, by, _bar)
     if options.submit and submission.complaints:

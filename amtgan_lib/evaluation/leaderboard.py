@@ -29,6 +29,8 @@ NUMBER = ("recogniser", "far", "metric", "value", "n", "ci_low", "ci_high")
 LIMITS = dict.fromkeys((*RATES, "flip"), (0, 1)) | {"ssim": (-1, 1)} | dict.fromkeys(("psnr", "visible"), (0, math.inf))
 FAMILIES = tuple(dict.fromkeys(recognizers.spec(name).family for name in recognizers.NAMES))
 TOOK_PART = "*"
+MOST_FLIP = 0.25
+"""Of an entry that is ranked: half of what the mean of all faces has, which hides everybody and is nobody's photo."""
 ROUNDING = 1e-6
 
 
@@ -78,6 +80,12 @@ class Entry:
         """The judges that took no part, in the order of the rows."""
         judges = dict.fromkeys(self.rows.loc[self.rows["recogniser"] != "", "recogniser"])
         return [judge for judge in judges if not self.card.took_part(judge)]
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a judge took no part, and the photos still are pictures of their owners."""
+        flip = self.rows.loc[self.rows["metric"] == "flip", "value"].item()
+        return bool(self.independent()) and flip <= MOST_FLIP
 
     def ends(self, metric: str) -> tuple[float, float]:
         """The lowest and the highest rate of the independent judges at FAR 0.01; NaN without one or such a metric."""
@@ -142,6 +150,12 @@ def store(card: Card, by: Protocol, rows: pd.DataFrame) -> Path:
     return path
 
 
+def check_commit(commit: str) -> None:
+    """Raise EntryError for the state of a checkout that nobody else can have."""
+    clean = re.fullmatch(r"[0-9a-f]{7,40}", commit)
+    _check(clean, f"commit is {commit!r}: an entry is scored in a checkout whose files are as they were committed")
+
+
 def entries(by: Protocol) -> list[Entry]:
     """The entries of a protocol; EntryError, which names the file, for the first that is wrong."""
     return [read(file, by) for file in sorted((paths.LEADERBOARD / by.name).glob("*.json"))]
@@ -163,7 +177,7 @@ def _entry(told: dict[str, Any], by: Protocol) -> Entry:
     card = _card({name: told[name] for name in own})
     by.targets(card.target)
     _check(told["protocol_sha256"] == by.sha256, f"it is of another state of the protocol {by.name}: score it again")
-    _check(re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?|no git", told["commit"]), f"commit is {told['commit']!r}")
+    check_commit(told["commit"])
     for number in told["numbers"]:
         _same(number, list(NUMBER))
     _check_numbers(pd.DataFrame(told["numbers"]), card, by)
@@ -228,26 +242,25 @@ def _contradictions(numbers: pd.DataFrame) -> Iterator[str]:
 def board(name: str) -> str:
     """The tables of a protocol in Markdown: a line an entry, the safest first, and below them every judge."""
     by = protocol.protocol(name)
-    found = sorted(entries(by), key=lambda entry: -_or(entry.ends("dodging")[0], -1))
+    found = sorted(entries(by), key=lambda entry: (not entry.has_place, -entry.ends("dodging")[0], entry.card.method))
     if not found:
         return "There is no entry yet."
     lines = results.markdown(pd.DataFrame([_line(place, entry) for place, entry in enumerate(found, 1)]))
+    told = f"{len(by.sources)} photos. Per cent at FAR {FAR:g}, with 95 % intervals below; `{TOOK_PART}`: took part. "
+    told += f"No place without a judge that took no part, or beyond a mean FLIP of {MOST_FLIP:g}."
     rows = results.joined(*(marked(entry.rows[entry.rows["far"] == FAR], entry.card) for entry in found))
-    told = f"{len(by.sources)} photos. Per cent at FAR {FAR:g}, with 95 % intervals; `{TOOK_PART}`: took part."
-    judged = results.markdown(results.pivot(rows, ["method", "recogniser"]).reset_index())
-    commits = ", ".join(f"`{entry.card.method}` at `{entry.rows['commit'].iloc[0]}`" for entry in found)
-    return f"{lines}\n\n{told}\n\n{judged}\n\nProtocol `{by.sha256[:10]}`. Scored: {commits}."
-
-
-def _or(value: float, otherwise: float) -> float:
-    return otherwise if math.isnan(value) else value
+    judged = results.pivot(rows, ["method", "recogniser"])
+    judged = results.markdown(judged[[rate for rate in RATES if rate in judged]].reset_index())
+    commits = {entry.card.method: entry.rows["commit"].iloc[0] for entry in found}
+    scored = [f"`{commit}` ({', '.join(at)})" for commit, at in pd.Series(commits).groupby(commits).groups.items()]
+    return f"{lines}\n\n{told}\n\n{judged}\n\nProtocol `{by.sha256[:10]}`. Scored at {', '.join(scored)}."
 
 
 def _line(place: int, entry: Entry) -> dict[str, str]:
-    card, independent = entry.card, entry.independent()
+    card = entry.card
     link = card.link if card.link.startswith("https://") else f"../{card.link}"
     pictures = dict(entry.rows.loc[entry.rows["recogniser"] == "", ["metric", "value"]].to_numpy())
-    line = {"": str(place) if independent else "", "method": f"[{card.method}]({link})", "what it is": card.about}
+    line = {"": str(place) if entry.has_place else "", "method": f"[{card.method}]({link})", "what it is": card.about}
     line |= {"target": card.target, "hints from": ", ".join(card.hints) or "none"}
     line |= {metric: _range(*entry.ends(metric)) for metric in RATES[:3]}
     digits = {"flip": 3, "visible": 1, "ssim": 3, "psnr": 1}
