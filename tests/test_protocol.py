@@ -358,7 +358,7 @@ def entry_of(small, rows, card, dodging, flip):
 
 
 def test_the_board_ranks_by_the_worst_judge_that_took_no_part(small, clean_rows):
-    """`loud` fools the judge whose hints it had, `quiet` both a little, `vain` two that took part; `gone` is no photo."""
+    """`loud` fools the judge that gave it hints, `quiet` both a little, `vain` two of such; `gone` is no photo."""
     assert leaderboard.board("small") == "There is no entry yet."
     for name, hints, dodging, flip in (
         ("loud", ("drawn_mobile",), (0, 1), 0.1),

@@ -51,14 +51,6 @@ COMMANDS = {
             ("safer --protocol drawn --card card.yaml --submit", "makes an entry of the leaderboard"),
         ),
     ),
-    "protocol": Command(
-        "amtgan_lib.cli.protocol:protocol",
-        "write the photos of a protocol, for anybody to protect",
-        (
-            ("drawn photos-to-protect", "drawn people, no download"),
-            ("open photos-to-protect", "photographs of CelebA-HQ"),
-        ),
-    ),
     "train": Command(
         "amtgan_lib.cli.pipeline:train",
         "train generators (notebooks 01 to 03 of a preset)",
@@ -96,6 +88,14 @@ COMMANDS = {
             ("fetch edgeface_xs edgeface_xxs", "fetches two recognisers"),
             ("import assets.zip", "imports the archive of the paper's authors"),
             ("import MT-Dataset.zip", "imports makeup photos, for -p world=imported"),
+        ),
+    ),
+    "protocol": Command(
+        "amtgan_lib.cli.protocol:protocol",
+        "write the photos of a protocol, for anybody to protect",
+        (
+            ("drawn photos-to-protect", "drawn people, no download"),
+            ("open photos-to-protect", "photographs of CelebA-HQ"),
         ),
     ),
     "results": Command(
