@@ -38,7 +38,9 @@ def world(tmp_path_factory) -> Path:
     sources = whole.sources.groupby("group").head(2).head(PEOPLE)
     known = whole.of_role("other")
     known = known[known["person"].isin([*sources["person"], *whole.people])]
-    photos = pd.concat([sources, whole.of_role("reference"), known, whole.of_role("target")], ignore_index=True)
+    worn = whole.of_role("reference")
+    worn = worn[worn["id"].isin(sources["reference"])]  # each photo more takes a moment to draw
+    photos = pd.concat([sources, worn, known, whole.of_role("target")], ignore_index=True)
     judges = {name: whole.judges[name] for name in JUDGES}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "PROTOCOLS", folder / "protocols")
@@ -253,6 +255,7 @@ def test_judges_that_are_related_to_a_hint_took_part(hints, took_part):
         ({"hints": "drawn_ir"}, "hints must be a list"),
         ({"method": "a b"}, "method is 'a b'"),
         ({"about": "a | b"}, "about is to be one sentence"),
+        ({"about": "<!-- leaderboard-drawn:end -->"}, "about is to be one sentence"),
         ({"link": "http://example.org"}, "link is 'http://example.org'"),
         ({"link": "../README.md"}, "link is"),
         ({"hint": []}, "there is no field hint"),

@@ -56,7 +56,7 @@ class Card:
 
     def __post_init__(self):
         _check(re.fullmatch(r"[\w-]+", self.method), f"method is {self.method!r}: use letters, digits, - and _")
-        _check(re.fullmatch(r"[^|\n]{1,200}", self.about), "about is to be one sentence, without a stroke")
+        _check(re.fullmatch(r"[^|<>\n]{1,200}", self.about), "about is to be one sentence, without | < >")
         _check(LINK.fullmatch(self.link), f"link is {self.link!r}: begin with https://")
         unknown = [name for name in self.hints if name not in recognizers.NAMES and name not in FAMILIES]
         known = ", ".join((*recognizers.NAMES, *FAMILIES))
