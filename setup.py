@@ -11,6 +11,7 @@ from setuptools.command.build_py import build_py
 SHIPPED = (
     "notebooks/*.ipynb",
     "presets/*.yaml",
+    "data/protocols/*.json",
     "results/measured/*.csv",
     "results/published/*.csv",
 )

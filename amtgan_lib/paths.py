@@ -42,11 +42,15 @@ PUBLISHED = _READ / "results" / "published"
 """Numbers of the literature, each with its source."""
 MEASURED = _READ / "results" / "measured"
 """Our own numbers, each with its provenance."""
+LEADERBOARD = RESULTS / "leaderboard"
+"""Anybody's numbers on a protocol, a file each."""
 
 NOTEBOOKS = _READ / "notebooks"
 DOCS = ROOT / "docs"
 """Of a checkout."""
 PRESETS = _READ / "presets"
+PROTOCOLS = _READ / "data" / "protocols"
+"""Who protects and judges what, pinned: ``datasets.protocol``."""
 
 CACHE = _chosen("AMTGAN_CACHE", Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amtgan")
 """Downloads, which outlive a checkout."""

@@ -301,6 +301,7 @@ def test_version_is_pyprojects():
 READ = (
     "notebooks/*.ipynb",
     "presets/*.yaml",
+    "data/protocols/*.json",
     "results/measured/*.csv",
     "results/published/*.csv",
 )

@@ -16,7 +16,7 @@ from amtgan_lib.cli.table import COMMANDS
 from amtgan_lib.reporting import blocks, pages, results
 
 PAGES = [paths.ROOT / "README.md", *sorted(paths.DOCS.glob("*.md"))]
-PARTS = pages.parts({"commands": command.commands})
+PARTS = pages.parts(command.makers())
 
 # (stored table, recogniser) whose rows were judged by other weights than today's, each with its reason. The table must
 # be measured again; until then docs/results.md says so below it.

@@ -148,7 +148,7 @@ class Evaluate:
     """The arguments of `evaluate`.
 
     Args:
-        clean: The original photo, or a folder of original photos.
+        clean: The original photo, or a folder of original photos. With --protocol, the folder of protected photos.
         protected: The protected photo, or the folder that `protect` wrote, with the same names and subfolders.
         known: Another photo of the same person that a recogniser may know, or a folder of such photos with the same
             names. The default is the clean photo itself, which is a harder test.
@@ -156,19 +156,34 @@ class Evaluate:
             or our own, which tells strangers apart poorly, if there are none.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
         thresholds: Thresholds to use instead of the recognisers' own, as notebook 02 writes them.
+        protocol: Score anybody's files for the photos that `protocol NAME FOLDER` wrote, under the same names.
+        card: Method card (YAML) of --protocol: whose hints a method had, and whom photos are to be taken for.
+        submit: Store the numbers of --protocol and the card as an entry of the leaderboard.
         json: Print the report as JSON to stdout; messages go to stderr.
     """
 
     clean: Annotated[Path, tyro.conf.Positional, arg("CLEAN")]
-    protected: Annotated[Path, tyro.conf.Positional, arg("PROTECTED")]
+    protected: Annotated[Path | None, tyro.conf.Positional, arg("PROTECTED")] = None
     known: PhotoFile = None
     ask: Names = ""
     far: Rate = 0.01
     thresholds: Table = None
+    protocol: Annotated[str, arg("NAME")] = ""
+    card: Annotated[Path | None, arg("FILE")] = None
+    submit: Flag = False
     json: Flag = False
 
     def __post_init__(self):
-        must_exist(self.clean, self.protected, self.known, self.thresholds)
+        must_exist(self.clean, self.protected, self.known, self.thresholds, self.card)
+        if not self.protocol:
+            _refuse(self.protected is None, "name the protected photo or folder, too, or a --protocol.")
+            _refuse(bool(self.card or self.submit), "--card and --submit need --protocol.")
+            return
+        others = bool(self.protected or self.known or self.thresholds)
+        _refuse(others, "--protocol takes one folder, and has known photos and thresholds of its own.")
+        _refuse(not self.clean.is_dir(), f"--protocol takes a folder of protected photos, and {self.clean} is none.")
+        _refuse(self.submit and not self.card, "--submit needs --card: what you declare about the method.")
+        _refuse(self.submit and bool(self.ask), "--submit asks every judge of the protocol: omit --ask.")
 
 
 def face_numbers(text: str) -> tuple[int, ...]:

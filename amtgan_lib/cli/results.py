@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Annotated
 
 import tyro
 
+from amtgan_lib import paths
 from amtgan_lib.cli.arguments import Flag, WrongArguments, arg
 from amtgan_lib.cli.table import COMMANDS
 from amtgan_lib.reporting import pages
@@ -36,7 +39,7 @@ def results(only: Files = (), check: Flag = False) -> int:
 
 
 def _chosen(names: tuple[str, ...]) -> list[pages.Part]:
-    parts = pages.parts({"commands": commands})
+    parts = pages.parts(makers())
     known = {part.name: part for part in parts}
     for name in names:
         if name not in known:
@@ -53,3 +56,17 @@ def commands() -> str:
             lines += [f"# {what}", f"python -m amtgan_lib {name} {rest}".rstrip()]
         lines += ["```", ""]
     return "\n".join(lines)
+
+
+def _board(name: str) -> str:
+    from amtgan_lib.evaluation import leaderboard  # seconds, with torch
+
+    return leaderboard.board(name)
+
+
+def makers() -> dict[str, Callable[[], str]]:
+    """The blocks that are not made from the rows in results/measured."""
+    boards = {
+        f"leaderboard-{file.stem}": functools.partial(_board, file.stem) for file in paths.PROTOCOLS.glob("*.json")
+    }
+    return {"commands": commands, **boards}

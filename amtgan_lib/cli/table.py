@@ -51,6 +51,8 @@ COMMANDS = {
             ("me.jpg me_protected.png", "compares with the clean photo"),
             ("me.jpg me_protected.png --known me_2019.jpg", "compares with another photo of the same person"),
             ("holiday safer --ask edgeface_xs,edgeface_xxs --json", "two folders, two recognisers"),
+            ("safer --protocol drawn", "scores anybody's files for the photos of a protocol"),
+            ("safer --protocol drawn --card card.yaml --submit", "makes an entry of the leaderboard"),
         ),
         takes="two photos or two folders",
     ),
@@ -91,6 +93,14 @@ COMMANDS = {
             ("fetch edgeface_xs edgeface_xxs", "fetches two recognisers"),
             ("import assets.zip", "imports the archive of the paper's authors"),
             ("import MT-Dataset.zip", "imports makeup photos, for -p world=imported"),
+        ),
+    ),
+    "protocol": Command(
+        "amtgan_lib.cli.protocol:protocol",
+        "write the photos of a protocol, for anybody to protect",
+        (
+            ("drawn photos-to-protect", "drawn people, no download"),
+            ("open photos-to-protect", "photographs of CelebA-HQ"),
         ),
     ),
     "results": Command(

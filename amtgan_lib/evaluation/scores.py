@@ -153,7 +153,7 @@ class Gallery:
 
     vectors: np.ndarray  # (G, D)
     owner: np.ndarray  # (P,) column of each probe's owner
-    target: np.ndarray  # (D,) a photo of the target that training never saw
+    target: np.ndarray  # (D,), or (P, D) for a target each: photos of targets that training never saw
 
 
 def success_scores(probes: np.ndarray, gallery: Gallery) -> pd.DataFrame:
@@ -162,7 +162,7 @@ def success_scores(probes: np.ndarray, gallery: Gallery) -> pd.DataFrame:
     own = np.take_along_axis(scores, gallery.owner[:, None], axis=1)[:, 0]
     rank = (scores > own[:, None]).sum(axis=1) + 1.0
     rank[np.isnan(own)] = 1.0  # no face found: not to the method's credit
-    return pd.DataFrame({"target": probes @ gallery.target, "owner": own, "owner_rank": rank})
+    return pd.DataFrame({"target": (probes * gallery.target).sum(axis=1), "owner": own, "owner_rank": rank})
 
 
 def success_rates(scores: pd.DataFrame, threshold: float) -> dict[str, np.ndarray]:

@@ -45,10 +45,12 @@ SIZE = 256  # of crops on which pictures are compared
 
 @dataclass(frozen=True)
 class Judgement:
-    """Who judges whom: the people whose photos were protected, the target, thresholds, and who was held out."""
+    """Who judges whom: the people whose photos were protected, the target (or one for each photo), thresholds, and who
+    was held out.
+    """
 
     face_set: FaceSet
-    target: str
+    target: str | Sequence[str]
     people: Sequence[str]
     thresholds: Mapping[str, float]
     far: float
@@ -68,9 +70,11 @@ class Judgement:
         people = datasets.world_of(self.face_set.manifest).people
         others = self.face_set.where(set=people, part="other")
         known = others.manifest["person"].tolist()
-        target = datasets.target_photo(self.face_set, self.target)
         owner = np.array([known.index(person) for person in self.people])
-        return Gallery(vectors(others, recognizer), owner, vectors(target, recognizer)[0])
+        named = [self.target] if isinstance(self.target, str) else list(self.target)
+        seen = {name: vectors(datasets.target_photo(self.face_set, name), recognizer)[0] for name in set(named)}
+        target = seen[self.target] if isinstance(self.target, str) else np.stack([seen[name] for name in named])
+        return Gallery(vectors(others, recognizer), owner, target)
 
     def table(
         self, probes: Mapping[str, Probes], recognizers: Sequence[Recognizer], **facts: Facts

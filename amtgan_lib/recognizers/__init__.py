@@ -24,6 +24,7 @@ from amtgan_lib.recognizers.table import (
     partition,
     refuse_judges,
     refuse_overlap,
+    related,
     spec,
     zoo,
 )

@@ -248,16 +248,16 @@ def refuse_overlap(train_names: Iterable[str], judge_names: Iterable[str], split
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     train, judges = [spec(name) for name in train_names], [spec(name) for name in judge_names]
     refuse_judges(row.name for row in train)
-    guilty = [row for row in judges if any(_related(row, other, split) for other in train)]
+    guilty = [row for row in judges if any(related(row.name, other.name, split) for other in train)]
     if guilty:
         judged = ", ".join(f"{row.name} (family {row.family})" for row in guilty)
         trained = ", ".join(f"{row.name} (family {row.family})" for row in train)
         raise ValueError(f"{judged} cannot judge under the {split!r} split, because training uses {trained}.")
 
 
-def _related(one: RecognizerSpec, other: RecognizerSpec, split: str) -> bool:
-    """Whether two networks may not stand on both sides of a split."""
-    return kin(one.name, other.name) or (split == "family" and one.family == other.family)
+def related(one: str, other: str, split: str = "family") -> bool:
+    """Whether two names are of networks that may not stand on both sides of a split."""
+    return kin(one, other) or (split == "family" and spec(one).family == spec(other).family)
 
 
 def kin(one: str, other: str) -> bool:
@@ -277,7 +277,7 @@ def partition(split: str, held_out: str, names: Iterable[str] = OPEN) -> tuple[t
     names = tuple(names)
     held = [row for row in map(spec, names) if held_out == (row.family if split == "family" else row.name)]
     judges = tuple(name for name in names if spec(name) in held or spec(name).judge_only)
-    train = tuple(name for name in names if not any(_related(spec(name), spec(judge), split) for judge in judges))
+    train = tuple(name for name in names if not any(related(name, judge, split) for judge in judges))
     if not held or not train:
         choices = sorted({spec(name).family for name in names}) if split == "family" else names
         raise ValueError(f"held_out is {held_out!r}; under the split {split!r} choose one of {', '.join(choices)}")
