@@ -71,7 +71,7 @@ class Search:
     seed: int = 0
 
 
-QUICK = Search(steps=16, more=0)
+QUICK = Search(steps=16, more=2)
 # FAR: of the thresholds at which a face counts as known: stricter than where it is judged, since whoever gave no hints
 # lets go of it later.
 MORE, FAR = 1.6, 0.1
