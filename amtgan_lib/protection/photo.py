@@ -199,7 +199,7 @@ def prepare(
     """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
 
     ``passes`` (None: 4) is how often an any-target generator looks at each face, ``held_out`` names recognisers that
-    give no hints, to judge the result; ``quick`` finds a look in about a quarter of the steps. Raises ProtectionError where a
+    give no hints, to judge the result; ``quick`` finds a look in fewer steps. Raises ProtectionError where a
     person would be impersonated without ``impersonate=True``, for a target or passes that the generator cannot take,
     and where a recogniser that is to be held out took part in its training, or none is left to give hints.
     """
