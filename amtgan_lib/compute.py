@@ -63,46 +63,39 @@ def physical_cores(system: Path = Path("/sys")) -> int | None:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[int]:
-    """torch on one thread of its own, for work too small to be shared; gives how many there were, for side_by_side.
+def crew(most: int = MOST_WORKERS) -> Iterator[Callable[..., Iterable]]:
+    """A ``map`` that hands each item to one of torch's threads, at most ``most``; here torch has one thread meanwhile.
 
-    Beside a busy program two threads took up to three times as long as one for a step of a look's search, since each
-    of its many small operations waited for both.
+    For work of many small operations, which gain nothing from a second thread: beside a busy program they wait for it,
+    and a step of a look's search took three times as long. Threads stay, since each prepares its own convolutions.
     """
     import torch
 
     threads = torch.get_num_threads()
+    workers = min(threads, MOST_WORKERS, most)
+    if workers <= 1:
+        yield map
+        return
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     torch.set_num_threads(1)
     try:
-        yield threads
+        yield pool.map
     finally:
-        torch.set_num_threads(threads)
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # also of threads that begin from now on
 
 
 def side_by_side(
-    job: Callable[[Work], Result],
-    items: Sequence[Work],
-    progress: Callable[[Iterable], Iterable] = iter,
-    threads: int = 0,
+    job: Callable[[Work], Result], items: Sequence[Work], progress: Callable[[Iterable], Iterable] = iter
 ) -> list[Result]:
-    """``[job(item) for item in items]``, at most 8 items at a time, each on one thread alone (0: of torch's number).
+    """``[job(item) for item in items]``, at most 8 items at a time, each on one of torch's threads alone.
 
     A small network on a single face is hardly faster on two threads: PGD took 1.4 seconds a face on one or on two, two
     faces side by side 0.8 each (8 drawn faces, commit 82a3b03). ``progress`` wraps the items, in their order. The first
     exception ends the work as soon as the items that have begun are done.
     """
-    import torch
-
-    before = torch.get_num_threads()
-    workers = min(threads or before, MOST_WORKERS, len(items))
-    if workers <= 1:
-        return [job(item) for item in progress(items)]
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        return [result for _, result in zip(progress(items), pool.map(job, items))]
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)  # of threads that begin from now on: the workers had set this, too
+    with crew(len(items)) as share:
+        return [result for _, result in zip(progress(items), share(job, items))]
 
 
 def spread(

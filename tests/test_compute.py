@@ -68,14 +68,19 @@ def test_side_by_side_two_items_are_worked_on_at_once_with_a_thread_each(two_thr
     assert compute.side_by_side(str, []) == []
 
 
-def test_work_on_one_thread_may_still_be_shared_out_by_items(two_threads):
-    both = threading.Barrier(2, timeout=60)
-    with pytest.raises(ValueError, match="no face"), compute.one_thread() as threads:
-        assert (threads, torch.get_num_threads()) == (2, 1)
-        assert len(compute.side_by_side(lambda _: both.wait(), [0, 1], threads=threads)) == 2
-        assert torch.get_num_threads() == 1
+def test_a_crew_keeps_its_threads_and_leaves_one_to_whoever_hands_out_work(two_threads):
+    both, workers = threading.Barrier(2, timeout=60), set()
+
+    def job(_) -> int:
+        both.wait()
+        workers.add(threading.current_thread().name)
+        return torch.get_num_threads()
+
+    with pytest.raises(ValueError, match="no face"), compute.crew() as share:
+        for _ in range(3):
+            assert list(share(job, [0, 1])) == [1, 1] and torch.get_num_threads() == 1
         raise ValueError("no face")
-    assert torch.get_num_threads() == 2
+    assert len(workers) == 2 and torch.get_num_threads() == 2
 
 
 def test_side_by_side_the_first_exception_ends_the_work(two_threads):

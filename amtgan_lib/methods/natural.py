@@ -6,14 +6,14 @@ gradients of the recognisers at hand, each step through another random view of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from amtgan_lib.compute import one_thread, side_by_side
+from amtgan_lib.compute import crew
 from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.faces.parts import RIDGE, face_regions
 from amtgan_lib.losses import EVERYDAY, mirrored, seen_colours, seen_difference
@@ -33,11 +33,12 @@ SHRINKING = (
     *((107, 336), (55, 285), (107, 133), (336, 362), (66, 159), (296, 386)),  # brows that come together or down
     *((159, 145), (386, 374), (61, 152), (291, 152)),  # eyes that close, corners of the mouth that drop
     *2 * ((107, 70), (336, 300), (55, 46), (285, 276)),  # brows that become short: they count twice
+    *((61, 291), (4, 2), (4, 98), (4, 327)),  # a mouth that becomes narrow, a tip of the nose that goes down into it
 )
 GROWING = (
     *((129, 358), (64, 294), (48, 278), (198, 420), (236, 456), (196, 419), (122, 351), (45, 275), (44, 274)),
     *((168, 1), (168, 2), (1, 0), (2, 0)),  # above, a broader nose; here, one that is longer or turns up
-    *((105, 159), (334, 386)),  # brows raised in surprise
+    *((105, 159), (334, 386), (159, 145), (386, 374)),  # brows raised in surprise, eyes that stare
     *((107, 133), (336, 362), (107, 336), (55, 285), (55, 107), (285, 336)),  # inner ends raised, apart or thick
     *2 * ((107, 133), (336, 362), (107, 336), (55, 133), (285, 362)),  # which show most, so some count three times
 )
@@ -113,10 +114,10 @@ def worn(
     colours = {} if reference is None else reference_colours(crop, regions, reference)
     start = Look(**{**plain.worn(), **colours, **(begin.worn() if begin else {})})
     numbers = {part: value.clone().requires_grad_(True) for part, value in start.worn().items()}
-    with one_thread() as threads:
+    with crew(search.asked) as share:
         small = crop.smaller(SEARCHED)
-        found_there = face_regions(small.image, small.mesh)
-        _improve(numbers, Loss(small, found_there, guide, search, colours, threads), search)
+        there = face_regions(small.image, small.mesh)
+        _improve(numbers, Loss(small, there, guide, search, colours, share), search)
     return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
 
 
@@ -167,9 +168,9 @@ class Loss:
         guide: Guide,
         search: Search,
         colours: Mapping[str, Tensor],
-        threads: int = 1,
+        share: Callable[..., Iterable] = map,
     ):
-        self.name, self.threads = crop.name, threads
+        self.name, self.share = crop.name, share
         self.regions, self.search, self.colours = regions, search, colours
         self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
         self.eye, self.lengths = (crop.mesh[468] - crop.mesh[473]).norm(), _lengths(crop.mesh)
@@ -218,7 +219,7 @@ class Loss:
                 cost = self.search.away * away + self.towards * missed
             return cost.detach(), *torch.autograd.grad(cost, seen)
 
-        costs, slopes = zip(*side_by_side(ask, asked, threads=self.threads))
+        costs, slopes = zip(*self.share(ask, asked))
         # What this adds is 0, and its gradient is the one that was found.
         return sum(costs) / len(costs) + ((view - view.detach()) * (sum(slopes) / len(slopes))).sum()
 

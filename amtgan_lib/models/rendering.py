@@ -2,7 +2,7 @@
 
 A free change of pixels that deceives recognisers looks like a skin disease. Here every part is smooth, bounded, and
 lies where a hand with a brush could have put it. All of it is one flow, which moves pixels, and one gain, which
-multiplies them, so that a photo can be changed at its own size from fields of the crop's.
+multiplies them before, so that a photo can be changed at its own size from fields of the crop's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WHOLES = (BROW, BROW, EYE, EYE, MOUTH)
 LIGHT, LIGHTS = (-0.65, 0.12), 14  # bounds, and points of its lattice along each side
 # Skin in the shade is warmer and skin in the light paler: the share of a shade that each channel takes. A shade that is
 # grey looks like soot on fair skin.
-TAN = torch.tensor([0.7, 1.05, 1.25])[:, None, None]
+TAN = torch.tensor([0.6, 1.08, 1.35])[:, None, None]
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
 # How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what
 # is below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a
@@ -225,13 +225,15 @@ def render(image: Tensor, regions: Regions, look: Look, strength: float | Mappin
 
 
 def applied(image: Tensor, change: Fields, mode: str = "bilinear") -> Tensor:
-    """Images (N,3,H,W) in [-1,1] with each pixel fetched from where the flow says and multiplied by the gain.
+    """Images (N,3,H,W) in [-1,1], multiplied by the gain, then each pixel fetched from where the flow says.
 
+    What is painted moves with the skin that wears it: a brow that fades and goes elsewhere leaves no bright line.
     mode: how values between pixels are found; "bicubic" keeps more of the detail.
     """
+    painted = image + (image + 1) * (change.gain - 1)
     # Fetched from its own place a pixel is the same but for rounding: the difference is 0 to the bit.
-    moved = image + (sampled(image, change.flow, mode) - sampled(image, torch.zeros_like(change.flow), mode))
-    return (moved + (moved + 1) * (change.gain - 1)).clamp(-1, 1)
+    still = torch.zeros_like(change.flow)
+    return (painted + (sampled(painted, change.flow, mode) - sampled(painted, still, mode))).clamp(-1, 1)
 
 
 def sampled(image: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
