@@ -258,6 +258,15 @@ def test_bare_looks_wear_no_makeup(regions):
         paint(regions, Look.plain(regions), {"lip": 1.0})
 
 
+def test_paint_moves_with_the_skin_that_wears_it():
+    image, gain = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
+    gain[..., 8] = 0.5
+    flow = torch.tensor([2.0, 0.0])[None, :, None, None].expand(1, 2, 16, 16)  # from the right
+    changed = applied(image, Fields(flow, gain))
+    assert torch.allclose(changed[..., 6], torch.tensor(-0.5), atol=1e-5)
+    assert torch.allclose(changed[..., [4, 5, 7, 8, 9]], torch.tensor(0.0), atol=1e-5)
+
+
 def test_a_gain_multiplies_light_and_a_flow_fetches():
     image = torch.linspace(-1, 1, 16).view(1, 1, 1, 16).expand(1, 3, 4, 16).contiguous()
     still, ones = torch.zeros(1, 2, 4, 16), torch.ones(1, 3, 4, 16)
