@@ -73,10 +73,10 @@ class Search:
 
 
 QUICK = Search(steps=16, more=2)
-# FAR: of the thresholds at which a face counts as known: stricter than where it is judged, since whoever gave no hints
-# lets go of it later.
+# A face counts as known above the threshold of this false accept rate. That is stricter than where faces are judged,
+# since a recogniser that gave no hints lets go of a face later than those that did.
 MORE, FAR = 1.6, 0.1
-SLOWEST = 0.3
+SLOWEST = 0.3  # share of the rate of Adam's first step that is left at the last one
 AGAIN = 10  # steps, and half as many more where it is still known, if a search begins with the look of the frame before
 
 
@@ -117,12 +117,13 @@ def worn(
     with crew(search.asked) as share:
         small = crop.smaller(SEARCHED)
         there = face_regions(small.image, small.mesh)
-        _improve(numbers, Loss(small, there, guide, search, colours, share), search)
+        _improve(numbers, Loss(small, there, guide, search, colours, share))
     return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
 
 
-def _improve(numbers: dict[str, Tensor], loss: Loss, search: Search) -> None:
-    """Search on from these numbers of a look, in place."""
+def _improve(numbers: dict[str, Tensor], loss: Loss) -> None:
+    """Search on from these numbers of a look, in place, as the loss's own search says."""
+    search = loss.search
     draw = torch.Generator().manual_seed(search.seed)
     adam = Adam(search.rate, list(numbers.values()))
     for part in range(1 + search.more):
