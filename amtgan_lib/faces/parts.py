@@ -18,6 +18,7 @@ from amtgan_lib.images import GREY_WEIGHTS
 from amtgan_lib.models.rendering import Regions
 
 RIDGE = (168, 6, 197, 195, 5, 4, 1, 2)  # of the nose, down its middle
+NOSE = (6, 196, 198, 129, 98, 97, 2, 326, 327, 358, 420, 419)  # its outline, from between the eyes down
 # Polylines of the mesh, each with its mirror image, and their softness in eye distances.
 ZONES = {
     "forehead": (((151, 9), (151, 9)), 0.22),
@@ -47,10 +48,19 @@ FINE = 4  # polygons are drawn so many times as large
 SHADE = (0.012, 0.16)  # eye distances: what is finer is grain, what is broader is the light of the room
 DARKEST, DEEPEST = 0.04, 0.25  # of brightness in [0,1], where its logarithm ends; and of a shade
 BLACKEST = 1.2  # of hair beside skin, as such a logarithm
+# Skin in the shade is warmer, and in the light paler: the share of a shade that each channel usually takes, and bounds.
+# A shade that is grey looks like soot on fair skin.
+TAN, TANS = np.array([0.6, 1.08, 1.35]), np.array([(0.5, 0.9, 1.0), (1.0, 1.2, 1.6)])
+SURE = 0.01  # variance of a logarithm of brightness that tells as much as TAN
 WHITE = 0.12  # of brightness in [0,1]: skin nearer to white has lost its shades, and takes less and less of new ones
 TURNED = (0.38, 0.62)  # where the ridge of a nose is at most taken to be, as a share of the crop's side
 AROUND = 0.09  # eye distances: how far what belongs to a brow, an eye or the mouth fades out
 GREYISH = 3  # levels between the channels of a pixel that has no colour
+# Edges on the bridge of the nose and below both eyes from which on somebody wears glasses, as _edge has them: of 205
+# people, all 8 who do and 1 who does not. What is nearer to their eyes and brows than the first of GLASSES, in eye
+# distances, does not move at all then; from the second on it moves freely. LASHES: their share of the way from a lower
+# lid to its cheek.
+FRAMES, GLASSES, LASHES, CHEEKS = (0.25, 0.3), (0.4, 0.7), 0.14, ((145, 50), (374, 280))
 WARM = 0.03  # skin of any colour is redder than grey: the logarithm of red to green, in linear light
 
 
@@ -73,6 +83,7 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
         wholes=_tensor(_wholes(points, side, eye)),
         skin=_tensor(shaded),
         shades=_tensor(_shades(picture, eye) * shaded),
+        tan=torch.from_numpy(_tan(picture, skin)).float()[None],
         zones=_tensor(_lines(points, ZONES, side, eye)),
         blush=_tensor(_lines(points, BLUSH, side, eye) * shaded),
         hair=_tensor(_hair(picture, skin, eye)),
@@ -89,6 +100,16 @@ def _shades(picture: np.ndarray, eye: float) -> np.ndarray:
     brightness = np.log((picture.mean(0) + 1) / 2 + DARKEST)
     around = _softened(brightness, SHADE[1] * eye)
     return np.clip(_softened(brightness, SHADE[0] * eye) - around, -DEEPEST, DEEPEST)
+
+
+def _tan(picture: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """(3,): the share of a shade that each channel takes, as it does on this person's skin (S,S) in light and shade."""
+    light = np.log((picture + 1) / 2 + DARKEST)[:, skin > 0.7]
+    apart = light - light.mean(1, keepdims=True) if light.size else np.zeros((3, 1))
+    grey = apart.mean(0)
+    # Evenly lit skin tells little: the less it does, the more counts what is usual.
+    share = ((apart * grey).mean(1) + SURE * TAN) / (np.square(grey).mean() + SURE)
+    return share.clip(*TANS)
 
 
 def _tensor(mask: np.ndarray) -> Tensor:
@@ -163,9 +184,9 @@ def _across(points: np.ndarray, side: int) -> np.ndarray:
 
 
 def _wholes(points: np.ndarray, side: int, eye: float) -> np.ndarray:
-    """(5,S,S): each brow, each eye and the mouth, 1 on it and close to it, and fading from there."""
+    """(6,S,S): each brow, each eye, the mouth and the nose, 1 on it and close to it, and fading from there."""
     found = []
-    for polygon in (*BROWS, *EYES, LIPS):
+    for polygon in (*BROWS, *EYES, LIPS, NOSE):
         away = ndimage.distance_transform_edt(_drawn(points, (polygon,), side) < 0.5) / (AROUND * eye)
         found.append(np.exp(-(np.maximum(away - 0.5, 0) ** 2) / 2))
     return np.stack(found)
@@ -261,7 +282,35 @@ class Cover:
         foreign = np.maximum(foreign, (1 - np.exp(-line)) * within * _around_eyes(points, within.shape[0], eye))
         # Lips, eyes and brows have other colours than skin, and say nothing: what is around them decides.
         share = _softened(foreign, 0.06 * eye) / _softened(within, 0.06 * eye).clip(0.05)
-        return cls(bare, 1 - _ramp(3 * share - 0.3))
+        movable = 1 - _ramp(3 * share - 0.3)
+        if wears_glasses(picture, points, eye):
+            away = ndimage.distance_transform_edt(_drawn(points, (*EYES, *BROWS), within.shape[0]) < 0.5) / eye
+            movable = movable * _ramp((away - GLASSES[0]) / (GLASSES[1] - GLASSES[0]))
+        return cls(bare, movable)
+
+
+def wears_glasses(picture: np.ndarray, points: np.ndarray, eye: float) -> bool:
+    """Whether an edge crosses the bridge of the nose and one lies below each eye, as frames do, also thin ones."""
+    brightness = _softened(np.log((picture.mean(0) + 1) / 2 + DARKEST), SHADE[0] * eye)
+    across = (points[473] - points[468]) / np.linalg.norm(points[473] - points[468])
+    bridge = _edge(brightness, points[[8, 168, 6, 197]], 0.07 * eye * across, eye)
+    # The first of the way from a lower lid to the cheek is lashes.
+    ways = (points[lid] + np.array([[LASHES], [1]]) * (points[cheek] - points[lid]) for lid, cheek in CHEEKS)
+    return bridge > FRAMES[0] and min(_edge(brightness, way, 0.1 * eye * across, eye) for way in ways) > FRAMES[1]
+
+
+def _edge(brightness: np.ndarray, line: np.ndarray, half: np.ndarray, eye: float) -> float:
+    """How steep the steepest edge is that a bar of ``half`` (x, y) to both sides meets along a polyline (K,2).
+
+    In logarithms of brightness for each 4 % of an eye distance; an edge counts that half of the bar meets at once.
+    """
+    lengths = np.concatenate([[0], np.linalg.norm(np.diff(line, axis=0), axis=1).cumsum()])
+    way = np.linspace(0, lengths[-1], 60)
+    middle = np.stack([np.interp(way, lengths, line[:, axis]) for axis in (0, 1)], axis=-1)
+    x, y = np.moveaxis(middle[:, None] + np.linspace(-1, 1, 9)[:, None] * half, -1, 0)
+    values = ndimage.map_coordinates(brightness, [y, x], order=1, mode="nearest")
+    steps = np.abs(np.diff(values, axis=0)) * 0.04 * eye / max(way[1], 1e-6)
+    return float(np.median(steps, axis=1).max())
 
 
 def _around_eyes(points: np.ndarray, side: int, eye: float) -> np.ndarray:

@@ -37,6 +37,7 @@ SHRINKING = (
 )
 GROWING = (
     *((129, 358), (64, 294), (48, 278), (198, 420), (236, 456), (196, 419), (122, 351), (45, 275), (44, 274)),
+    *2 * ((13, 14),),  # a mouth that opens farther, whose teeth grow
     *((168, 1), (168, 2), (1, 0), (2, 0)),  # above, a broader nose; here, one that is longer or turns up
     *((105, 159), (334, 386), (159, 145), (386, 374)),  # brows raised in surprise, eyes that stare
     *((107, 133), (336, 362), (107, 336), (55, 285), (55, 107), (285, 336)),  # inner ends raised, apart or thick
@@ -115,9 +116,8 @@ def worn(
     start = Look(**{**plain.worn(), **colours, **(begin.worn() if begin else {})})
     numbers = {part: value.clone().requires_grad_(True) for part, value in start.worn().items()}
     with crew(search.asked) as share:
-        small = crop.smaller(SEARCHED)
-        there = face_regions(small.image, small.mesh)
-        _improve(numbers, Loss(small, there, guide, search, colours, share))
+        loss = Loss(crop.smaller(SEARCHED), regions.smaller(SEARCHED), guide, search, colours, share)
+        _improve(numbers, loss)
     return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
 
 

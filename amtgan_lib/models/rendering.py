@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
@@ -27,39 +27,38 @@ BARE = ("shape", "light", "contour", "brows")
 MOVE, REACH = 0.024, 0.019
 LATTICE = 20  # points of the lattice that moves a face, along each side
 ASYMMETRY = 0.1  # share of a move that may differ from left to right
-# Brows, eyes and mouth move as wholes: by what is allowed along x and along y of the polynomials 1, x, y, x². A brow
-# may go elsewhere and become longer, steeper, thicker or more arched, an eye wider and larger, a mouth too, and smile
-# more. None is ever bent otherwise: brows whose inner ends curl up, or lips that waver, spoil a face first.
+# Brows, eyes, mouth and nose move as wholes: by what is allowed along x and along y of the polynomials 1, x, y, x². A
+# brow may go elsewhere and become longer, steeper, thicker or more arched, an eye wider and larger, a mouth too, and
+# smile more, a nose narrower and shorter. None is ever bent otherwise: brows whose inner ends curl up, lips that waver
+# or a nose whose tip is squeezed spoil a face first.
 BROW, EYE, MOUTH = ((1, 1, 0, 0), (1, 1, 1, 1)), ((1, 1, 0, 0), (1, 0, 1, 0)), ((1, 1, 0, 0), (1, 0, 1, 1))
-WHOLES = (BROW, BROW, EYE, EYE, MOUTH)
+NOSE = ((1, 1, 0, 0), (1, 0, 1, 1))
+WHOLES = (BROW, BROW, EYE, EYE, MOUTH, NOSE)
 # Light softens or deepens the shades that a face has, by up to these shares. A pattern of its own, however faint, was
 # seen as wrinkles on a smooth forehead.
 LIGHT, LIGHTS = (-0.65, 0.12), 14  # bounds, and points of its lattice along each side
-# Skin in the shade is warmer and skin in the light paler: the share of a shade that each channel takes. A shade that is
-# grey looks like soot on fair skin.
-TAN = torch.tensor([0.6, 1.08, 1.35])[:, None, None]
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
 # How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what
 # is below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a
 # bright forehead looks grey, and under the eyes like a bruise.
 CONTOUR = {
-    "forehead": (-0.04, 0.06),
-    "temples": (-0.08, 0.05),
-    "bridge of the nose": (-0.02, 0.06),
-    "sides of the nose": (-0.06, 0.02),
-    "tip of the nose": (-0.06, 0.03),
-    "wings of the nose": (-0.06, 0.02),
-    "under the eyes": (-0.02, 0.10),
-    "cheekbones": (-0.05, 0.10),
-    "hollows of the cheeks": (-0.08, 0.05),
-    "jaw": (-0.10, 0.06),
-    "chin": (-0.08, 0.10),
-    "above the lips": (-0.02, 0.10),
-    "folds": (-0.02, 0.10),
+    "forehead": (-0.028, 0.06),
+    "temples": (-0.056, 0.05),
+    "bridge of the nose": (-0.014, 0.06),
+    "sides of the nose": (-0.042, 0.02),
+    "tip of the nose": (-0.042, 0.03),
+    "wings of the nose": (-0.042, 0.02),
+    "under the eyes": (-0.014, 0.10),
+    "cheekbones": (-0.035, 0.10),
+    "hollows of the cheeks": (-0.056, 0.05),
+    "jaw": (-0.07, 0.06),
+    "chin": (-0.056, 0.10),
+    "above the lips": (-0.014, 0.10),
+    "folds": (-0.014, 0.10),
 }
 # Each number of a colour goes from its first bound to its second: depth (all channels), red (against green and blue),
 # warmth (red and green against blue).
-BROWS = ((-0.50, 0.80), (-0.45, 0.10))  # of how much darker hair is than skin, channel by channel; powder at its edges
+BROWS = ((-0.50, 0.55), (-0.45, 0.10))  # of how much darker hair is than skin, channel by channel; powder at its edges
 BLUSH = ((-0.04, 0.02), (0.00, 0.10), (-0.02, 0.03))
 LIPS = ((-0.25, 0.05), (-0.04, 0.30), (-0.08, 0.08))
 LIDS = ((-0.30, 0.06), (-0.02, 0.10), (-0.05, 0.08))
@@ -73,11 +72,12 @@ class Regions:
     """Where the parts of N faces lie, in [0,1] and soft; all 0 from the outline of the face on.
 
     moving (N,1,S,S): how freely pixels may move; across (N,S): where each column lies from side to side, 0 to 1, with
-    the nose at 0.5; wholes (N,5,S,S): both brows, both eyes and the mouth, with what is close around them; skin
+    the nose at 0.5; wholes (N,6,S,S): both brows, both eyes, mouth and nose, with what is close around them; skin
     (N,1,S,S): bare skin that takes shade; shades (N,1,S,S): how much brighter it is than what is around it, as a
-    logarithm; zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S):
-    upper and lower; hair (N,3,S,S): how much darker than skin each channel is, as a logarithm; brows (N,4,S,S): inner
-    and outer half, bands above and below; lips (N,1,S,S). colourless (N,): the photo is black and white.
+    logarithm; tan (N,3): the share of a shade that each channel takes; zones (N,Z,S,S): where contour is worn, the
+    same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S): upper and lower; hair (N,3,S,S): how much darker than
+    skin each channel is, as a logarithm; brows (N,4,S,S): inner and outer half, bands above and below; lips (N,1,S,S).
+    colourless (N,): the photo is black and white.
     """
 
     moving: Tensor
@@ -85,6 +85,7 @@ class Regions:
     wholes: Tensor
     skin: Tensor
     shades: Tensor
+    tan: Tensor
     zones: Tensor
     blush: Tensor
     hair: Tensor
@@ -93,6 +94,17 @@ class Regions:
     lids: Tensor
     liner: Tensor
     colourless: Tensor
+
+    def smaller(self, side: int) -> Self:
+        """The same regions in the same frame at ``side`` pixels, at most their own."""
+        if side >= self.skin.shape[-1]:
+            return self
+        maps = {each.name: value for each in fields(self) if (value := getattr(self, each.name)).ndim == 4}
+        maps = {
+            name: F.interpolate(value, (side, side), mode="bilinear", antialias=True) for name, value in maps.items()
+        }
+        across = F.interpolate(self.across[:, None], side, mode="linear", align_corners=True)[:, 0]
+        return replace(self, **maps, across=across)
 
     def carried(self, lattice: Tensor) -> Tensor:
         """The smooth moves (N,2,S,S) of a lattice (N,2,20,20); each whole makes only those that WHOLES allow it.
@@ -283,11 +295,11 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
     value, side = worn[part], regions.skin.shape[-1]
     if part == "light":
         field = _smooth(value.tanh(), side)
-        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades * TAN.to(value)
+        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades * regions.tan[..., None, None]
     if part == "contour":
         bounds = value.new_tensor(list(CONTOUR.values())).T
         shade = torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), regions.zones)[:, None] * regions.skin
-        return shade * TAN.to(value)
+        return shade * regions.tan[..., None, None]
     if part == "brows":
         (hair, edges), (whole, bands) = value.chunk(2, 1), regions.brows.chunk(2, 1)
         faded = torch.einsum("nz,nzhw->nhw", _bounded(hair, BROWS[0]), whole)[:, None] * regions.hair
