@@ -135,7 +135,7 @@ def test_one_photo_is_written_beside_itself_and_named(put, capsys):
     assert np.array_equal(pixels("me_protected.png"), np.asarray(expected, int))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "1 photo -> me_protected.png"
-    assert said[1].startswith("note: this generator was trained on drawn faces: it protects nobody")
+    assert said[1].startswith("note: this generator was trained on drawn faces: it does not protect")
     assert said[2] == "[1/1] me.jpg: 1 face protected -> me_protected.png"
     assert said[3].startswith("1 of 1 photo protected according to the 4 recognisers asked (drawn_ir, drawn_irse,")
     assert not any("safe" in line for line in said)
@@ -494,7 +494,7 @@ def test_a_file_that_appeared_meanwhile_is_not_overwritten(put, monkeypatch, cap
     monkeypatch.setattr(protection.Protector, "protect", slow)
     assert protect("me.png") == 1
     assert Path("me_protected.png").read_text() == "somebody else's"
-    assert "me_protected.png was made by something else meanwhile" in capsys.readouterr().out
+    assert "me_protected.png was created by something else in the meantime" in capsys.readouterr().out
     assert tree() == ["me.png", "me_protected.png"]
 
 
@@ -594,7 +594,7 @@ def test_on_a_terminal_faces_are_asked_for(group, capsys, monkeypatch, typed, st
     out = capsys.readouterr().out
     assert said in out and "Which faces?" in out
     if len(typed) == 3:
-        assert "'both\\n' is no list of face numbers" in out
+        assert "'both\\n' is not a list of face numbers" in out
         assert "Only 2 faces found." in out
 
 
@@ -708,8 +708,8 @@ def test_a_marked_place_without_a_face_is_named(doubted, capsys):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("me.png --add-face 1,2,3", "'1,2,3' is no box: give its left, top, right and bottom edge in pixels"),
-        ("me.png --add-face 30,20,10,40", "'30,20,10,40' is no box"),
+        ("me.png --add-face 1,2,3", "'1,2,3' is not a box: give left, top, right and bottom in pixels"),
+        ("me.png --add-face 30,20,10,40", "'30,20,10,40' is not a box"),
         ("in --add-face 1,2,30,40", "--add-face is for one photo, not for a folder."),
         ("in --show-faces in/seen", "in/seen is in the folder of the photos: choose another place for --show-faces."),
         ("me.png --show-faces me.png", "me.png is the photo or its output"),
@@ -839,13 +839,13 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
         ("me.png --strength 1.1", 2, "--strength is 1.1: it must be between 0 and 1."),
         ("me.png --strength nan", 2, "--strength is nan: it must be between 0 and 1."),
         ("me.png --passes 0", 2, "--passes is 0: it must be at least 1."),
-        ("me.png --passes 2", 1, "is of the recipe residual, which looks at a face once: name no passes"),
-        ("me.png --pick 0", 2, "'0' is no list of face numbers: separate them by commas, as in 1,3."),
-        ("me.png --pick 1,,2", 2, "'1,,2' is no list of face numbers"),
+        ("me.png --passes 2", 1, "has the recipe residual, which makes one pass: omit passes"),
+        ("me.png --pick 0", 2, "'0' is not a list of face numbers: separate them with commas, as in 1,3."),
+        ("me.png --pick 1,,2", 2, "'1,,2' is not a list of face numbers"),
         ("me.png --pick 1 --faces largest", 2, "--pick and --faces largest contradict each other: choose one."),
         ("me.png --overwrite --skip-existing", 2, "--overwrite and --skip-existing contradict each other: choose one."),
-        ("me.png --target me.png", 2, "who may have to answer for it: add --impersonate"),
-        ("me.png --target me.png --impersonate", 1, "was trained for one target: name no other"),
+        ("me.png --target me.png", 2, "who may be held responsible for it: add --impersonate"),
+        ("me.png --target me.png --impersonate", 1, "was trained for one target: omit the target"),
         ("me.png --ask edgeface", 2, "no recogniser 'edgeface'; did you mean edgeface_xs"),
         ("me.png --faces some", 2, "invalid choice 'some' for argument '--faces'"),
         ("me.png -o out.gif", 2, "out.gif has a suffix that cannot be written: use .bmp"),
@@ -881,7 +881,7 @@ def test_a_generator_trained_for_a_person_needs_impersonate(put, here, capsys):
     save_generator(network, here / "g.safetensors", {**facts, "world": "open", "target": "london/001"})
     words = ["protect", "me.png", "--generator", "g.safetensors", "--ask", "drawn"]
     assert command_line.main(words) == 1
-    assert "take a face for london/001: that person may have to answer for it" in capsys.readouterr().err
+    assert "take a face for london/001: that person may be held responsible for it" in capsys.readouterr().err
     assert command_line.main([*words, "--impersonate"]) == 0
 
 

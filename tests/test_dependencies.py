@@ -9,7 +9,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "amtgan_lib"
 
-# The house from the roof down: a package or module may import only what stands below it. Written from docs/design.md,
+# The layers from top to bottom: a package or module may import only what stands below it. Written from docs/design.md,
 # not from the code; imports inside functions count, those for type checkers too.
 ORDER = (
     "__main__",
@@ -106,7 +106,7 @@ FILES = {str(path.relative_to(LIBRARY)): path for path in sorted(LIBRARY.rglob("
 
 def test_imports_run_one_way():
     assert FILES
-    assert {module_name(path) for path in FILES.values()} == set(ORDER), "the house has a place for each module"
+    assert {module_name(path) for path in FILES.values()} == set(ORDER), "each module has a place in the layers"
     below = {name: set(ORDER[position + 1 :]) for position, name in enumerate(ORDER)}
     wrong = {name: our_imports(path) - below[module_name(path)] for name, path in FILES.items()}
     assert {name: imports for name, imports in wrong.items() if imports} == {}

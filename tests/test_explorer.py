@@ -369,7 +369,7 @@ def test_photos_of_which_nothing_is_at_hand_are_named(panel):
         file.unlink()
     panel.run.value = "results/measured"
     panel.run.value = "r"
-    assert "<img" not in panel.shown.value and "named only" in panel.shown.value
+    assert "<img" not in panel.shown.value and "only their names" in panel.shown.value
     assert shown(panel) == ["drawn/0", "drawn/2", "drawn/&lt;3&gt;", "drawn/1"]
 
 

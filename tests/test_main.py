@@ -278,7 +278,7 @@ def test_fetch_and_verify_over_a_mirror_that_goes_bad(tmp_path, monkeypatch, cap
     assert captured.out == ""
     assert captured.err.splitlines()[-1].startswith(f"{command_line.PROGRAM}: {file} has sha256")
     assert command_line.main(["assets", "verify"]) == 1
-    assert "0 files at hand are right, 1 are wrong." in capsys.readouterr().out
+    assert "0 files on this machine are correct, 1 are wrong." in capsys.readouterr().out
     file.unlink()
     assert command_line.main(["assets", "verify"]) == 0
 

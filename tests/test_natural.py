@@ -224,9 +224,9 @@ def test_protect_takes_a_natural_look_unless_a_generator_is_named(monkeypatch):
     method = protection.prepare().method
     assert method.name == natural.NAME and method.target == targets.NOBODY
     assert method.recognizers == recognizers.OWN and method.wear is not None
-    with pytest.raises(ProtectionError, match="passes are of an any-target generator"):
+    with pytest.raises(ProtectionError, match="passes apply only to an any-target generator"):
         protection.prepare(passes=3)
-    with pytest.raises(MethodError, match="leave out the generator, or quick"):
+    with pytest.raises(MethodError, match="omit the generator, or quick"):
         protection.prepare(natural.__file__, quick=True)
 
 

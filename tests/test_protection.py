@@ -375,14 +375,14 @@ def test_a_generator_that_does_not_say_its_target_is_asked_about(network, any_ta
 
 def test_whoever_is_to_be_impersonated_must_be_named_on_purpose(found, network, photo, makeup, tmp_path):
     for target in ("friend.jpg", ["a.jpg", "b.jpg"], Target("t", {"eye": torch.ones(3)})):
-        with pytest.raises(ProtectionError, match="say impersonate=True if that is agreed"):
+        with pytest.raises(ProtectionError, match="pass impersonate=True"):
             protect(photo, target=target)
     with pytest.raises(ProtectionError, match="the target is an empty list"):
         protection.guide_to([], impersonate=True)
     one = generator_file(network, tmp_path / "g.safetensors", target="london/010")
-    with pytest.raises(ProtectionError, match="take a face for london/010: that person may have to answer for it"):
+    with pytest.raises(ProtectionError, match="take a face for london/010: that person may be held responsible for it"):
         protect(photo, makeup, generator=one)
-    with pytest.raises(ProtectionError, match="was trained for one target: name no other"):
+    with pytest.raises(ProtectionError, match="was trained for one target: omit the target"):
         protect(photo, target="friend.jpg", impersonate=True, generator=one)
     assert difference(protect(photo, makeup, generator=one, impersonate=True).image, photo).any()
 
@@ -401,14 +401,14 @@ def test_an_any_target_generator_of_ones_own_is_guided(found, any_target, photo,
 
 def test_what_a_prepared_protector_cannot_take_is_refused(network, tmp_path):
     one = generator_file(network, tmp_path / "g.safetensors", target="nobody")
-    with pytest.raises(ProtectionError, match="of the recipe residual, which looks at a face once: name no passes"):
+    with pytest.raises(ProtectionError, match="has the recipe residual, which makes one pass: omit passes"):
         protection.prepare(one, passes=2)
     loaded = protection.prepare(one)
     assert loaded.method.guide is None and protection.prepare(loaded) is loaded
     for more in ({"target": "friend.jpg", "impersonate": True}, {"passes": 2}):
-        with pytest.raises(ProtectionError, match="a loaded protector has its target and passes already"):
+        with pytest.raises(ProtectionError, match="a loaded protector already has its target"):
             protection.prepare(loaded, **more)
-    with pytest.raises(ProtectionError, match="a loaded protector has its target"):
+    with pytest.raises(ProtectionError, match="a loaded protector already has its target"):
         protect(Image.new("RGB", (8, 8)), generator=loaded, target="friend.jpg", impersonate=True)
 
 
@@ -626,10 +626,10 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
     with pytest.raises(ProtectionError, match=r"distilled cannot be held out: .* was trained against it"):
         protection.prepare(generator.SHIPPED, held_out=["distilled"])
     monkeypatch.setattr(recognizers, "at_hand", lambda names: [name for name in names if name == "edgeface_xs"])
-    with pytest.raises(ProtectionError, match="with edgeface_xs held out, no recogniser at hand is left"):
+    with pytest.raises(ProtectionError, match="with edgeface_xs held out, no available recogniser is left"):
         protection.prepare(held_out=["edgeface_xs"])
     loaded = protection.prepare(held_out=["edgeface_xxs"])
-    with pytest.raises(ProtectionError, match="has its target and passes already, and its hints"):
+    with pytest.raises(ProtectionError, match="already has its target, passes and hints"):
         protection.prepare(loaded, held_out=["edgeface_xs"])
 
 
@@ -708,7 +708,7 @@ def test_a_real_photo_without_a_face_writes_nothing(london, real_protector, tmp_
 
 def test_a_generator_of_the_drawn_world_warns(found, network, photo, makeup, tmp_path):
     drawn = generator_file(network, tmp_path / "drawn.safetensors", world="drawn")
-    with pytest.warns(protection.ProtectionWarning, match="protects nobody from recognisers of real people") as told:
+    with pytest.warns(protection.ProtectionWarning, match="does not protect from recognisers of real people") as told:
         protect(photo, makeup, generator=drawn)
     assert told[0].filename == __file__  # the line that called, not one of ours
     with warnings.catch_warnings():

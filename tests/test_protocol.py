@@ -416,26 +416,26 @@ def test_from_the_photos_to_an_entry(small, monkeypatch, tmp_path, capsys):
     next((tmp_path / "in" / "photos").iterdir()).unlink()
     assert run(*words) == 1
     shown = capsys.readouterr()
-    assert "is missing." in shown.err and "put in the clean photo where the method fails" in shown.err and not shown.out
+    assert "is missing." in shown.err and "use the clean photo where the method fails" in shown.err and not shown.out
     assert run(*words[:4], "--ask", "drawn_ir") == 1
     shown = capsys.readouterr().out
-    assert "4 of 5 photos scored; the others count as recognised." in shown and "Nothing is declared" in shown
+    assert "4 of 5 photos scored; the others count as recognised." in shown and "No hints are declared" in shown
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("given", "name the protected photo or folder, too, or a --protocol."),
+        ("given", "give the protected photo or folder as well, or a --protocol."),
         ("given --protocol smal", "there is no protocol 'smal': choose from small."),
         ("given given --protocol small", "--protocol takes one folder"),
-        ("card.yaml --protocol small", "card.yaml is none."),
+        ("card.yaml --protocol small", "but card.yaml is not one."),
         ("given given --card card.yaml", "--card and --submit need --protocol."),
         ("given --protocol small --submit", "--submit needs --card"),
         ("given --protocol small --card card.yaml --submit --ask drawn_ir", "omit --ask."),
         ("given --protocol small --card card.yaml", "card.yaml: a method card has the fields method, about,"),
         (
             "given --protocol small --ask edgeface_xs",
-            "edgeface_xs is no judge of the protocol small: choose from drawn_ir,",
+            "edgeface_xs is not a judge of the protocol small: choose from drawn_ir,",
         ),
         ("given --protocol small --far 0.5", "--far is 0.5: choose from 0.1, 0.01, 0.001."),
     ],

@@ -100,10 +100,10 @@ def test_every_notebook_is_in_the_readme():
         assert notebook.name in PAGES[0].read_text(encoding="utf-8")
 
 
-def test_the_page_of_design_has_every_floor_of_the_house_in_its_order():
+def test_the_page_of_design_has_every_layer_in_its_order():
     text = (paths.DOCS / "design.md").read_text(encoding="utf-8")
-    house = text.partition("## The house")[2].partition("\n## ")[0]
-    assert tuple(re.findall(r"^\| `(\w+)` \|", house, re.M)) == ORDER
+    layers = text.partition("## Layers")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", layers, re.M)) == ORDER
 
 
 # ---------------------------------------------------------------- the command

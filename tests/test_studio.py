@@ -284,7 +284,7 @@ def test_drawn_faces_are_moved_to_nobody_and_one_family_only_judges():
     assert made.world == "drawn" and made.method.target == targets.NOBODY
     roles = {judge.name: made.role(judge.name) for judge in made.judges}
     assert roles == {**dict.fromkeys(recognizers.DRAWN, "gave hints"), "drawn_inception": "held out"}
-    assert "drawn faces only" in made.says
+    assert "only drawn faces" in made.says
 
 
 def test_photographs_get_what_protect_does_and_are_judged_by_whom_it_asks(monkeypatch):
@@ -307,10 +307,10 @@ def test_held_out_recognisers_judge_and_their_students_give_no_hints(mirror):
     assert all(judge.thresholds[kits.USUAL] > judge.thresholds[kits.LAX] > 0 for judge in made.judges)
     assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says and "held out" in made.says
     hinting = tuple(judge for judge in made.judges if roles[judge.name] == "gave hints")
-    assert "All of them had a say in this change, so they flatter it" in replace(made, judges=hinting).says
-    with pytest.raises(StudioError, match="edgeface cannot be held out: at hand are "):
+    assert "All of them gave hints for this change, so they overrate it" in replace(made, judges=hinting).says
+    with pytest.raises(StudioError, match="edgeface cannot be held out: choose from "):
         session.photo_kit(frozenset({"edgeface"}))
-    with pytest.raises(ProtectionError, match="held out, no recogniser at hand is left to give hints"):
+    with pytest.raises(ProtectionError, match="held out, no available recogniser is left to give hints"):
         session.photo_kit(frozenset(recognizers.OPEN))
 
 
@@ -324,7 +324,7 @@ def test_a_setting_out_of_range_is_refused(name, value):
 
 
 def test_a_photo_without_a_face_is_refused(kit):
-    with pytest.raises(StudioError, match="photo: no face was found; take a photo that shows one from the front"):
+    with pytest.raises(StudioError, match="photo: no face was found; use a photo that shows one from the front"):
         Studio(Image.effect_noise((120, 120), 60), kit)
 
 

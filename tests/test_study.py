@@ -65,7 +65,7 @@ def test_pairs_are_photos_of_one_name(tmp_path):
 
 
 def test_what_is_no_study_is_refused(tmp_path, pairs):
-    with pytest.raises(StudioError, match="is no folder"):
+    with pytest.raises(StudioError, match="is not a folder"):
         pairs_in(tmp_path / "nowhere", tmp_path)
     with pytest.raises(StudioError, match="no photo of"):
         pairs_in(tmp_path, tmp_path)

@@ -412,7 +412,7 @@ def project(tmp_path, monkeypatch) -> Path:
         ([], "--over is missing: give a parameter and its values"),
         (["--over", "choise=a,b"], "no notebook of the preset has a parameter 'choise'"),
         (["--over", "choice"], "is not NAME=VALUE"),
-        (["--over", "choice=a", "--over", "choice=b"], "'choice=b' is not NAME=VALUE,VALUE with a NAME of its own"),
+        (["--over", "choice=a", "--over", "choice=b"], "'choice=b' is not NAME=VALUE,VALUE, or repeats a NAME"),
         (["--over", "choice=a,a"], "names each value once, got choice=a,a"),
         (["--over", "choice=a", "-p", "nonsense"], "is not NAME=VALUE"),
         (["--over", "choice=a", "-p", "choice=b"], "choice is swept over, so -p cannot set it"),

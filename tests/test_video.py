@@ -211,7 +211,7 @@ def test_every_turn_and_mirror_is_written_as_a_player_shows_it(squares, tmp_path
 
 def test_a_picture_shown_askew_is_refused(squares, tmp_path):
     clip = make(tmp_path / "clip.mp4", walk(), turn=30)
-    with pytest.raises(VideoError, match="turned by less than a quarter"):
+    with pytest.raises(VideoError, match="not a multiple of 90 degrees"):
         protect_video(clip, tmp_path / "out.mp4", painter())
 
 
@@ -230,7 +230,7 @@ def test_hdr_is_refused_before_the_work(squares, tmp_path, transfer, monkeypatch
 def test_ten_bit_colours_keep_their_meaning_and_the_loss_is_said(squares, tmp_path):
     clip = make(tmp_path / "clip.mkv", walk(), depth="yuv420p10le", coded={"colorspace": 1, "color_trc": 1})
     report = protect_video(clip, tmp_path / "out.mkv", painter(), strength=0)
-    assert report.left_out == ("more than 8 bits a colour",)
+    assert report.left_out == ("more than 8 bits per channel",)
     before, after = read(clip)[0][0].astype(int), read(report.path)[0][0]
     assert np.abs(before - after).mean() < 2
     with av.open(str(report.path)) as container:
@@ -290,7 +290,7 @@ def test_a_clip_that_is_cut_off_is_refused(squares, tmp_path, suffix):
     """One whose beginning says how long it is, and that can be read up to the cut."""
     whole = make(tmp_path / f"whole{suffix}", walk() * 3, options={"crf": "5", "g": "5"}, fast=True)
     (tmp_path / f"half{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    with pytest.raises(VideoError, match=r"half\.\w+(,.*)? is (cut off|no video|damaged)"):
+    with pytest.raises(VideoError, match=r"half\.\w+(,.*)? is (cut off|not a video|damaged)"):
         protect_video(tmp_path / f"half{suffix}", tmp_path / f"out{suffix}", painter())
     assert not (tmp_path / f"out{suffix}").exists()
     assert protect_video(whole, tmp_path / f"out{suffix}", painter()).frames == 60
@@ -519,8 +519,8 @@ def test_what_is_no_video_is_refused_in_one_sentence(squares, tmp_path):
     with av.open(str(tmp_path / "song.mp4"), "w") as container:
         write_tone(container, container.add_stream("aac", rate=RATE, layout="mono"), 1)
     names = {
-        "letter.mp4": "is no video, or damaged",
-        "half.mp4": "is no video, or damaged",
+        "letter.mp4": "is not a video, or is damaged",
+        "half.mp4": "is not a video, or is damaged",
         "song.mp4": "has no video",
         "none.mp4": "no such file",
     }
@@ -553,8 +553,8 @@ def test_sound_that_the_new_file_cannot_hold_is_not_dropped(squares, tmp_path):
         ({"lost": "blnak"}, "lost is 'blnak'; expected 'blank', 'cover', 'refuse', 'keep'"),
         ({"strength": 1.5}, "strength is 1.5; expected a number from 0"),
         ({"every": -1}, "every is -1; expected seconds"),
-        ({"out": "out.gif"}, r"out\.gif: the name of a protected video ends in \.mp4"),
-        ({"out": "clip.mp4"}, r"clip\.mp4 is the video itself: name another file"),
+        ({"out": "out.gif"}, r"out\.gif: the name of a protected video must end in \.mp4"),
+        ({"out": "clip.mp4"}, r"clip\.mp4 is the video itself: choose another file"),
         ({"protector": painter(recipe=replace(recipes.RESIDUAL, crop_output=True))}, "writes crops"),
     ],
 )

@@ -118,7 +118,7 @@ def test_it_begins_with_a_portrait_in_makeup_and_what_recognisers_say(desk):
     assert desk.meters.value.count("gave hints") == 3 and desk.meters.value.count("held out") == 1
     assert f"FLIP {desk.studio.flip(desk.picture):.3f}" in desk.meters.value
     assert f"SSIM {1 - desk.studio.visible(desk.picture):.3f}" in desk.meters.value
-    assert "recognisers of real people they say nothing" in desk.meaning.value
+    assert "say nothing about recognisers of real people" in desk.meaning.value
     guilty = int((desk.table["verdict"] == "not protected").sum())
     assert f"ecognised by {guilty or 'none'} of 4" in desk.verdict.value.replace("all 4", "4 of 4")
 
@@ -248,7 +248,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence_and_everything_stays(desk, wh
     button = {"photo": desk.photos.upload, "makeup": desk.shelves["makeup"].upload, "known": desk.known}[where]
     for name, (content, sentence) in BROKEN.items():
         upload(button, name, encoded(portrait(19))[:3000] if content is None else content)
-        assert said(desk).startswith(sentence) and said(desk).endswith(". What you see stays as it was.")
+        assert said(desk).startswith(sentence) and said(desk).endswith(". The picture has not changed.")
         assert 'class="problem"' in desk.message.box.value
         assert desk.studio is opened and desk.styles == styles and np.array_equal(after(desk), picture)
     desk.photos.buttons["portrait 3"].click()  # it is alive
@@ -348,7 +348,7 @@ def test_a_mark_without_a_face_is_told_and_the_photo_is_not_protected(quickstart
     mark(quickstart, 200, 20, 280, 120)
     sentence = "me.png: what lies at 80 x 100 px at (200, 20) is not protected: you marked it, but no landmarks fit it"
     assert said(quickstart) == f"{sentence}."
-    assert "Not protected: a face that you marked stays as it is" in quickstart.verdict.value
+    assert "Not protected: a face that you marked is unchanged" in quickstart.verdict.value
     quickstart.save.click()
     assert (
         quickstart.link.value == "" and said(quickstart).startswith(sentence) and "nothing is saved" in said(quickstart)
@@ -367,13 +367,13 @@ def test_a_mark_is_moved_until_it_fits_and_another_photo_begins_without(quicksta
     upload(quickstart.photos.upload, "me.png", encoded(two_people()))
     mark(quickstart, 140, 20, 300, 120)
     assert "no face was found; what lies at 160 x 100 px at (140, 20)" in said(quickstart)
-    assert said(quickstart).endswith("What you see stays as it was.")
+    assert said(quickstart).endswith("The picture has not changed.")
     mark(quickstart, 25, 20, 145, 150)  # it overlaps the first one, and takes its place
     assert said(quickstart) == "" and not quickstart.studio.missed
     mark(quickstart, 25, 20, 145, 150)
-    assert said(quickstart) == "There is no other face than those that were found."
+    assert said(quickstart) == "There are no faces besides those already found."
     upload(quickstart.photos.upload, "other.png", encoded(two_people()))
-    assert said(quickstart).startswith("other.png: no face was found; take a photo")
+    assert said(quickstart).startswith("other.png: no face was found; use a photo")
 
 
 # ---------------------------------------------------------------- sliders
@@ -436,7 +436,7 @@ def test_every_slider_says_what_it_does_in_a_sentence(strength):
     for slider in strength.sliders.values():
         assert slider.tooltip.endswith(".") and (slider.min, slider.max) == (0, 1)
     for part in set(PARTS) - set(BARE):
-        assert "worn with a makeup only" in strength.sliders[part].tooltip
+        assert "only with a makeup" in strength.sliders[part].tooltip
 
 
 def test_a_browser_that_rounds_a_slider_s_value_starts_no_work(no_curve, at_rest, monkeypatch):
@@ -476,7 +476,7 @@ def test_the_report_card_is_of_the_picture_shown(at_rest):
     for word in ("JPEG, quality 50", "half its size", "blurred", "purified"):
         assert word in half
     at_rest.sliders["strength"].value = 0
-    assert at_rest.card.value != half and "one recogniser is enough" in at_rest.card.value
+    assert at_rest.card.value != half and "one recogniser in one row is enough" in at_rest.card.value
 
 
 def judged(*roles: str, similarity: float = 0.05) -> pd.DataFrame:
@@ -492,7 +492,7 @@ def test_a_verdict_by_hint_givers_alone_is_no_success(roles):
     """In no colour and no word; one recogniser that is held out is enough to make it one."""
     alone, beside = judged(*roles), judged(*roles, session.HELD_OUT)
     headline = texts.verdict(alone)
-    assert "Asked only of recognisers that gave hints: recognised by none" in headline
+    assert "Only recognisers that gave hints were asked: recognised by none" in headline
     for page in (headline, texts.meters(alone), texts.report([alone])):
         assert COLOURS["protected"] not in page and "✓" not in page and "protected" not in page
     assert COLOURS["weak"] in headline and "unproven" in texts.report([alone])
@@ -620,7 +620,7 @@ def test_a_face_too_small_to_change_is_told_beside_the_whole_photo(quickstart):
     assert len(quickstart.studio.faces) == 1
     assert re.search(
         r"1 face; the face of \d+ x \d+ px at \(15\d, 3\d\) is too small to change: \d px between the eyes, at least 8 "
-        "are needed, and stays as it was</small>",
+        "are needed, and is unchanged</small>",
         quickstart.link.value,
     )
 

@@ -49,29 +49,30 @@ class Protect:
             the folder. Photos in a folder keep their names and subfolders.
         format: File format if OUT does not name one. png keeps every pixel outside the faces, same keeps the format of
             each photo, jpg is written at quality 95, because stronger compression weakens the protection.
-        reference: A photo whose makeup every face gets. Without it, faces keep their own.
+        reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
         strength: Share of the change to apply. Less is less visible and protects less.
-        quick: Find each look in about a quarter of the steps: faster, and a weaker protection.
-        passes: Number of passes of an any-target generator over each face. More protect better and are more visible.
+        quick: Find each look in about a quarter of the steps: faster, but weaker protection.
+        passes: Number of passes of an any-target generator over each face. More passes
+            protect better and are more visible.
         faces: Which faces to protect. pick lists them with numbers and asks, unless --pick names them.
         pick: Numbers of the faces to protect; 1 is the largest.
         add_face: Box around a face that no detector finds, as left, top, right and bottom edge in pixels of the photo;
-            may be repeated. If no landmarks fit it, the face is named and the exit status is 1.
+            may be repeated. If no landmarks fit it, the face is reported and the exit status is 1.
         show_faces: Picture to write, or folder for them, with a box around each face found: numbered, too small or
-            doubtful. It shows the photo as it was.
+            doubtful. It shows the unprotected photo.
         target: A photo of a person who has agreed that faces pass as them; may be repeated. Without it, faces pass as
             nobody. Needs --impersonate.
-        impersonate: Confirm that faces are to pass as that person, who may have to answer for it.
+        impersonate: Confirm that faces should pass as that person, who may be held responsible for it.
         generator: Generator to use instead of a natural look: made by `train`, or G.pth of the paper's authors.
         ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default those that gave
             hints, or the open ones.
         held_out: Recognisers that judge the result and give no hints, directly or through distillation. The verdict
-            is more honest and the protection a little weaker. By default all available recognisers give hints.
+            is more reliable and the protection a little weaker. By default all available recognisers give hints.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
         thresholds: Thresholds to use instead of the recognisers' own, as notebook 02 writes them.
         keep_recognised: Also write photos in which a face is still recognised. The exit status is still 1.
-        strip_metadata: Leave out EXIF data such as camera and time, and comments. Without it, they are kept, except for
-            the place and previews.
+        strip_metadata: Remove comments and EXIF data such as camera and time. Otherwise they are kept, except for the
+            location and previews.
         keep_location: Keep where the photo was taken (GPS).
         overwrite: Replace existing files, but never an input photo.
         skip_existing: Skip photos whose output exists, to resume a folder.
@@ -116,8 +117,8 @@ class Protect:
         _refuse(bool(self.ask and self.held_out), f"--ask and --held-out {two}")
         _refuse(
             bool(self.target) and not self.impersonate,
-            "with --target, recognisers take the faces for that person, who may have to answer for it: add "
-            "--impersonate if the person has agreed, or omit --target to pass as nobody.",
+            "with --target, recognisers take the faces for that person, who may be held responsible for it: "
+            "add --impersonate if the person has agreed, or omit --target to pass as nobody.",
         )
         _refuse(bool(self.add_face) and self.photo.is_dir(), "--add-face is for one photo, not for a folder.")
         _ = self.numbers, self.boxes
@@ -156,9 +157,9 @@ class Evaluate:
             or our own, which tells strangers apart poorly, if there are none.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
         thresholds: Thresholds to use instead of the recognisers' own, as notebook 02 writes them.
-        protocol: Score anybody's files for the photos that `protocol NAME FOLDER` wrote, under the same names.
-        card: Method card (YAML) of --protocol: whose hints a method had, and whom photos are to be taken for.
-        submit: Store the numbers of --protocol and the card as an entry of the leaderboard.
+        protocol: Score any method's results for the photos that `protocol NAME FOLDER` wrote, under the same names.
+        card: Method card (YAML) of --protocol: which recognisers gave hints, and who the photos should be taken for.
+        submit: Store the scores and the card as an entry of the leaderboard. Needs --protocol.
         json: Print the report as JSON to stdout; messages go to stderr.
     """
 
@@ -176,13 +177,13 @@ class Evaluate:
     def __post_init__(self):
         must_exist(self.clean, self.protected, self.known, self.thresholds, self.card)
         if not self.protocol:
-            _refuse(self.protected is None, "name the protected photo or folder, too, or a --protocol.")
+            _refuse(self.protected is None, "give the protected photo or folder as well, or a --protocol.")
             _refuse(bool(self.card or self.submit), "--card and --submit need --protocol.")
             return
         others = bool(self.protected or self.known or self.thresholds)
-        _refuse(others, "--protocol takes one folder, and has known photos and thresholds of its own.")
-        _refuse(not self.clean.is_dir(), f"--protocol takes a folder of protected photos, and {self.clean} is none.")
-        _refuse(self.submit and not self.card, "--submit needs --card: what you declare about the method.")
+        _refuse(others, "--protocol takes one folder, and has its own known photos and thresholds.")
+        _refuse(not self.clean.is_dir(), f"--protocol takes a folder of protected photos, but {self.clean} is not one.")
+        _refuse(self.submit and not self.card, "--submit needs --card, which declares what the method had access to.")
         _refuse(self.submit and bool(self.ask), "--submit asks every judge of the protocol: omit --ask.")
 
 
@@ -190,7 +191,7 @@ def face_numbers(text: str) -> tuple[int, ...]:
     """`1,3` as numbers; WrongArguments for anything else."""
     parts = [part.strip() for part in text.split(",")]
     good = all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts)
-    _refuse(not good, f"{text!r} is no list of face numbers: separate them by commas, as in 1,3.")
+    _refuse(not good, f"{text!r} is not a list of face numbers: separate them with commas, as in 1,3.")
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -199,7 +200,7 @@ def face_box(text: str) -> tuple[float, float, float, float]:
     parts = [part.strip() for part in text.split(",")]
     good = len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts)
     good = good and int(parts[0]) < int(parts[2]) and int(parts[1]) < int(parts[3])
-    _refuse(not good, f"{text!r} is no box: give its left, top, right and bottom edge in pixels, as in 10,20,110,140.")
+    _refuse(not good, f"{text!r} is not a box: give left, top, right and bottom in pixels, as in 10,20,110,140.")
     return tuple(map(float, parts))
 
 

@@ -79,7 +79,7 @@ def verify(group: Group = None) -> int:
     right, wrong = store.verify(group)
     for complaint in wrong:
         print(complaint)
-    print(f"{right} files at hand are right, {len(wrong)} are wrong.")
+    print(f"{right} files on this machine are correct, {len(wrong)} are wrong.")
     return 1 if wrong else 0
 
 

@@ -158,8 +158,8 @@ def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Se
         lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected {according_to(panel)}.")
         if good and not independent(panel.names, took_part):
             lines.append(
-                "Unconfirmed: all of them took part in making the change, and one that did not may still know a face. "
-                "--held-out keeps some for judging; the extra `dlib` brings a judge that never takes part."
+                "Unconfirmed: all of them took part in making the change; one that did not may still recognise a face. "
+                "--held-out keeps some for judging only; the extra `dlib` adds a judge that never takes part."
             )
     if weak := sum(face.verdict == WEAK for outcome in good for face in outcome.chosen):
         lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold, one of them recognises the person.")

@@ -16,8 +16,8 @@ def protect(options: Annotated[Protect, tyro.conf.arg(name="")]) -> int:
     """Protect the faces of a photo, or of every photo of a folder, from face recognition.
 
     Recognisers judge each result. A photo is not written if no face is found in it, or if a face is still recognised.
-    The exit status is 0 only if no recogniser asked still knows a face to be protected, and no such face was too small
-    to change. Other recognisers may still know it.
+    The exit status is 0 only if no recogniser asked still recognises a face to be protected, and no such face was too
+    small to change. Other recognisers may still recognise it.
     """
     from amtgan_lib.cli import protect as protecting
 
@@ -27,7 +27,7 @@ def protect(options: Annotated[Protect, tyro.conf.arg(name="")]) -> int:
 def evaluate(options: Annotated[Evaluate, tyro.conf.arg(name="")]) -> int:
     """Compare clean and protected photos: does a recogniser still match the largest face?
 
-    The exit status is 0 only if every photo could be compared and no recogniser asked still knows its owner. With
+    The exit status is 0 only if every photo could be compared and no recogniser asked still recognises its owner. With
     --protocol it is 0 if every photo of the protocol could be scored, whatever the scores are.
     """
     if options.protocol:

@@ -133,7 +133,7 @@ def _values(over: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     for words in over:
         name, equals, values = words.partition("=")
         if not equals or name.strip() in swept:
-            raise PresetError(f"--over {words!r} is not NAME=VALUE,VALUE with a NAME of its own.")
+            raise PresetError(f"--over {words!r} is not NAME=VALUE,VALUE, or repeats a NAME.")
         swept[name.strip()] = tuple(value.strip() for value in values.split(","))
     return swept
 

@@ -143,7 +143,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
 
 def _move(draft: Path, output: Path, overwrite: bool) -> None:
     if os.path.lexists(output) and not overwrite:  # it was not there when the work began
-        raise PhotoError(f"{output} was made by something else meanwhile: --overwrite replaces it")
+        raise PhotoError(f"{output} was created by something else in the meantime: --overwrite replaces it")
     os.replace(draft, output)
 
 
@@ -250,8 +250,8 @@ class ProtectRun:
             lines.append("Similarity is measured against the clean face: 1 means the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
         if self.loaded and not faces.cross_checked():
-            fetch = "`python -m amtgan_lib assets fetch --group weights` brings it"
-            lines.append(f"No second detector looked for missed faces: {fetch}.")
+            fetch = "`python -m amtgan_lib assets fetch --group weights` fetches one"
+            lines.append(f"No second detector checked for missed faces: {fetch}.")
         lines += self._advice()
         if self.others:
             lines.append(f"{plural(len(self.others), 'other file')} skipped: {', '.join(map(str, self.others))}")
@@ -276,7 +276,7 @@ class ProtectRun:
             method = self.loaded.protector.method
             ways = ["leaving out --quick"] if self.options.quick else []
             ways += ["more --passes"] if method.guide and method.wear is None else []
-            ways += ["more --strength"] if self.options.strength < 1 else []
+            ways += ["a higher --strength"] if self.options.strength < 1 else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
             lines.append(f"For faces still recognised, {advice}; --keep-recognised writes such photos anyway.")
         written = [outcome for outcome in self.done if outcome.missed and outcome.output]
@@ -285,7 +285,7 @@ class ProtectRun:
         if any(outcome.doubtful for outcome in written):
             lines.append(
                 "Look at the doubtful places (--show-faces draws them). A face there is unprotected in the file: "
-                "mark it with --add-face, cover it or crop it out. If there is none, name the faces with --pick."
+                "mark it with --add-face, cover it or crop it out. If there is none, choose the faces with --pick."
             )
         return lines
 

@@ -16,8 +16,8 @@ def protocol(
 ) -> int:
     """Write the photos to protect, the makeup references, and the targets' photos that a method may see, as PNG.
 
-    FOLDER/photos holds what is to be protected, FOLDER/pairs.csv says which reference and target goes with which photo.
-    `evaluate RESULTS --protocol NAME` scores the results, which need the names and sizes of the photos.
+    FOLDER/photos holds the photos to protect; FOLDER/pairs.csv says which reference and target goes with which photo.
+    `evaluate RESULTS --protocol NAME` scores the results, which must keep the names and sizes of the photos.
 
     Args:
         name: The protocol: drawn or open.
@@ -28,13 +28,11 @@ def protocol(
     from amtgan_lib import datasets
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WrongArguments(f"{folder} exists and is not an empty folder: name another one.")
+        raise WrongArguments(f"{folder} exists and is not an empty folder: choose another one.")
     try:
         chosen = datasets.protocol.protocol(name)
     except datasets.protocol.ProtocolError as error:
         raise WrongArguments(str(error)) from None
     chosen.export(folder, lambda items: tqdm(items, leave=False, disable=None))
-    print(
-        f"{folder / 'photos'}: {len(chosen.sources)} photos of the protocol {name}, to be protected; keep their names."
-    )
+    print(f"{folder / 'photos'}: {len(chosen.sources)} photos of the protocol {name} to protect; keep their names.")
     return 0

@@ -17,7 +17,7 @@ Files = Annotated[tuple[str, ...], arg("FILE"), tyro.conf.UseAppendAction]
 
 
 def results(only: Files = (), check: Flag = False) -> int:
-    """Make the tables, quoted numbers and figures of README.md and docs/ again, from the rows in results/measured.
+    """Regenerate the tables, quoted numbers and figures of README.md and docs/ from the rows in results/measured.
 
     Nothing is measured. Text between the generated parts is left as it is.
 
@@ -30,7 +30,7 @@ def results(only: Files = (), check: Flag = False) -> int:
         if not part.stale():
             said = "up to date"
         elif check:
-            stale, said = stale + 1, "stale: `make results` makes it again"
+            stale, said = stale + 1, "stale: `make results` regenerates it"
         else:
             part.make()
             said = "written"

@@ -33,7 +33,7 @@ def run(options: Evaluate) -> int:
     submission = submissions.read(options.clean, by, _bar)
     if options.submit and submission.complaints:
         _say(submission.complaints)
-        raise NotDone("an entry needs a file a photo, and no other: put in the clean photo where the method fails.")
+        raise NotDone("an entry needs exactly one file for each photo: use the clean photo where the method fails.")
     method, target = (card.method, card.target) if card else (UNNAMED, "all")
     scores = submissions.scored(submission, judges, method, target, _bar)
     status = 1 if submission.complaints else 0
@@ -70,7 +70,7 @@ def _judges(by: Protocol, options: Evaluate) -> list[Recognizer]:
     names = asking.names(options.ask) if options.ask else list(by.judges)
     if strangers := [name for name in names if name not in by.judges]:
         known = ", ".join(by.judges)
-        raise WrongArguments(f"--ask: {strangers[0]} is no judge of the protocol {by.name}: choose from {known}.")
+        raise WrongArguments(f"--ask: {strangers[0]} is not a judge of the protocol {by.name}: choose from {known}.")
     fars = list(by.judges[names[0]].thresholds)
     if options.far not in fars:
         raise WrongArguments(f"--far is {options.far:g}: choose from {', '.join(f'{far:g}' for far in fars)}.")
@@ -92,8 +92,8 @@ def _text(submission: Submission, scores: Scores, card: Card | None, far: float)
     others = "; the others count as recognised" * (count < whole)
     lines.append(f"{count} of {plural(whole, 'photo')} scored{others}. Per cent at FAR {far:g}, with 95 % intervals.")
     if card is None:
-        return [*lines, "Nothing is declared about hints: a judge that gave some is no judge (--card)."]
-    return [*lines, f"{leaderboard.TOOK_PART}: took part, by the card, or is of the family of one that did."]
+        return [*lines, "No hints are declared (--card): the rates of a judge that gave hints do not count."]
+    return [*lines, f"{leaderboard.TOOK_PART}: took part according to the card, or is of the family of one that did."]
 
 
 def _facts(submission: Submission, scores: Scores, card: Card | None, status: int) -> dict:

@@ -22,22 +22,23 @@ def video(
     keep_location: Flag = False,
     overwrite: Flag = False,
 ) -> int:
-    """Protect every face in every frame of a video; frames, their times and the sound stay.
+    """Protect every face in every frame of a video; frames, timing and sound are kept.
 
     The exit status is 0 only if no face was lost in any frame, and none jumps; a face too small to change counts as
-    lost. Recognisers are not asked: run `protect` on a single frame for that. An interrupted video begins anew.
+    lost. Videos are not scored by recognisers: run `protect` on a single frame for that. An interrupted video starts
+    again from the beginning.
 
     Args:
         clip: The video.
         output: File to write. The default is NAME_protected beside the video, in the same container.
-        reference: A photo whose makeup every face gets. Without it, faces keep their own.
+        reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
         generator: Generator to use instead of the shipped one.
-        impersonate: Confirm that faces are to pass as the person whom the generator was trained for.
+        impersonate: Confirm that faces should pass as the person that the generator was trained for.
         strength: Share of the change to apply. Less is less visible and protects less.
         lost: What to do with frames in which a face was lost: blank makes them black, cover hides the place of the
             face, refuse writes no video, keep leaves the face unprotected.
-        strip_metadata: Leave out the title and date stored in the file.
-        keep_location: Keep where the video was taken, which is left out otherwise.
+        strip_metadata: Remove the title and date stored in the file.
+        keep_location: Keep where the video was taken, which is otherwise removed.
         overwrite: Replace an existing file.
     """
     must_exist(clip, reference, generator)  # before slow imports
@@ -62,6 +63,6 @@ def video(
             progress=lambda frames: tqdm(frames, unit="frame", leave=False),
         )
     except KeyboardInterrupt:
-        raise Interrupted("interrupted: nothing was written, and the same command begins anew.") from None
+        raise Interrupted("interrupted: nothing was written; the same command starts again.") from None
     print(f"{report} -> {out}")
     return 1 if report.lost or report.doubtful else 0

@@ -1,4 +1,4 @@
-"""Whom a protected face may be taken for: nobody, unless a person is named on purpose; and whose hints move it."""
+"""Who a protected face may be taken for (nobody, unless a person is named on purpose), and whose hints guide it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class ProtectionError(MethodError):
 
 
 _ON_PURPOSE = (
-    "that person may have to answer for it; say impersonate=True if that is agreed (--impersonate), or leave the "
-    "target and the generator out to be taken for nobody"
+    "that person may be held responsible for it; pass impersonate=True (--impersonate) if they have agreed, or omit "
+    "the target and the generator to be taken for nobody"
 )
 
 
 def check_method(method: Method, impersonate: bool) -> None:
-    """ProtectionError for a method that makes people pass as a real person, unless that is said to be agreed."""
+    """ProtectionError for a method that makes people pass as a real person, unless consent is confirmed."""
     at_real_people = method.guide is not None or not method.world  # a guide names its target, whatever drew the faces
     if method.target != targets.NOBODY and at_real_people and not impersonate:
         raise ProtectionError(f"this generator makes recognisers take a face for {method.target}: {_ON_PURPOSE}")
 
 
 def check_target(target: Any, impersonate: bool) -> None:
-    """ProtectionError where somebody is to be impersonated and nobody said so."""
+    """ProtectionError if somebody would be impersonated without confirmed consent."""
     if target is not None and not impersonate:
         raise ProtectionError(f"a target makes recognisers take this face for another person: {_ON_PURPOSE}")
 
@@ -51,15 +51,15 @@ def guide_to(
     passes: int = PASSES,
     names: Sequence[str] | None = None,
 ) -> Guide:
-    """Whom a face moves to, by whose hints: by default to nobody, by those of all recognisers at hand.
+    """The target of a face and the recognisers that guide it there: by default nobody, and all that are available.
 
-    names: whose hints to take. None: those of the open recognisers that lie on this machine (``python -m amtgan_lib
-    assets fetch --group weights`` brings them) and, where these are few, of our own, which come with the package;
+    names: the recognisers that give hints. None: the open recognisers on this machine (``python -m amtgan_lib
+    assets fetch --group weights`` fetches them) and, if these are few, our own, which come with the package;
     nothing is fetched.
 
     target: None for nobody, a ``Target``, or one or more photos of a person, who is then
-    impersonated. That needs ``impersonate=True``: whoever is matched with your photo may have to answer for it.
-    Raises ProtectionError where somebody is named without it.
+    impersonated. That needs ``impersonate=True``: whoever is matched with your photo may be held responsible for it.
+    Raises ProtectionError if somebody is named without it.
     """
     check_target(target, impersonate)
     if isinstance(target, str) or not isinstance(target, Target | Sequence | None):
@@ -78,7 +78,7 @@ def guide_to(
 
 @dataclass(frozen=True)
 class Aim:
-    """Whom a face is to be taken for (None: nobody), whether that is agreed, and whose hints are left out.
+    """Who a face should be taken for (None: nobody), whether that person agreed, and whose hints are left out.
 
     passes: of an any-target generator; quick: a look by fewer steps.
     """
@@ -102,10 +102,10 @@ def aimed(file: Path | None, aim: Aim) -> Method:
     check_target(aim.target, aim.impersonate)
     if file is None:
         if aim.passes is not None:
-            raise ProtectionError("passes are of an any-target generator: name its file, or leave them out")
+            raise ProtectionError("passes apply only to an any-target generator: give its file, or omit passes")
         return natural.method(aim.guide(), natural.QUICK if aim.quick else natural.Search())
     if aim.quick:
-        raise ProtectionError("a generator draws at once: leave out the generator, or quick")
+        raise ProtectionError("quick applies only to the search for a look: omit the generator, or quick")
     if file.suffix in authors.SUFFIXES:
         method = authors.load(file)
         _check_options(file, PUBLISHED, method.recognizers, aim)
@@ -122,19 +122,19 @@ def _check_options(file: Path, how: Recipe, knew: Sequence[str], aim: Aim) -> No
     if took_part := [name for name in knew if name in aim.held_out]:
         raise ProtectionError(f"{', '.join(took_part)} cannot be held out: {file} was trained against it")
     if aim.target is not None and not how.any_target:
-        raise ProtectionError(f"{file} was trained for one target: name no other")
+        raise ProtectionError(f"{file} was trained for one target: omit the target")
     if aim.passes is not None and not how.any_target:
-        raise ProtectionError(f"{file} is of the recipe {how.name}, which looks at a face once: name no passes")
+        raise ProtectionError(f"{file} has the recipe {how.name}, which makes one pass: omit passes")
 
 
 def hinting(held_out: Sequence[str] = ()) -> tuple[str, ...]:
-    """The recognisers at hand that may give hints: neither held out nor teachers or students of those.
+    """The available recognisers that may give hints: neither held out nor teachers or students of those.
 
-    Our own students hint where few of their teachers can. Raises ProtectionError where nobody is left.
+    Our own students give hints if few of their teachers can. Raises ProtectionError if none is left.
     """
     at_hand = recognizers.at_hand((*recognizers.OWN, *recognizers.OPEN))
     names = tuple(name for name in at_hand if not any(recognizers.kin(name, other) for other in held_out))
     if not names:
-        raise ProtectionError(f"with {', '.join(held_out)} held out, no recogniser at hand is left to give hints")
+        raise ProtectionError(f"with {', '.join(held_out)} held out, no available recogniser is left to give hints")
     teachers = tuple(name for name in names if name in recognizers.OPEN)
     return teachers if len(teachers) >= ENOUGH else names

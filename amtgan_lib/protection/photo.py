@@ -62,7 +62,7 @@ class Protected:
         return f"<Protected {self.photo.name}: {width} x {height}, {faces}, mean change {changes} of 255{left}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the picture, smaller where it is large, and the facts below it."""
+        """What a notebook shows: the picture, reduced if it is large, and the facts below it."""
         picture = Image.fromarray(open_photo(self.image).rgb)
         picture.thumbnail((SHOWN, SHOWN))
         picture.save(file := io.BytesIO(), "PNG")
@@ -112,10 +112,10 @@ class Protector:
     ) -> Protected:
         """Protect a photo's faces: those ``found`` in it before (cropped as by the method), or all that are found now.
 
-        Without a ``reference`` each face stays in its own makeup. Raises ProtectionError (or PhotoError) where no face
-        is found, or one fails or stays as it was. Faces too small to be changed and doubtful ones are named in the
-        result, and with "all" by a ProtectionWarning each; those beside ``found`` are not looked for. ``add_faces``:
-        boxes (x0, y0, x1, y1) in photo pixels, in which a face that no detector finds is sought.
+        Without a ``reference``, each face keeps its own makeup. Raises ProtectionError (or PhotoError) if no face
+        is found, or one fails or stays unchanged. Faces too small to change and doubtful ones are listed in the
+        result and, with "all", named in a ProtectionWarning each; with ``found``, no others are looked for.
+        ``add_faces``: boxes (x0, y0, x1, y1) in photo pixels, in which to look for a face that no detector finds.
         """
         if faces not in ("all", "largest"):
             raise ProtectionError(f"faces is {faces!r}; expected 'all' or 'largest'")
@@ -198,14 +198,14 @@ def prepare(
 ) -> Protector:
     """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
 
-    ``passes`` (None: 4) is how often an any-target generator looks at each face, ``held_out`` names recognisers that
-    give no hints, to judge the result; ``quick`` finds a look in fewer steps. Raises ProtectionError where a
-    person would be impersonated without ``impersonate=True``, for a target or passes that the generator cannot take,
-    and where a recogniser that is to be held out took part in its training, or none is left to give hints.
+    ``passes`` (None: 4) is the number of passes of an any-target generator over each face; ``held_out`` names
+    recognisers that give no hints, so that they can judge the result; ``quick`` finds a look in fewer steps. Raises
+    ProtectionError if a person would be impersonated without ``impersonate=True``, for a target or passes that the
+    generator cannot take, if it was trained against a held-out recogniser, or if none is left to give hints.
     """
     if isinstance(generator, Protector):
         if target is not None or passes is not None or held_out or quick:
-            raise ProtectionError("a loaded protector has its target and passes already, and its hints: name no others")
+            raise ProtectionError("a loaded protector already has its target, passes and hints: omit these arguments")
         check_method(generator.method, impersonate)
         protector = generator
     else:
@@ -213,7 +213,7 @@ def prepare(
         protector = Protector(aimed(None if generator is None else Path(generator), aim), impersonate)
     if protector.method.world:
         warnings.warn(
-            "this generator was trained on drawn faces: it protects nobody from recognisers of real people",
+            "this generator was trained on drawn faces: it does not protect from recognisers of real people",
             ProtectionWarning,
             stacklevel=3,  # whoever called `protect`
         )
@@ -233,23 +233,24 @@ def protect(
 ) -> Protected:
     """Protect the faces of ``photo``, in the makeup of ``reference`` or (None) in their own.
 
-    By default each face gets the look, among those that a face can wear, that moves it to nobody (see
-    :mod:`amtgan_lib.methods.natural`, and :func:`guide_to` for ``target``). ``generator`` names another way: a file
-    that notebook 03 wrote (``results/runs/<id>/train/<recipe>/generator.safetensors``), the published ``G.pth``, which
-    gives square crops, or a loaded :class:`Protector`. One that was trained for one person needs ``impersonate=True``;
-    one that was trained on drawn faces warns: it is no protection from recognisers of real people. For many photos
-    :func:`prepare` a protector once: each call loads what it needs anew.
-    A face too small to be changed stays as it was: ``too_small`` of the result names it, and so does a warning. So it
-    is with ``doubtful``: what a second detector takes for a face, or you marked, and no landmarks fit.
+    By default, each face gets the wearable look that moves it furthest towards nobody (see
+    :mod:`amtgan_lib.methods.natural`, and :func:`guide_to` for ``target``). ``generator`` selects another method: a
+    file that notebook 03 wrote (``results/runs/<id>/train/<recipe>/generator.safetensors``), the published ``G.pth``,
+    which gives square crops, or a loaded :class:`Protector`. One that was trained for one person needs
+    ``impersonate=True``; one that was trained on drawn faces gives a warning, because it does not protect from
+    recognisers of real people. For many photos, :func:`prepare` a protector once: each call loads everything again.
+
+    A face too small to change is left as it was, listed in ``too_small`` of the result and named in a warning. The
+    same goes for ``doubtful``: what a second detector takes for a face, or you marked, but no landmarks fit.
 
     Args:
         photo: a file, a PIL image or an array (H,W,3) uint8.
-        reference: a photo whose makeup every face gets.
+        reference: a photo whose makeup is applied to every face.
         target: one or more photos of the person to be taken for; needs ``impersonate=True``.
         impersonate: whether that person has agreed.
         generator: a generator file, or a loaded protector.
         strength: how much of the change, from 0 to 1.
-        faces: "all", or "largest" for that one only.
+        faces: "all", or "largest" for only that one.
         add_faces: boxes (x0, y0, x1, y1) in photo pixels, around faces that no detector finds.
 
     Returns:

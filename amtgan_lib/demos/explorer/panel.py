@@ -216,11 +216,11 @@ class Explorer(parts.Shown):
 def _what_is_shown(method: str, pictures: Mapping[tuple[str, str], Path]) -> str:
     shown = {kind for kind, _ in pictures}
     if not shown:
-        return "No picture of them is on this machine, so they are named only."
+        return "None of their pictures are on this machine, so only their names are shown."
     if method not in shown:
-        own = ": those after come with a run of your own (<code>make reproduce</code>)"
-        return f'Shown are the photos before<span class="amtgan-notebook-only">{own}</span>.'
-    return "" if method == "clean" else "Left before, right after."
+        own = "; those after need a run of your own (<code>make reproduce</code>)"
+        return f'Only the photos before protection are shown<span class="amtgan-notebook-only">{own}</span>.'
+    return "" if method == "clean" else "Left: before; right: after."
 
 
 def _words(question: str) -> str:

@@ -44,15 +44,15 @@ class Kit:
         names = ", ".join(judge.name for judge in self.judges)
         if self.world == "drawn":
             return (
-                f"Judged by {names}, which know drawn faces only. They show how the method works; "
-                "about recognisers of real people they say nothing."
+                f"Judged by {names}, which know only drawn faces. They show how the method works, "
+                "but say nothing about recognisers of real people."
             )
         if any(self.role(judge.name) == HELD_OUT for judge in self.judges):
-            worth = "Those that are held out say more about others than those that gave hints"
+            worth = "Those held out say more about other recognisers than those that gave hints"
         else:
-            worth = "All of them had a say in this change, so they flatter it"
+            worth = "All of them gave hints for this change, so they overrate it"
         return (
-            f"Judged by {names}: recognisers of real faces at hand on this machine. {worth}; "
+            f"Judged by {names}: recognisers of real faces on this machine. {worth}; "
             "another recogniser, or a newer one, may still recognise this person."
         )
 
@@ -72,7 +72,7 @@ def photo_kit(held_out: Collection[str] = frozenset()) -> Kit:
     """
     names = recognizers.judges_at_hand()
     if strangers := [name for name in held_out if name not in names]:
-        raise StudioError(f"{strangers[0]} cannot be held out: at hand are {', '.join(names)}")
+        raise StudioError(f"{strangers[0]} cannot be held out: choose from {', '.join(names)}")
     judges = _loaded(names)
     return Kit(protection.prepare(held_out=sorted(held_out)).method, judges, "open")
 

@@ -46,7 +46,7 @@ class Studio:
         _check_size(self.photo)
         crops, self.left = kit.method.detect_all(self.photo, marks)
         if not crops:
-            advice = "take a photo that shows one from the front, or mark it"
+            advice = "use a photo that shows one from the front, or mark it"
             raise StudioError(f"{self.photo.name}: {none_found(self.left)}; {advice}")
         self.missed = [face for face in self.left if any(overlap(face.box, box) for box in marks)]
         self.faces = [Face(crop, kit) for crop in crops]
@@ -56,7 +56,7 @@ class Studio:
         if self._in_place:
             self._clean = self._seen(self.stage)
         elif not self._clean.found[0]:
-            raise StudioError(f"{self.photo.name}: its face is lost when the photo is cut to it; take another photo")
+            raise StudioError(f"{self.photo.name}: its face is no longer found in the cropped photo; use another photo")
         self.compare_with(known)
 
     @property
@@ -139,11 +139,11 @@ class Studio:
         """
         if self.missed:
             raise StudioError(
-                f"{self.photo.name}: {self.missed[0]}; cover it or crop it out, or take the mark away: nothing is saved"
+                f"{self.photo.name}: {self.missed[0]}; cover it, crop it out or remove the mark: nothing is saved"
             )
         paintings = [face.painting(settings, first, second) for face in self.faces]
         if not all(any(settings.shares[part] for part in painting.look.worn()) for painting in paintings):
-            raise StudioError("strength, or every part that is worn, is 0: nothing is protected and nothing is saved")
+            raise StudioError("strength, or every part of the look, is 0: nothing is protected and nothing is saved")
         return pasted(self.photo, [face.crop for face in self.faces], paintings, self.left)
 
     def _seen(self, picture: Image.Image | Photo) -> Probes:
@@ -177,7 +177,7 @@ def _check_size(photo: Photo) -> None:
         width, height = photo.size
         raise StudioError(
             f"{photo.name} has {width * height / 1e6:.0f} megapixels; the studio takes up to {MOST_PIXELS / 1e6:.0f}: "
-            "make it smaller, or use `protect` for the whole of it"
+            "make it smaller, or use `protect` for the full size"
         )
 
 

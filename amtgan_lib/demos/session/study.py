@@ -32,7 +32,7 @@ class Pair:
     def __post_init__(self):
         if self.original.size != self.protected.size:
             sizes = [f"{width} x {height}" for width, height in (self.original.size, self.protected.size)]
-            raise StudioError(f"{self.name}: {sizes[0]} before and {sizes[1]} after; a pair has one size")
+            raise StudioError(f"{self.name}: {sizes[0]} before and {sizes[1]} after; both must have the same size")
 
 
 def pairs_in(originals: str | Path, protected: str | Path) -> list[Pair]:
@@ -43,7 +43,7 @@ def pairs_in(originals: str | Path, protected: str | Path) -> list[Pair]:
     originals, protected = Path(originals), Path(protected)
     for folder in (originals, protected):
         if not folder.is_dir():
-            raise StudioError(f"{folder} is no folder")
+            raise StudioError(f"{folder} is not a folder")
     after = {path.stem.removesuffix(MARK): path for path in _photos(protected)}
     pairs = [(path, after[path.stem]) for path in _photos(originals) if path.stem in after]
     if not pairs:

@@ -15,8 +15,8 @@ from amtgan_lib.images import Photo
 SHOWN = 640  # pixels: the longer side of the photo that is shown, at most
 COLOUR = "#2979ff"
 ABOUT = (
-    "<small>Green boxes are faces that were found. Move the blue one around a face that was not, from chin to "
-    "forehead: the first slider moves its left and right edge, the second its upper and lower one.</small>"
+    "<small>Green boxes are faces that were found. Move the blue one around a missing face, from chin to forehead: "
+    "the first slider moves its left and right edges, the second its top and bottom edges.</small>"
 )
 
 

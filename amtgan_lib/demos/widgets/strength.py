@@ -19,15 +19,15 @@ from amtgan_lib.reporting import figures
 
 STRENGTHS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of the curve
 SLIDERS = {
-    "strength": "The whole look; 0 gives the photo back.",
-    "shape": "Features moved a little; with light it carries the protection of a bare face.",
-    "light": "The shades that the skin has, softer or deeper; with shape it carries the protection of a bare face.",
-    "contour": "Shading of cheeks, nose, chin and forehead.",
-    "blush": "Colour on the cheeks, worn with a makeup only.",
+    "strength": "The whole look; 0 gives the original photo.",
+    "shape": "Moves features a little; shape and light protect a bare face most.",
+    "light": "Softens or deepens the shading of the skin; shape and light protect a bare face most.",
+    "contour": "Adds shading to cheeks, nose, chin and forehead.",
+    "blush": "Colour on the cheeks; only with a makeup.",
     "brows": "Darker or lighter brows.",
-    "lips": "Lip colour, worn with a makeup only.",
-    "lids": "Eye shadow, worn with a makeup only.",
-    "liner": "Lines along the lashes, worn with a makeup only.",
+    "lips": "Lip colour; only with a makeup.",
+    "lids": "Eye shadow; only with a makeup.",
+    "liner": "Lines along the lashes; only with a makeup.",
     "mix": "From the first makeup (0 %) to the second (100 %).",
 }
 

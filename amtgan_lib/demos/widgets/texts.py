@@ -39,7 +39,7 @@ def heading(number: int, text: str) -> str:
 def verdict(table: pd.DataFrame, missed: bool = False) -> str:
     """In one line: how many recognisers still recognise the person, or that a face that was marked is ``missed``."""
     word = NOT_PROTECTED if missed else _proven(evaluation.worst(table["verdict"]), table)
-    said = "Not protected: a face that you marked stays as it is" if missed else _in_words(table)
+    said = "Not protected: a face that you marked is unchanged" if missed else _in_words(table)
     return (
         f'<div class="amtgan-verdict"><span class="amtgan-sign" style="background:{SHADES[word]}">{SIGNS[word]}</span>'
         f"{escape(said)}</div>"
@@ -59,7 +59,7 @@ def _in_words(table: pd.DataFrame) -> str:
         close = int((table["verdict"] == WEAK).sum())
         none = f"ecognised by none of {len(table)}" + (f" ({close} nearly)" if close else "")
         alone = _proven(PROTECTED, table) == UNPROVEN
-        return f"Asked only of recognisers that gave hints: r{none}" if alone else f"R{none}"
+        return f"Only recognisers that gave hints were asked: r{none}" if alone else f"R{none}"
     if len(guilty) == len(table):
         return f"Recognised by all {len(table)}"
     return f"Still recognised by {len(guilty)} of {len(table)}"
@@ -143,7 +143,7 @@ def _overall(word: str, count: int) -> str:
         PROTECTED: f"from these {count}, whichever way it is published",
         UNPROVEN: f"refused by these {count}, whichever way it is published, but they gave hints",
         WEAK: "somewhere on this card: refused, but not by much",
-        NOT_PROTECTED: "somewhere on this card: one way, one recogniser is enough",
+        NOT_PROTECTED: "somewhere on this card: one recogniser in one row is enough",
         NO_FACE: "somewhere on this card: nobody can say",
     }
     return endings[word]

@@ -142,7 +142,7 @@ class Workbench(parts.Shown):
             yield
             problems += self._problems(what)
         if not self.studio.faces[0].tried(self.settings.mix, *self.chosen):
-            self.message.say("Looking for what recognisers know least: a few seconds …", "working")
+            self.message.say("Searching for the look that is hardest to recognise: a few seconds …", "working")
             yield
         self.shown = self.settings
         self.picture = self.studio.picture(self.shown, *self.chosen)
@@ -172,7 +172,7 @@ class Workbench(parts.Shown):
             else:
                 self._wear(what, source)
         except PhotoError as error:
-            return [f"{_sentence(error)} What you see stays as it was."]
+            return [f"{_sentence(error)} The picture has not changed."]
         return []
 
     def _open(self, source: Sample | Uploaded | Path) -> None:
@@ -193,7 +193,7 @@ class Workbench(parts.Shown):
         if self.studio.missed:
             return [f"{self.studio.photo.name}: {face}." for face in self.studio.missed]
         more = not before or len(self.studio.faces) > len(before.faces)
-        return [] if more or not box else ["There is no other face than those that were found."]
+        return [] if more or not box else ["There are no faces besides those already found."]
 
     def _look(self, known: Path | Photo | None) -> None:
         """Open the photo that was chosen last; where that fails, it is shown all the same, for a face to be marked."""
@@ -257,8 +257,8 @@ def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None])
         content = result.save(Path(folder) / f"changed{kind}", keep_metadata=False).read_bytes()
     data = f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64,{base64.b64encode(content).decode()}"
     name, count = escape(f"{stem}_amtgan{kind}"), len(result.faces)
-    faces = "1 face" if count == 1 else f"{count} faces; the meters speak of the largest"
-    faces += "".join(f"; {escape(str(face))}, and stays as it was" for face in (*result.too_small, *result.doubtful))
+    faces = "1 face" if count == 1 else f"{count} faces; the meters are for the largest"
+    faces += "".join(f"; {escape(str(face))}, and is unchanged" for face in (*result.too_small, *result.doubtful))
     return (
         f'<a class="amtgan-link" download="{name}" href="{data}">⬇ Download {name}</a> '
         f"<small>{result.image.width} x {result.image.height}, without EXIF (camera, time, place), {faces}</small>"

@@ -86,12 +86,14 @@ def _turn(decoded: Any, where: str) -> Turn:
         return Turn(False, (d < 0, a < 0))
     if max(abs(a), abs(d)) < 0.01 * min(abs(b), abs(c)):
         return Turn(True, (b < 0, c < 0))
-    raise VideoError(f"{where} is shown turned by less than a quarter: turn the video itself first")
+    raise VideoError(
+        f"{where} is rotated by an angle that is not a multiple of 90 degrees: rotate the video itself first"
+    )
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A video file that can be read more than once. Raises VideoError for what is none, and for HDR.
+    """A video file that can be read more than once. Raises VideoError for anything else, and for HDR.
 
     ``turn`` is that of its first frame, ``size`` the (width, height) of that frame as shown.
     """
@@ -127,7 +129,7 @@ class Clip:
             with _av().open(str(self.path), metadata_errors="replace") as container:
                 yield container, self._pictures(container)
         except _av().FFmpegError as error:
-            raise VideoError(f"{self.path.name} is no video, or damaged: {error.strerror or error}") from None
+            raise VideoError(f"{self.path.name} is not a video, or is damaged: {error.strerror or error}") from None
 
     def _pictures(self, container: Any) -> Any:
         # A still picture that came along, such as the cover, would show the unchanged face.
@@ -178,7 +180,7 @@ class Frames:
         told = max(ends, default=((container.start_time or 0) + (container.duration or 0)) / 1e6)
         if told - end > ENDS_EARLY:
             raise VideoError(
-                f"{self.clip.path.name} is cut off: it ends at {end:.1f} s and says that it lasts {told:.1f} s"
+                f"{self.clip.path.name} is cut off: it ends at {end:.1f} s, but its header says {told:.1f} s"
             )
 
     def _checked(self, decoded: Any, base: Fraction, last: Frame | None) -> Frame:
@@ -186,7 +188,7 @@ class Frames:
         where = f"{self.clip.path.name}, frame {number}"
         pts = decoded.dts if decoded.pts is None else decoded.pts
         if pts is None:
-            raise VideoError(f"{where} has no time: write the file anew with a video tool, then protect it")
+            raise VideoError(f"{where} has no timestamp: rewrite the file with a video tool, then protect it")
         self.clip._refuse_hdr(decoded.color_trc)
         if decoded.side_data.get("DOVI_RPU_BUFFER") is not None:
             raise VideoError(
@@ -196,7 +198,7 @@ class Frames:
         if last is not None and pts <= last.pts:
             raise VideoError(f"{where} is not later than the frame before it: the file is damaged")
         if last is not None and rgb.shape != last.rgb.shape:
-            raise VideoError(f"{where} has another size than the frame before it: cut the video there")
+            raise VideoError(f"{where} differs in size from the frame before it: split the video there")
         if decoded.is_corrupt:
             raise VideoError(f"{where} is damaged")
         return Frame(number, rgb, pts, decoded.duration or 0, base)
@@ -218,7 +220,7 @@ class Writer:
 
     def __init__(self, clip: Clip, out: Path, keep_metadata: bool = True, keep_location: bool = False):
         if out.suffix.lower() not in CODECS:
-            raise VideoError(f"{out.name}: the name of a protected video ends in {', '.join(CODECS)}")
+            raise VideoError(f"{out.name}: the name of a protected video must end in {', '.join(CODECS)}")
         self.clip, self.out = clip, out
         self.keep_metadata, self.keep_location = keep_metadata, keep_location
         self.left_out: list[str] = []
@@ -288,7 +290,7 @@ class Writer:
         if aspect := video.sample_aspect_ratio or source.sample_aspect_ratio:
             context.sample_aspect_ratio = 1 / aspect if self.clip.turn.swapped else aspect
         if source.format and max(part.bits for part in source.format.components) > 8:
-            self.left_out.append("more than 8 bits a colour")
+            self.left_out.append("more than 8 bits per channel")
 
     def _add_copy(self, stream: Any) -> None:
         if stream.type not in ("audio", "subtitle") or stream.codec_context is None:

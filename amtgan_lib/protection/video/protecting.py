@@ -171,9 +171,9 @@ def _check(path: Path, out: Path, protector: Protector, strength: float, lost: s
     if not every >= 0:
         raise VideoError(f"every is {every}; expected seconds, 0 or more")
     if protector.method.writes_crops:
-        raise VideoError(f"the recipe {protector.method.name} writes crops, and a video needs whole pictures")
+        raise VideoError(f"the recipe {protector.method.name} writes crops, but a video needs whole pictures")
     if out.exists() and path.exists() and out.samefile(path):
-        raise VideoError(f"{out} is the video itself: name another file")
+        raise VideoError(f"{out} is the video itself: choose another file")
 
 
 # ---------------------------------------------------------------- first: look
@@ -268,11 +268,11 @@ class _Painter:
             while waiting and self._next_key(waiting[0].number) <= frame.number:
                 yield self._painted(waiting.popleft())
         if read != len(self.plan.glances) or waiting:
-            raise VideoError(f"the video has {read} frames now, and had {len(self.plan.glances)} before")
+            raise VideoError(f"the video has {read} frames now, but had {len(self.plan.glances)} before")
 
     def _compare(self, frame: Frame) -> None:
         if frame.number >= len(self.plan.times) or self.plan.times[frame.number] != frame.time:
-            raise VideoError(f"frame {frame.number} of the video was another one when it was first read")
+            raise VideoError(f"frame {frame.number} of the video has changed since it was first read")
 
     def _change_keys(self, frame: Frame) -> None:
         keyed = [face for face in self.plan.faces(frame.number) if frame.number in face.keys]
