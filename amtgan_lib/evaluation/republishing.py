@@ -51,6 +51,7 @@ WAYS: Mapping[str, Way] = {
     "median": Way(lambda picture: picture.filter(ImageFilter.MedianFilter(3))),
     "4bits": Way(_coarse),
     "screenshot": Way(_screenshot, ".jpg", 90),
+    # A simple way to remove what was added.
     "purified": Way(lambda picture: picture.filter(ImageFilter.MedianFilter(3)), ".jpg", 75),
 }
 REPUBLISHED = ("jpeg75", "jpeg50", "half", "blur", "purified")
@@ -67,12 +68,9 @@ def republished(files: Iterable[str | Path], folder: str | Path, how: str) -> li
 
 
 def republish(picture: Image.Image, how: str) -> Image.Image:
-    """What a site, or somebody who wants the protection gone, may make of an RGB picture.
+    """What a site, or somebody who wants the protection gone, may make of an RGB picture: one of WAYS.
 
-    One of WAYS: "jpeg90", "jpeg75", "jpeg50" (that quality), "webp" (quality 80), "half" (0.5 x in both directions),
-    "blur" (Gaussian, 0.75 % of the longer side), "median" (of 3 x 3 pixels), "4bits" (16 levels a channel),
-    "screenshot" (shown at 0.8 x without its border, then JPEG 90) or "purified" (median, then JPEG 75: a simple way to
-    remove what was added). ValueError for any other word.
+    ValueError for any other word.
     """
     way = _way(how)
     changed = way.change(picture)

@@ -201,7 +201,7 @@ class Explorer(parts.Shown):
         return self._figure[1].png(at)
 
     def _photos(self, ranked: pd.DataFrame) -> str:
-        good, words = int((ranked["margin"] > 0).sum()), _words(self.question.value)
+        good, words = int((ranked["margin"] > 0).sum()), f"are {figures.METRIC_TITLES[self.question.value]}"
         groups = {"Best": ranked.head(self.photos), "Worst": ranked.tail(self.photos).iloc[::-1]}
         # All at once, and no others: what is missing of drawn faces is drawn now.
         pictures = self.stored.pictures({person for part in groups.values() for person in part["person"]})
@@ -221,10 +221,6 @@ def _what_is_shown(method: str, pictures: Mapping[tuple[str, str], Path]) -> str
         own = ": those after come with a run of your own (<code>make reproduce</code>)"
         return f'Shown are the photos before<span class="amtgan-notebook-only">{own}</span>.'
     return "" if method == "clean" else "Left before, right after."
-
-
-def _words(question: str) -> str:
-    return "are accepted as the target" if question == "impersonation" else "are refused as their owner"
 
 
 def _heading(number: int, text: str) -> W.HTML:

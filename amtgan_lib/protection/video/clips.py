@@ -311,9 +311,11 @@ class Writer:
         A black frame should be: what is coded as a difference to a face may keep a shadow of it.
         """
         context = self._video.codec_context
-        colours = {"dst_colorspace": context.colorspace, "dst_color_range": context.color_range}
+        # What the clip says of its colours; where it says nothing (AVCOL_*_UNSPECIFIED) both ways use the same default.
+        colours = {"dst_colorspace": context.colorspace} if context.colorspace != 2 else {}
+        colours |= {"dst_color_range": context.color_range} if context.color_range != 0 else {}
         picture = _av().VideoFrame.from_ndarray(rgb, format="rgb24")
-        picture = picture.reformat(format=context.pix_fmt, interpolation=_exact(), **_given(colours))
+        picture = picture.reformat(format=context.pix_fmt, interpolation=_exact(), **colours)
         picture.pts, picture.duration, picture.time_base = frame.pts, frame.duration, frame.base
         picture.colorspace, picture.color_range = context.colorspace, context.color_range
         picture.pict_type = INTRA if alone else 0
@@ -325,11 +327,3 @@ class Writer:
         packet.stream = self._copies[packet.stream.index]
         with self._writing():
             self._container.mux(packet)
-
-
-UNSPECIFIED = {"dst_colorspace": 2, "dst_color_range": 0}  # AVCOL_SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED
-
-
-def _given(colours: dict[str, int]) -> dict[str, int]:
-    """What the clip says of its colours; where it says nothing both ways use the same default."""
-    return {name: value for name, value in colours.items() if value != UNSPECIFIED[name]}

@@ -261,7 +261,8 @@ class _Painter:
         waiting: deque[Frame] = deque()
         read = 0
         for frame in frames:
-            self._compare(frame)
+            if frame.number >= len(self.plan.times) or self.plan.times[frame.number] != frame.time:
+                raise VideoError(f"frame {frame.number} of the video was another one when it was first read")
             read += 1
             waiting.append(frame)
             self._change_keys(frame)
@@ -269,10 +270,6 @@ class _Painter:
                 yield self._painted(waiting.popleft())
         if read != len(self.plan.glances) or waiting:
             raise VideoError(f"the video has {read} frames now, and had {len(self.plan.glances)} before")
-
-    def _compare(self, frame: Frame) -> None:
-        if frame.number >= len(self.plan.times) or self.plan.times[frame.number] != frame.time:
-            raise VideoError(f"frame {frame.number} of the video was another one when it was first read")
 
     def _change_keys(self, frame: Frame) -> None:
         keyed = [face for face in self.plan.faces(frame.number) if frame.number in face.keys]
