@@ -95,13 +95,7 @@ class Student:
         self.precision = compute.precision(config.precision, config.device)
         torch.manual_seed(config.seed)
         self.network = build(config.name).to(config.device, memory_format=torch.channels_last).train()
-        parameters = [*self.network.parameters(), *self.trained_along()]
-        self.optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
-        self.rate = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, steps)
-
-    def trained_along(self) -> list[nn.Parameter]:
-        """What is trained beside the network, and not saved."""
-        return []
+        self.along: list[nn.Parameter] = []  # trained beside the network, and not saved
 
     def embedded(self, images: Tensor) -> Tensor:
         """The vectors (N, D) of pictures as the network takes them, (N, 3, size, size) in [-1, 1]."""
@@ -110,16 +104,19 @@ class Student:
 
     def train(self, progress: Callable[[Iterable], Iterable] = iter) -> list[dict[str, float]]:
         """Train to the end; returns the number and the loss of every step."""
-        history, order = [], self.order()
+        config, history, order = self.config, [], self.order()
+        parameters = [*self.network.parameters(), *self.along]
+        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, self.steps)
         for step in progress(range(self.steps)):
-            if len(order) < self.config.batch:
+            if len(order) < config.batch:
                 order = self.order()
-            picked, order = order[: self.config.batch], order[self.config.batch :]
+            picked, order = order[: config.batch], order[config.batch :]
             loss = self.loss(picked)
-            self.optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            self.optimizer.step()
-            self.rate.step()
+            optimizer.step()
+            rate.step()
             history.append({"step": step + 1, "loss": float(loss.detach())})
         self.network.eval()
         return history
@@ -134,12 +131,9 @@ class RecognizerTrainer(Student):
         self.faces, self.draw = faces, np.random.default_rng(config.seed)
         self.views = torch.Generator().manual_seed(config.seed)
         super().__init__(config, config.epochs * (len(faces) // config.batch))
-
-    def trained_along(self) -> list[nn.Parameter]:
-        """A centre for each person."""
-        size = int(self.faces.person.max()) + 1, spec(self.config.name).embedding
-        self.centres = nn.Parameter(torch.randn(size, device=self.config.device) * 0.1)
-        return [self.centres]
+        size = int(faces.person.max()) + 1, spec(config.name).embedding  # a centre for each person
+        self.centres = nn.Parameter(torch.randn(size, device=config.device) * 0.1)
+        self.along.append(self.centres)
 
     def order(self) -> np.ndarray:
         """All faces, shuffled."""

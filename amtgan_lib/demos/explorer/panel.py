@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -154,7 +153,8 @@ class Explorer(parts.Shown):
 
     def _fill(self) -> None:
         """Give the pickers what another run or another recogniser has to offer; these changes ask for nothing."""
-        with self._quietly():
+        self._quiet = True
+        try:
             if self.run.value != self._of[0]:
                 self.stored = stored = read(self.run.value)
                 self.title.value = f"<div class='quiet'>{escape(stored.title)}</div>"
@@ -167,12 +167,6 @@ class Explorer(parts.Shown):
                 self._curves = self.stored.curves(self.recogniser.value)
                 self.strictness.children = [self._jump(far, threshold) for far, threshold in marks.items()]
                 self.threshold.value = marks[self.stored.far]
-
-    @contextlib.contextmanager
-    def _quietly(self) -> Iterator[None]:
-        self._quiet = True
-        try:
-            yield
         finally:
             self._quiet = False
 

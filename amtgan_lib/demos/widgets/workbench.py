@@ -91,6 +91,10 @@ class Workbench(parts.Shown):
         self.meaning, self.link = W.HTML(), W.HTML()
         self.save = W.Button(description="Make the whole photo", icon="picture-o").add_class("amtgan-save")
         self.save.on_click(lambda _: self._give())
+        makeup = [shelf.box for shelf in self.shelves.values()]
+        self.choice = parts.card(self.photos.box, *makeup, self.limit, self.message.box)
+        self.asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
+        self.before_after = parts.card(self.comparison.box, self.save, self.link)
 
     def _begin(self, begin: Begin) -> None:
         """The first picture and its meters, complete before anything is shown; the rest may come later."""
