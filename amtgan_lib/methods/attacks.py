@@ -122,7 +122,10 @@ def perturb(
     An image's result depends on nothing else in the batch, nor on its place there: its random numbers follow from its
     pixels and `attack.seed`. (A batch of another size may round a gradient near 0 to the other sign.)
     """
-    _check_images(faces.image)
+    image = faces.image
+    # `not <=` also catches nan. Beyond [-1,1] the ball around the image would miss the range that it is clamped to.
+    if image.ndim != 4 or not image.is_floating_point() or (len(image) and not image.abs().max() <= 1):
+        raise ValueError(f"faces.image must be float (N,3,H,W) in [-1,1], got {image.dtype} {tuple(image.shape)}")
     several = target_embeddings[0].shape[:-1] if target_embeddings and target_embeddings[0].ndim == 2 else ()
     _check_embeddings("target_embeddings", target_embeddings, len(recognizers), several)
     if own_embeddings is not None:
@@ -130,7 +133,7 @@ def perturb(
     if own_embeddings is None and (attack.dodging or several):
         raise ValueError(f"{attack.name} with dodging {attack.dodging} or several targets comes with own_embeddings")
     if not len(faces):
-        return faces.image.detach().clone()
+        return image.detach().clone()
     targets = [torch.atleast_2d(each) for each in target_embeddings]
     return _perturbed(Aim(attack, faces, targets, recognizers, own_embeddings))
 
@@ -261,12 +264,6 @@ def _smoothed(gradient: Tensor, size: int) -> Tensor:
     """
     half = size // 2
     return blur(gradient, half / 3, half, border="constant") if half else gradient
-
-
-def _check_images(image: Tensor) -> None:
-    # `not <=` also catches nan. Beyond [-1,1] the ball around the image would miss the range that it is clamped to.
-    if image.ndim != 4 or not image.is_floating_point() or (len(image) and not image.abs().max() <= 1):
-        raise ValueError(f"faces.image must be float (N,3,H,W) in [-1,1], got {image.dtype} {tuple(image.shape)}")
 
 
 def _check_embeddings(name: str, embeddings: Sequence[Tensor], recognizers: int, leading: tuple[int, ...]) -> None:

@@ -141,12 +141,11 @@ class Clip:
 class Frames:
     """The frames of a clip, as often as they are asked for; their number is what the file says, and may be wrong.
 
-    ``copy`` is handed the packets of other ``streams`` in between.
+    ``copy`` is handed the packets of other streams in between.
     """
 
     clip: Clip
     copy: Callable[[Any], None] | None = None
-    streams: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         with self.clip.opened() as (container, video):
@@ -164,7 +163,7 @@ class Frames:
                     for decoded in packet.decode():
                         last = self._checked(decoded, video.time_base, last)
                         yield last
-                elif packet.stream.index in self.streams and packet.dts is not None and self.copy is not None:
+                elif self.copy is not None:
                     self.copy(packet)
             self._refuse_cut_off(container, end)
 
@@ -250,11 +249,6 @@ class Writer:
         except _av().FFmpegError as error:
             raise VideoError(f"{self.out.name} cannot be written: {error.strerror or error}") from None
 
-    @property
-    def streams(self) -> tuple[int, ...]:
-        """The streams of the clip whose packets :meth:`copy` takes."""
-        return tuple(self._copies)
-
     def _begin(self) -> None:
         with self.clip.opened() as (container, video):
             self._add_video(video)
@@ -323,7 +317,8 @@ class Writer:
             self._container.mux(self._video.encode(picture))
 
     def copy(self, packet: Any) -> None:
-        """Write a packet of another stream as it is."""
-        packet.stream = self._copies[packet.stream.index]
-        with self._writing():
-            self._container.mux(packet)
+        """Write a packet of another stream as it is, if the file holds that; one without a time ends a stream."""
+        if packet.stream.index in self._copies and packet.dts is not None:
+            packet.stream = self._copies[packet.stream.index]
+            with self._writing():
+                self._container.mux(packet)

@@ -136,7 +136,7 @@ def protect_video(
                 f"{_small_among(plan.too_small)}; nothing written"
             )
         painter = _Painter(protector, makeup, strength, lost, plan)
-        for frame, rgb, alone in painter.frames(progress(Frames(clip, writer.copy, writer.streams))):
+        for frame, rgb, alone in painter.frames(progress(Frames(clip, writer.copy))):
             writer.add(frame, rgb, alone)
     return _report(out, painter, writer.left_out, time.perf_counter() - begun)
 
