@@ -92,11 +92,9 @@ def build(
         return bare(dressed) if name.endswith(BARE) else dressed
     if name in (*TRAINED, *LEVEL):
         trained = generator.load(run / "train" / name.removesuffix(UNSTRETCHED) / "generator.safetensors")
-        return (
-            replace(trained, name=name, recipe=replace(trained.recipe, stretch_output=False))
-            if name in LEVEL
-            else trained
-        )
+        if name in LEVEL:
+            return replace(trained, name=name, recipe=replace(trained.recipe, stretch_output=False))
+        return trained
     networks = [recognizers.load(one) for one in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
     point = targets.of_faces(target_face.image, target_face.points, networks, target)
     return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
