@@ -57,6 +57,13 @@ def _runs(process: int) -> bool:
     return True
 
 
+def write_text(text: str, path: Path) -> Path:
+    """Write a text file whole, making its folder."""
+    with written(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
 def sha256_of(path: str | Path) -> str:
     """The sha256 of a file in hexadecimal, read once in this process unless its size or time of change differ."""
     about = os.stat(path)

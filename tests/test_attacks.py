@@ -278,7 +278,6 @@ def test_tip_im_takes_the_target_with_the_largest_gain_at_every_step_and_for_eve
     assert len({target for faces in taken for target in faces}) > 1  # else one target would do
     found = perturb(attack, FACES, [several], [FIRST], own_embeddings=[own()])
     assert same(found, expected)
-    assert torch.equal(perturb(attack, FACES, [several], [FIRST], own_embeddings=[own()], batch=4), found)
     assert not same(attacked(attack), expected)
 
 
@@ -337,7 +336,6 @@ def test_an_image_depends_neither_on_its_batch_nor_on_its_place(attack):
     alone = torch.cat([attacked(attack, FACES[i : i + 1]) for i in range(4)])
     assert same(together, alone)
     assert same(attacked(attack, FACES[[2, 0, 3, 1]]), together[[2, 0, 3, 1]])
-    assert same(attacked(attack, batch=3), together)
     assert not same(together[:1], together[1:2])
 
 
@@ -401,23 +399,14 @@ def test_dodging_stops_once_the_owner_is_no_longer_met():
     assert torch.equal(attacked(replace(MI_FGSM, dodging=0.0), own_embeddings=[own()]), attacked(MI_FGSM))
 
 
-def test_own_embeddings_follow_their_images_through_the_chunks():
+def test_own_embeddings_belong_to_their_images():
     dodging = replace(MI_FGSM, dodging=2.0)
     together = attacked(dodging, own_embeddings=[own()])
-    assert same(attacked(dodging, own_embeddings=[own()], batch=3), together)
+    assert same(attacked(dodging, FACES[:3], own_embeddings=[own()[:3]]), together[:3])
     assert not same(attacked(dodging, own_embeddings=[own()[[3, 1, 2, 0]]]), together)
 
 
-def test_progress_sees_the_chunks_and_no_face_is_no_error():
-    seen = []
-
-    def progress(chunks):
-        for first in chunks:
-            seen.append(first)
-            yield first
-
-    attacked(replace(MI_FGSM, steps=1), batch=3, progress=progress)
-    assert seen == [0, 3]
+def test_no_face_is_no_error():
     assert attacked(MI_FGSM, FACES[:0]).shape == (0, 3, SIZE, SIZE)
 
 
@@ -462,7 +451,6 @@ def test_an_attack_without_a_meaning_is_refused(field, value):
         ({"own_embeddings": [torch.ones(3, DIMENSIONS)]}, r"own_embeddings .* expected one \(4, D\)"),
         ({"own_embeddings": [torch.ones(4, DIMENSIONS)] * 2}, "own_embeddings for 1"),
         ({"attack": replace(MI_FGSM, dodging=1.0)}, r"mi_fgsm with dodging 1\.0 .* with own_embeddings"),
-        ({"batch": 0}, r"batch must be at least 1 \(is 0\)"),
         ({"faces": replace(FACES, image=FACES.image * 127.5 + 127.5)}, r"\[-1,1\]"),
         ({"faces": replace(FACES, image=FACES.image * math.nan)}, r"\[-1,1\]"),
         ({"faces": replace(FACES, image=FACES.image[0])}, r"\(3, 32, 32\)"),

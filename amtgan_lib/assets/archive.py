@@ -24,7 +24,7 @@ from amtgan_lib import paths
 from amtgan_lib.assets import makeup_archives
 from amtgan_lib.assets.catalogue import Asset, AssetError, UnknownAsset, table
 from amtgan_lib.assets.store import cache_path
-from amtgan_lib.files import sha256_of, written
+from amtgan_lib.files import sha256_of, write_text, written
 
 # Generator, regularizer, two discriminators and four recognisers, as the published code names its files.
 PUBLISHED_NAMES = tuple(f"{stem}.pth" for stem in ("G", "H", "D_A", "D_B", "ir152", "irse50", "mobile_face", "facenet"))
@@ -123,7 +123,9 @@ def _store_all(members: list[_Member], source: Path) -> list[Imported]:
                         f"{member.name} in {source} has sha256 {sha256} where the table says {expected.sha256}: "
                         "it is not the pinned file, remove it and import again."
                     )
-                stored += _store(member, staged, sha256, by_hash[sha256], source)
+                stored += [_store_copy(asset, staged) for asset in by_hash[sha256]]
+                if not by_hash[sha256] and member.file_name in PUBLISHED_NAMES:
+                    stored.append(_store_published(member, staged, sha256, source))
                 if of_a_set:
                     makeup.append(replace(of_a_set, sha256=sha256))
                     stored.append(_store_copy(makeup[-1], staged))
@@ -163,14 +165,6 @@ def _staged(member: _Member) -> Iterator[tuple[Path, str]]:
         staged.unlink(missing_ok=True)
 
 
-def _store(member: _Member, staged: Path, sha256: str, assets: list[Asset], source: Path) -> list[Imported]:
-    if not assets and member.file_name not in PUBLISHED_NAMES:
-        return []
-    if not assets:
-        return [_store_published(member, staged, sha256, source)]
-    return [_store_copy(asset, staged) for asset in assets]
-
-
 def _store_copy(asset: Asset, staged: Path) -> Imported:
     with written(cache_path(asset)) as part:
         shutil.copyfile(staged, part)
@@ -183,8 +177,7 @@ def _store_published(member: _Member, staged: Path, sha256: str, source: Path) -
     facts = {"sha256": sha256, "bytes": member.bytes, "imported_from": f"{source.name}: {member.name}"}
     record = published() | {member.file_name: facts}
     os.replace(staged, final)
-    with written(_record()) as part:
-        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(record, indent=2) + "\n", _record())
     return Imported(member.file_name, final, sha256, pinned=False)
 
 

@@ -50,7 +50,12 @@ def _read(asset: Asset) -> bytes:
     """One connection."""
     try:
         with urllib.request.urlopen(asset.url, timeout=TIMEOUT_SECONDS) as response:
-            _check_size(asset, response.headers.get("Content-Length"))
+            length = response.headers.get("Content-Length")
+            if length is not None and int(length) != asset.bytes:
+                raise AssetError(
+                    f"{asset.url} offers {length} bytes where the table says {asset.bytes}: "
+                    "this is not the pinned file and was refused."
+                )
             content = response.read(asset.bytes)
     except urllib.error.HTTPError as error:
         again = error.code >= 500 or error.code == TOO_MANY
@@ -64,11 +69,3 @@ def _read(asset: Asset) -> bytes:
     if len(content) < asset.bytes:
         raise _Interrupted("the connection was cut")
     return content
-
-
-def _check_size(asset: Asset, length: str | None) -> None:
-    if length is not None and int(length) != asset.bytes:
-        raise AssetError(
-            f"{asset.url} offers {length} bytes where the table says {asset.bytes}: "
-            "this is not the pinned file and was refused."
-        )

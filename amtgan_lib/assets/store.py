@@ -116,22 +116,17 @@ def _download(asset: Asset) -> Path:
         with FileLock(lock):
             if not final.is_file():
                 content = download(asset)
-                _refuse_wrong_bytes(asset, content)
+                if (sha256 := hashlib.sha256(content).hexdigest()) != asset.sha256:
+                    raise AssetError(
+                        f"{asset.url} sent sha256 {sha256} where the table says {asset.sha256}: "
+                        "the file was refused and removed; try again, and report it if it stays so."
+                    )
                 with written(final) as partial:
                     partial.write_bytes(content)
     except OSError as error:
         advice = "make room there, or name another folder in AMTGAN_CACHE"
         raise AssetError(f"The cache folder {paths.CACHE} cannot be written ({error}): {advice}.") from error
     return final
-
-
-def _refuse_wrong_bytes(asset: Asset, content: bytes) -> None:
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != asset.sha256:
-        raise AssetError(
-            f"{asset.url} sent sha256 {sha256} where the table says {asset.sha256}: "
-            "the file was refused and removed; try again, and report it if it stays so."
-        )
 
 
 def _announce_licences(assets: list[Asset]) -> None:

@@ -194,8 +194,8 @@ def as_json(outcome: PhotoOutcome, took_part: Sequence[str]) -> dict[str, Any]:
         "problem": outcome.problem or None,
         "notes": list(outcome.notes),
         "faces": [_face_json(face, took_part) for face in outcome.faces],
-        "too_small": [_small_json(face, outcome.all_chosen) for face in outcome.too_small],
-        "doubtful": [_doubtful_json(face, outcome.all_chosen) for face in outcome.doubtful],
+        "too_small": [_left_json(face, outcome.all_chosen) for face in outcome.too_small],
+        "doubtful": [_left_json(face, outcome.all_chosen) for face in outcome.doubtful],
     }
 
 
@@ -210,13 +210,9 @@ def _face_json(face: Face, took_part: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _small_json(face: SmallFace, chosen: bool) -> dict[str, Any]:
-    eyes = round(face.eye_distance, 1)
-    return {"box": _box_json(face.box), "eye_distance": eyes, "chosen": chosen, "reason": face.reason}
-
-
-def _doubtful_json(face: DoubtfulFace, chosen: bool) -> dict[str, Any]:
-    return {"box": _box_json(face.box), "by_hand": face.by_hand, "chosen": chosen, "reason": face.reason}
+def _left_json(face: SmallFace | DoubtfulFace, chosen: bool) -> dict[str, Any]:
+    own = {"eye_distance": round(face.eye_distance, 1)} if isinstance(face, SmallFace) else {"by_hand": face.by_hand}
+    return {"box": _box_json(face.box), **own, "chosen": chosen, "reason": face.reason}
 
 
 def _box_json(box: tuple[float, float, float, float]) -> list[float]:

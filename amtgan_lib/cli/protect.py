@@ -79,7 +79,8 @@ class Loaded:
         result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=chosen)
         with folders.draft(job.output) as draft:
             changes = [report.mean_change for report in result.faces]
-            result.save(draft, **_kept(self.options))
+            keeping = {"keep_metadata": not self.options.strip_metadata, "keep_location": self.options.keep_location}
+            result.save(draft, **keeping)
             del result  # a large photo's pixels
             judged = dict(zip(numbers, zip(self._answers(chosen, photo, open_photo(draft)), changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
@@ -145,10 +146,6 @@ def _move(draft: Path, output: Path, overwrite: bool) -> None:
     if os.path.lexists(output) and not overwrite:  # it was not there when the work began
         raise PhotoError(f"{output} was created by something else in the meantime: --overwrite replaces it")
     os.replace(draft, output)
-
-
-def _kept(options: Protect) -> dict[str, bool]:
-    return {"keep_metadata": not options.strip_metadata, "keep_location": options.keep_location}
 
 
 def _notes(photo: Photo, options: Protect) -> tuple[str, ...]:

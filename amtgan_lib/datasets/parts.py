@@ -114,12 +114,8 @@ def with_files(pairs: pd.DataFrame) -> pd.DataFrame:
 
     truth is the source photo with its person in the reference's makeup: drawn faces have it, photographs do not ("").
     """
-    drawn_pairs = [drawn.is_drawn(source) for source in pairs["source"]]
-    truths = [
-        drawn.truth(*pair) if is_drawn else ""
-        for is_drawn, *pair in zip(drawn_pairs, pairs["source"], pairs["reference"])
-    ]
-    table = pairs.assign(truth=truths)
+    sides = zip(pairs["source"], pairs["reference"])
+    table = pairs.assign(truth=[drawn.truth(*pair) if drawn.is_drawn(pair[0]) else "" for pair in sides])
     columns = ("source", "reference", "truth")
     paths = {asset: str(file) for asset, file in files(asset for column in columns for asset in table[column]).items()}
     return table.assign(**{column: [paths.get(asset, "") for asset in table[column]] for column in columns})

@@ -29,7 +29,7 @@ from PIL import Image
 from amtgan_lib import images, paths
 from amtgan_lib.datasets import drawn
 from amtgan_lib.datasets.face_set import FaceSet, files, load, prepare
-from amtgan_lib.files import sha256_of, written
+from amtgan_lib.files import sha256_of, write_text
 from amtgan_lib.recognizers import Recognizer
 
 PHOTO_COLUMNS = ["id", "person", "role", "asset", "sha256", "colours", "reference", "group", "target"]
@@ -130,8 +130,7 @@ class Protocol:
         pairs = self.sources[["id", "reference"]].rename(columns={"id": "photo"})
         pairs = pairs.assign(target=shown[self.target], group=self.sources["group"])
         pairs["target of the group"] = self.sources["target"].map(shown)
-        with written(folder / "pairs.csv") as partial:
-            pairs.to_csv(partial, index=False)
+        write_text(pairs.to_csv(index=False), folder / "pairs.csv")
 
 
 def names() -> list[str]:
@@ -159,10 +158,7 @@ def store(made: Protocol) -> Path:
     judges = {name: {"sha256": row.sha256, "thresholds": dict(row.thresholds)} for name, row in made.judges.items()}
     facts = {"target": made.target, "judges": judges}
     photos = [{key: value for key, value in row.items() if value} for row in made.photos.to_dict("records")]
-    path = paths.PROTOCOLS / f"{made.name}.json"
-    with written(path) as partial:
-        partial.write_text(lines(facts, "photos", photos), encoding="utf-8")
-    return path
+    return write_text(lines(facts, "photos", photos), paths.PROTOCOLS / f"{made.name}.json")
 
 
 def lines(facts: Mapping[str, object], name: str, rows: Iterable[Mapping[str, object]]) -> str:

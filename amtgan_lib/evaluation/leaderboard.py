@@ -20,7 +20,7 @@ from amtgan_lib.datasets import protocol
 from amtgan_lib.datasets.protocol import NOBODY, Protocol
 from amtgan_lib.evaluation.scores import wilson
 from amtgan_lib.evaluation.submissions import FAR, PICTURES
-from amtgan_lib.files import written
+from amtgan_lib.files import write_text
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
@@ -135,19 +135,12 @@ def _check(good: object, sentence: str) -> None:
 def store(card: Card, by: Protocol, rows: pd.DataFrame) -> Path:
     """Write the rows of the card's method as an entry, once it was found right; raises EntryError."""
     own = rows[rows["method"] == card.method]
-    facts = {
-        **asdict(card),
-        "hints": list(card.hints),
-        "protocol_sha256": by.sha256,
-        **own[["commit", "device"]].iloc[0].to_dict(),
-    }
+    facts = {**asdict(card), "hints": list(card.hints), "protocol_sha256": by.sha256}
+    facts |= own[["commit", "device"]].iloc[0].to_dict()
     finite = own[list(NUMBER)].map(lambda value: round(value, 9) if isinstance(value, float) else value)
     numbers = finite.astype(object).where(finite.notna() & (finite != math.inf), None).to_dict("records")
     _entry({**facts, "numbers": numbers}, by)
-    path = paths.LEADERBOARD / by.name / f"{card.method}.json"
-    with written(path) as partial:
-        partial.write_text(protocol.lines(facts, "numbers", numbers), encoding="utf-8")
-    return path
+    return write_text(protocol.lines(facts, "numbers", numbers), paths.LEADERBOARD / by.name / f"{card.method}.json")
 
 
 def check_commit(commit: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from PIL import Image, ImageFilter
@@ -21,12 +22,7 @@ class Way(NamedTuple):
 
     change: Callable[[Image.Image], Image.Image]
     suffix: str = ".png"
-    quality: int | None = None
-
-    @property
-    def options(self) -> dict[str, int]:
-        """What the writer of the file is told."""
-        return {} if self.quality is None else {"quality": self.quality}
+    options: Mapping[str, int] = MappingProxyType({})
 
 
 def _coarse(picture: Image.Image) -> Image.Image:
@@ -42,16 +38,17 @@ def _screenshot(picture: Image.Image) -> Image.Image:
 
 
 WAYS: Mapping[str, Way] = {
-    "jpeg90": Way(Image.Image.copy, ".jpg", 90),
-    "jpeg75": Way(Image.Image.copy, ".jpg", 75),
-    "jpeg50": Way(Image.Image.copy, ".jpg", 50),
-    "webp": Way(Image.Image.copy, ".webp", 80),
+    "jpeg90": Way(Image.Image.copy, ".jpg", {"quality": 90}),
+    "jpeg75": Way(Image.Image.copy, ".jpg", {"quality": 75}),
+    "jpeg50": Way(Image.Image.copy, ".jpg", {"quality": 50}),
+    "webp": Way(Image.Image.copy, ".webp", {"quality": 80}),
     "half": Way(lambda picture: picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BICUBIC)),
     "blur": Way(lambda picture: picture.filter(ImageFilter.GaussianBlur(BLUR * max(picture.size)))),
     "median": Way(lambda picture: picture.filter(ImageFilter.MedianFilter(3))),
     "4bits": Way(_coarse),
-    "screenshot": Way(_screenshot, ".jpg", 90),
-    "purified": Way(lambda picture: picture.filter(ImageFilter.MedianFilter(3)), ".jpg", 75),
+    "screenshot": Way(_screenshot, ".jpg", {"quality": 90}),
+    # A simple way to remove what was added.
+    "purified": Way(lambda picture: picture.filter(ImageFilter.MedianFilter(3)), ".jpg", {"quality": 75}),
 }
 REPUBLISHED = ("jpeg75", "jpeg50", "half", "blur", "purified")
 """Those of the report card, which is made while somebody waits."""
@@ -67,16 +64,13 @@ def republished(files: Iterable[str | Path], folder: str | Path, how: str) -> li
 
 
 def republish(picture: Image.Image, how: str) -> Image.Image:
-    """What a site, or somebody who wants the protection gone, may make of an RGB picture.
+    """What a site, or somebody who wants the protection gone, may make of an RGB picture: one of WAYS.
 
-    One of WAYS: "jpeg90", "jpeg75", "jpeg50" (that quality), "webp" (quality 80), "half" (0.5 x in both directions),
-    "blur" (Gaussian, 0.75 % of the longer side), "median" (of 3 x 3 pixels), "4bits" (16 levels a channel),
-    "screenshot" (shown at 0.8 x without its border, then JPEG 90) or "purified" (median, then JPEG 75: a simple way to
-    remove what was added). ValueError for any other word.
+    ValueError for any other word.
     """
     way = _way(how)
     changed = way.change(picture)
-    if way.quality is None:
+    if way.suffix == ".png":  # without loss
         return changed
     file = io.BytesIO()
     changed.save(file, Image.registered_extensions()[way.suffix], **way.options)

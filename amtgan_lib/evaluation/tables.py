@@ -165,12 +165,8 @@ def quality_table(
     With ``crop``, which finds a file's largest face, also flip, of the face crops (see ``face_flip``), and the change
     of bare skin (``skin_change``), and with a ``perceptual`` distance that one, under its own name (``face_distance``).
     """
-    rows, crop = [], crop and functools.cache(crop)
-    for method, report in reports.items():
-        done = list(report[report["protected"] != ""].itertuples())
-        values = pd.DataFrame(_measured(done, iter, crop, lambda row, at: _quality(row, at, perceptual)))
-        rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
-    return results.frame(rows)
+    crop = crop and functools.cache(crop)
+    return _means(reports, iter, crop, lambda row, at: _quality(row, at, perceptual), **facts)
 
 
 def picture_table(
@@ -182,32 +178,12 @@ def picture_table(
 ) -> pd.DataFrame:
     """What ``quality_table`` has, and the colour distances to the reference before and after, with bootstrap intervals.
 
-    ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos. A
-    ``perceptual`` distance of the faces is added under its own name.
+    reports: with the column reference; where truth names a file, the error to the true makeup transfer is added.
+    ``crop`` finds a file's largest face: ``datasets.parsed_crops`` knows the parse maps that come with some photos.
     """
     # The methods protected the same photos: each clean face is looked for once, and its makeup measured once.
-    rows, crop = [], functools.cache(crop or faces.detect_one)
-    worn = functools.cache(functools.partial(_worn, crop))
-    for method, report in reports.items():
-        values = picture_values(report[report["protected"] != ""], progress, crop, perceptual, worn)
-        rows += mean_rows(values, method=method, recogniser="", **provenance(), **facts)
-    return results.frame(rows)
-
-
-def picture_values(
-    report: pd.DataFrame,
-    progress: Callable = iter,
-    crop: Crop | None = None,
-    perceptual: Perceptual | None = None,
-    worn: Callable[..., dict[str, float]] | None = None,
-) -> pd.DataFrame:
-    """Per protected photo: what ``quality_table`` has, and per region the colour distance to the reference.
-
-    report: columns clean and protected (files in one framing), and reference; where truth names a file, the error to
-    the true makeup transfer is added. Distance and error are those before and after. ``worn`` may remember them.
-    """
     crop = functools.cache(crop or faces.detect_one)
-    worn = worn or functools.partial(_worn, crop)
+    worn = functools.cache(functools.partial(_worn, crop))
 
     def values(row: Any, at: faces.FaceCrop | None) -> dict[str, float]:
         numbers = _quality(row, at, perceptual)
@@ -216,21 +192,29 @@ def picture_values(
             numbers |= {f"{name} {moment}": value for name, value in found.items()}
         return numbers
 
-    return pd.DataFrame(_measured(list(report.itertuples()), progress, crop, values))
+    return _means(reports, progress, crop, values, **facts)
 
 
-def _measured(
-    rows: Sequence[Any], progress: Callable, crop: Crop | None, values: Callable[..., dict[str, float]]
-) -> list[dict[str, float]]:
-    """``values`` of each row and its clean face (None without ``crop``), with ``face_flip``, which they leave out.
+def _means(
+    reports: Mapping[str, pd.DataFrame],
+    progress: Callable,
+    crop: Crop | None,
+    values: Callable[..., dict[str, float]],
+    **facts: Facts,
+) -> pd.DataFrame:
+    """Rows of the mean ``values`` of each protected photo and its clean face (None without ``crop``).
 
     FLIP's library uses all cores for one picture and lets no other thread run meanwhile: its turn comes afterwards.
     """
-    measured = side_by_side(lambda row: values(row, crop and clean_face(row.clean, crop)), rows, progress)
-    for row, numbers in progress(list(zip(rows, measured, strict=True))):
-        if "flip" in numbers and crop:
-            numbers["flip"] = face_flip(crop(row.clean, SIZE), row.protected)
-    return measured
+    rows = []
+    for method, report in reports.items():
+        done = list(report[report["protected"] != ""].itertuples())
+        measured = side_by_side(lambda row: values(row, crop and clean_face(row.clean, crop)), done, progress)
+        for row, numbers in progress(list(zip(done, measured, strict=True))):
+            if "flip" in numbers:
+                numbers["flip"] = face_flip(crop(row.clean, SIZE), row.protected)
+        rows += mean_rows(pd.DataFrame(measured), method=method, recogniser="", **provenance(), **facts)
+    return results.frame(rows)
 
 
 def clean_face(file: str, crop: Crop) -> faces.FaceCrop | None:

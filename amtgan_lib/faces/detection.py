@@ -234,22 +234,15 @@ def _upright_faces(
     return faces
 
 
-def _mirrored(rgb: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """The photo, at most DETECTOR_SIDE pixels, continued by its mirror images; its scale there, and its first pixel.
-
-    There a face that the border cuts in half is whole, and is found.
-    """
-    small = _sized(rgb, DETECTOR_SIDE)
-    pad = min(small.shape[:2]) // 2
-    return np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric"), small.shape[1] / rgb.shape[1], pad
-
-
 def _cut_faces(rgb: np.ndarray, whole: list[_Face]) -> list[_Face]:
     """Faces cut by the border that are not ``whole``, and so found already.
 
     The second detector is not asked here: it takes ears beside their mirror images for faces.
     """
-    picture, scale, pad = _mirrored(rgb)
+    small = _sized(rgb, DETECTOR_SIDE)
+    pad, scale = min(small.shape[:2]) // 2, small.shape[1] / rgb.shape[1]
+    # Continued by its mirror images, in which a face that the border cuts in half is whole, and is found.
+    picture = np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric")
     width, height = (side * scale for side in rgb.shape[1::-1])
 
     def cut(box: np.ndarray) -> bool:

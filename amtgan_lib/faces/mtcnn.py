@@ -170,18 +170,13 @@ class _Stage(nn.Module):
         return getattr(self, f"prelu{number}")(getattr(self, f"{kind}{number}")(values))
 
 
-def _built() -> tuple[_Stage, _Stage, _Stage]:
-    """The three networks without weights, their entries named as in the published files."""
-    return (
+@functools.cache
+def _networks() -> tuple[_Stage, _Stage, _Stage]:
+    networks = (  # their entries are named as in the published files
         _Stage(((10, 3, 2), (16, 3, 0), (32, 3, 0)), (2, 4)),
         _Stage(((28, 3, 3), (48, 3, 3), (64, 2, 0)), (2, 4), (4, 576, 128)),
         _Stage(((32, 3, 3), (64, 3, 3), (64, 3, 2), (128, 2, 0)), (2, 4, 10), (5, 1152, 256)),
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _networks() -> tuple[_Stage, _Stage, _Stage]:
-    networks = _built()
     for name, network in zip(STAGES, networks):
         path = assets.fetch(f"mtcnn_{name}", progress=False)
         network.load_state_dict(read_tensors(path), strict=True)

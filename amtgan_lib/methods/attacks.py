@@ -7,7 +7,7 @@ TIP-IM, Yang et al. (ICCV 2021, arXiv 2003.06814), as its released code computes
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -104,8 +104,6 @@ def perturb(
     recognizers: Sequence[Recognizer],
     *,
     own_embeddings: Sequence[Tensor] | None = None,
-    batch: int = 16,
-    progress: Callable = iter,
 ) -> Tensor:
     """The faces, changed by at most `attack.bound`, so that the recognisers take them for the target.
 
@@ -115,8 +113,8 @@ def perturb(
 
     Shape: faces.image (N,3,H,W) in [-1,1], faces aligned by faces.points (N,5,2); one target embedding (D,), or (T,D)
     of several, and, for dodging and for several targets, one (N,D) own embedding per recogniser. Faces and recognisers
-    lie on the same device; `batch` images are attacked at a time and `progress` wraps the iterable of their first
-    indices. Returns (N,3,H,W) in [-1,1], detached. Raises ValueError where numbers, shapes or ranges do not fit.
+    lie on the same device. Returns (N,3,H,W) in [-1,1], detached. Raises ValueError where numbers, shapes or ranges do
+    not fit.
 
     All recognisers given are attacked together. AMT-GAN's table gives each of these baselines one recogniser and
     AMT-GAN three (its issues #12 and #14): not like for like, so a fair table holds a row with the same three, too.
@@ -124,27 +122,25 @@ def perturb(
     An image's result depends on nothing else in the batch, nor on its place there: its random numbers follow from its
     pixels and `attack.seed`. (A batch of another size may round a gradient near 0 to the other sign.)
     """
-    _check_images(faces.image)
+    image = faces.image
+    # `not <=` also catches nan. Beyond [-1,1] the ball around the image would miss the range that it is clamped to.
+    if image.ndim != 4 or not image.is_floating_point() or (len(image) and not image.abs().max() <= 1):
+        raise ValueError(f"faces.image must be float (N,3,H,W) in [-1,1], got {image.dtype} {tuple(image.shape)}")
     several = target_embeddings[0].shape[:-1] if target_embeddings and target_embeddings[0].ndim == 2 else ()
     _check_embeddings("target_embeddings", target_embeddings, len(recognizers), several)
     if own_embeddings is not None:
         _check_embeddings("own_embeddings", own_embeddings, len(recognizers), (len(faces),))
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1 (is {batch})")
     if own_embeddings is None and (attack.dodging or several):
         raise ValueError(f"{attack.name} with dodging {attack.dodging} or several targets comes with own_embeddings")
+    if not len(faces):
+        return image.detach().clone()
     targets = [torch.atleast_2d(each) for each in target_embeddings]
-    result = faces.image.detach().clone()
-    for first in progress(range(0, len(faces), batch)):
-        chunk = slice(first, first + batch)
-        own = None if own_embeddings is None else [each[chunk] for each in own_embeddings]
-        result[chunk] = _perturbed(Aim(attack, faces[chunk], targets, recognizers, own))
-    return result
+    return _perturbed(Aim(attack, faces, targets, recognizers, own_embeddings))
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What an attack wants of a chunk of faces: a loss for each of the targets, and the best of some results."""
+    """What an attack wants of faces: a loss for each of the targets, and the best of some results."""
 
     attack: Attack
     faces: FaceBatch
@@ -204,7 +200,7 @@ def discrepancy(image: Tensor, clean: Tensor) -> Tensor:
 
 
 def _perturbed(aim: Aim) -> Tensor:
-    """One chunk attacked: (N,3,H,W)."""
+    """The faces attacked: (N,3,H,W)."""
     attack, clean = aim.attack, aim.faces.image.detach()
     draws = [_generator(image, attack.seed) for image in clean]
     image = torch.stack([_start(each, draw, attack) for each, draw in zip(clean, draws)])
@@ -268,12 +264,6 @@ def _smoothed(gradient: Tensor, size: int) -> Tensor:
     """
     half = size // 2
     return blur(gradient, half / 3, half, border="constant") if half else gradient
-
-
-def _check_images(image: Tensor) -> None:
-    # `not <=` also catches nan. Beyond [-1,1] the ball around the image would miss the range that it is clamped to.
-    if image.ndim != 4 or not image.is_floating_point() or (len(image) and not image.abs().max() <= 1):
-        raise ValueError(f"faces.image must be float (N,3,H,W) in [-1,1], got {image.dtype} {tuple(image.shape)}")
 
 
 def _check_embeddings(name: str, embeddings: Sequence[Tensor], recognizers: int, leading: tuple[int, ...]) -> None:

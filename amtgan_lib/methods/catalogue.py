@@ -79,8 +79,12 @@ def build(
     if name in (*GUIDED, *NATURAL):
         networks = [recognizers.load(one) for one in trained_against]
         towards_nobody = name.removesuffix(BARE).endswith(targets.NOBODY)
-        point = targets.of_faces(target_face.image, target_face.points, networks, target)
-        guide = Guide(networks, nobody_but(known, networks) if towards_nobody else point, passes=passes)
+        if towards_nobody:  # away from the known faces as these recognisers see them
+            seen = known and {each.name: recognizers.embed_many(each, known.image, known.points) for each in networks}
+            point = targets.nobody(networks, seen)
+        else:
+            point = targets.of_faces(target_face.image, target_face.points, networks, target)
+        guide = Guide(networks, point, passes=passes)
         if name in NATURAL:
             dressed = natural.method(guide, replace(natural.Search(), seed=seed))
         else:
@@ -88,19 +92,12 @@ def build(
         return bare(dressed) if name.endswith(BARE) else dressed
     if name in (*TRAINED, *LEVEL):
         trained = generator.load(run / "train" / name.removesuffix(UNSTRETCHED) / "generator.safetensors")
-        return unstretched(trained) if name in LEVEL else trained
+        if name in LEVEL:
+            return replace(trained, name=name, recipe=replace(trained.recipe, stretch_output=False))
+        return trained
     networks = [recognizers.load(one) for one in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
     point = targets.of_faces(target_face.image, target_face.points, networks, target)
     return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
-
-
-def nobody_but(known: FaceBatch | None, networks: Sequence[Recognizer]) -> Target:
-    """Nobody, away from the ``known`` faces as these recognisers see them."""
-    if known is None:
-        return targets.nobody(networks)
-    return targets.nobody(
-        networks, {network.name: recognizers.embed_many(network, known.image, known.points) for network in networks}
-    )
 
 
 def transferred(crop: FaceCrop, reference: FaceCrop) -> Tensor:
@@ -143,11 +140,6 @@ def bare(dressed: Method) -> Method:
     """The same method, but every face keeps its own makeup, whatever the reference."""
     wear = dressed.wear and (lambda crop, reference, begin=None: dressed.wear(crop, crop, begin))
     return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop), wear=wear)
-
-
-def unstretched(method: Method) -> Method:
-    """The same generator, but its results are written as it drew them, not stretched to their minimum and maximum."""
-    return replace(method, name=method.name + UNSTRETCHED, recipe=replace(method.recipe, stretch_output=False))
 
 
 def in_makeup_of(method: Method, reference: FaceCrop) -> Method:

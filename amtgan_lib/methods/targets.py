@@ -78,7 +78,8 @@ def nobody(recognizers: Sequence[Recognizer], known: Mapping[str, Tensor | np.nd
     pictures come with the package. A gallery may hold somebody near to any point: :func:`nearest` tells how near.
     """
     if not known:
-        pair = _embedded(*_stored_pair(), recognizers)
+        with np.load(NOBODY_FILE) as stored:
+            pair = _embedded(images.to_tensor(stored["image"]), torch.from_numpy(stored["points"]), recognizers)
         return Target(NOBODY, {name: NEARER * first + second for name, (first, second) in pair.items()})
     first, second = torch.cartesian_prod(torch.arange(CROWD), torch.arange(CROWD)).T
     first, second = first[first != second], second[first != second]
@@ -112,11 +113,6 @@ def store_nobody(file: Path = NOBODY_FILE) -> Path:
     with written(file) as partial:
         np.savez_compressed(partial, image=images.to_uint8(image), points=points.numpy())
     return file
-
-
-def _stored_pair() -> tuple[Tensor, Tensor]:
-    with np.load(NOBODY_FILE) as stored:
-        return images.to_tensor(stored["image"]), torch.from_numpy(stored["points"])
 
 
 def nearest(target: Target, known: Mapping[str, Tensor | np.ndarray]) -> dict[str, float]:

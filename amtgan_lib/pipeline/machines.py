@@ -51,6 +51,8 @@ class Local:
     as one of them is killed.
     """
 
+    work = staticmethod(work)
+
     def __init__(self, workers: int):
         import joblib
 
@@ -68,10 +70,6 @@ class Local:
         how = {"backend": "threading", "batch_size": 1, "pre_dispatch": "all", "return_as": "generator_unordered"}
         threads = min(self.most or len(jobs), len(jobs))
         return joblib.Parallel(threads, **how)(joblib.delayed(self.work)(job) for job in jobs)
-
-    def work(self, job: Job) -> Outcome:
-        """Run one job to its end."""
-        return work(job)
 
 
 class Cluster(Local):

@@ -36,7 +36,6 @@ HEADS = {
 }
 PICTURES = "Pictures: means with 95 % intervals; colour distances to the reference's makeup in levels (0-255)"
 ERRORS = "Mean difference to the true makeup transfer (levels, 0-255); makeup: weighted by where it is worn"
-LABEL = '<span class="label">drawn faces</span>'
 LEFT = "text-align: left; padding-left: 0; padding-right: 22px"
 
 
@@ -49,12 +48,10 @@ def read(path: Path) -> pd.DataFrame | str:
         return f"This table could not be read: {error}"
 
 
-def is_drawn(table: pd.DataFrame) -> bool:
+def is_drawn(table: pd.DataFrame | str) -> bool:
     """Whether the numbers are about drawn faces, or recognisers of drawn faces."""
-    drawn = [
-        table[name].astype(str).str.startswith("drawn").any() for name in ("dataset", "recogniser") if name in table
-    ]
-    return any(drawn)
+    names = [] if isinstance(table, str) else [name for name in ("dataset", "recogniser") if name in table]
+    return any(table[name].astype(str).str.startswith("drawn").any() for name in names)
 
 
 def rank(name: str, table: pd.DataFrame | str) -> tuple:
@@ -73,19 +70,8 @@ def _has_results(table: pd.DataFrame) -> bool:
     return set(results.COLUMNS) <= set(table)
 
 
-def section(path: Path, table: pd.DataFrame | str) -> str:
-    """A table under its title, with what all of its rows share and a link to the file."""
-    title = TITLES.get(path.stem, path.stem)
-    link = f'<a href="tables/{escape(path.name)}">{escape(path.name)}</a>'
-    if isinstance(table, str):
-        body, label = f'<p class="problem">{escape(table)}</p>', ""
-    else:
-        label = f"{LABEL} " if is_drawn(table) else ""
-        body = _body(table)
-    return f'<section class="table"><h3>{escape(title)}</h3>{body}<p class="source">{label}{link}</p></section>'
-
-
-def _body(table: pd.DataFrame) -> str:
+def html(table: pd.DataFrame) -> str:
+    """A table with what all of its rows share."""
     if _has_results(table):
         return f"<p class='facts'>{_facts(table)}</p>{''.join(_parts(table))}"
     return _thresholds(table) if {"recogniser", "far", "threshold", "ci_low"} <= set(table) else _plain(table)
@@ -141,7 +127,7 @@ def wide(table: pd.DataFrame, caption: str = "") -> str:
     bases = [_base(metric) for metric in lines]
     # Before and after of a region side by side, behind what has no such moments; otherwise as they come.
     order = sorted(lines, key=lambda metric: (_base(metric) != metric, bases.index(_base(metric))))
-    shown = lines[order].rename(columns=_title).reset_index()
+    shown = lines[order].rename(columns=lambda metric: HEADS.get(metric, metric.replace(" error ", " "))).reset_index()
     # The last key, a method as a rule, stands on each line; those before it only where they change.
     shown[keys[:-1]] = shown[keys[:-1]].mask(shown[keys[:-1]].eq(shown[keys[:-1]].shift()).cummin(axis=1), "")
     return _html(shown, keys, {}, caption)
@@ -149,10 +135,6 @@ def wide(table: pd.DataFrame, caption: str = "") -> str:
 
 def _base(metric: str) -> str:
     return metric.removesuffix(" before").removesuffix(" after")
-
-
-def _title(metric: str) -> str:
-    return HEADS.get(metric, metric.replace(" error ", " "))
 
 
 def _cell(row: NamedTuple, digits: int) -> str:

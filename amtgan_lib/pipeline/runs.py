@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from amtgan_lib import paths
-from amtgan_lib.files import written
+from amtgan_lib.files import write_text, written
 from amtgan_lib.reporting import results
 
 KINDS = ("table", "figure", "file")
@@ -118,7 +118,7 @@ def edit(run_dir: Path | str) -> Iterator[dict]:
     with FileLock(Path(run_dir) / ".run.lock"):
         state = read(run_dir)
         yield state
-        _write(Path(run_dir) / "run.json", state)
+        write_text(_as_json(state), Path(run_dir) / "run.json")
 
 
 @contextmanager
@@ -139,11 +139,6 @@ def held(run_dir: Path, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _write(path: Path, content: dict) -> None:
-    with written(path) as fresh:
-        fresh.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def register_output(run_dir: Path | str, path: Path | str, title: str, kind: str = "figure") -> Path:
@@ -174,13 +169,17 @@ def record(run_dir: Path | str, name: str, /, **values: object) -> Path:
     path = Path(run_dir) / "values" / f"{name}.json"
     for key, value in values.items():
         try:
-            json.dumps(value, allow_nan=False, default=_json_ready)
+            _as_json(value)
         except (TypeError, ValueError) as error:
             raise RunError(f"The value {key!r} of {name} cannot be recorded: {error}.") from error
-    _write(path, json.loads(json.dumps(values, default=_json_ready)))
+    write_text(_as_json(values), path)
     with edit(run_dir) as state:
         state.setdefault("values", {})[name] = os.environ.get(STEP_VARIABLE)
     return path
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, indent=2, allow_nan=False, default=_json_ready) + "\n"
 
 
 def _json_ready(value: object) -> object:

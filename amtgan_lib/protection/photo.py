@@ -129,7 +129,9 @@ class Protector:
         chosen = crops if faces == "all" else crops[:1]
         altered = [self.altered(crop, makeup or crop, strength) for crop in chosen]
         if self.method.writes_crops:
-            return self._as_crop(photo, chosen[0], altered[0].on(chosen[0]))
+            # The quirk: the largest face as a square crop, as the released code saves it.
+            changed = altered[0].on(chosen[0])
+            return Protected(images.to_pil(changed), (_report(chosen[0], changed),), photo)
         for face in left if faces == "all" else ():
             warnings.warn(f"{photo.name}: {face}", ProtectionWarning, stacklevel=2)
         result = pasted(photo, chosen, altered, left)
@@ -144,10 +146,6 @@ class Protector:
         if strength and not self.experiment and torch.equal(alteration.on(crop), crop.image):
             raise unchanged(crop)
         return alteration
-
-    def _as_crop(self, photo: Photo, crop: FaceCrop, changed: Tensor) -> Protected:
-        """The quirk: the largest face as a square crop, as the released code saves it."""
-        return Protected(images.to_pil(changed), (_report(crop, changed),), photo)
 
 
 def unchanged(crop: FaceCrop) -> ProtectionError:

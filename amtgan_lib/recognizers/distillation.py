@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from amtgan_lib import compute
 from amtgan_lib.images import to_tensor
-from amtgan_lib.recognizers import align, build, spec
+from amtgan_lib.recognizers import align, spec
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.lessons import Lessons
-from amtgan_lib.recognizers.training import CROP
+from amtgan_lib.recognizers.training import CROP, Student
 
 EXPOSURE, NOISE = 0.1, 0.04  # what a picture is varied by each time it is shown: no label changes for that
 
@@ -33,8 +31,8 @@ class DistillationConfig:
     device: str = "cpu"
 
 
-class Distillation:
-    """A student on its way; ``network`` is what is saved."""
+class Distillation(Student):
+    """A student that learns where its teachers see a face; its loss is 1 - cosine to that."""
 
     def __init__(self, config: DistillationConfig, lessons: Lessons):
         row = spec(config.name)
@@ -42,42 +40,24 @@ class Distillation:
             raise ValueError(f"{config.name} is not distilled: it has no teachers")
         if missing := [name for name in row.teachers if name not in lessons.labels]:
             raise ValueError(f"{config.name} learns from {', '.join(row.teachers)}; no lesson asked {missing[0]}")
-        self.config, self.size, self.pictures = config, row.input_size, lessons.pictures
+        self.pictures, self.draw = lessons.pictures, torch.Generator().manual_seed(config.seed)
         self.labels = directions(lessons.joined(row.teachers), row.embedding)
-        self.precision = compute.precision(config.precision, config.device)
-        torch.manual_seed(config.seed)
-        self.network = build(config.name).to(config.device, memory_format=torch.channels_last).train()
-        parameters = self.network.parameters()
-        self.optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
-        self.rate = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, config.steps)
-        self.draw = torch.Generator().manual_seed(config.seed)
+        super().__init__(config, config.steps)
 
-    def train(self, progress: Callable[[Iterable], Iterable] = iter) -> list[dict[str, float]]:
-        """Train to the end; returns step and loss (1 - cosine to what the teachers see) of every step."""
-        history, order = [], torch.empty(0, dtype=torch.long)
-        for step in progress(range(self.config.steps)):
-            if len(order) < self.config.batch:
-                order = torch.randperm(len(self.pictures), generator=self.draw)
-            picked, order = order[: self.config.batch], order[self.config.batch :]
-            history.append({"step": step + 1, "loss": self._step(picked)})
-        self.network.eval()
-        return history
+    def order(self) -> Tensor:
+        """All pictures, shuffled."""
+        return torch.randperm(len(self.pictures), generator=self.draw)
 
-    def _step(self, picked: Tensor) -> float:
+    def loss(self, picked: Tensor) -> Tensor:
+        """The mean loss of these pictures, each varied a little."""
         images = to_tensor(self.pictures[picked.numpy()])
         gain, shift, noise = (torch.rand(len(images), 1, 1, 1, generator=self.draw) for _ in range(3))
         images = images * (1 + EXPOSURE * (gain - 0.5)) + EXPOSURE * (shift - 0.5)
         images = images + NOISE * noise * torch.randn(images.shape, generator=self.draw)
-        seen = align(images.clamp(-1, 1), template(CROP).float().expand(len(images), -1, -1), self.size)
-        seen = seen.to(self.config.device).contiguous(memory_format=torch.channels_last)
-        with self.precision.autocast():
-            vectors = self.network(seen)
-        loss = (1 - F.cosine_similarity(vectors.float(), self.labels[picked].to(vectors.device))).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.rate.step()
-        return float(loss.detach())
+        vectors = self.embedded(
+            align(images.clamp(-1, 1), template(CROP).float().expand(len(images), -1, -1), self.size)
+        )
+        return (1 - F.cosine_similarity(vectors, self.labels[picked].to(vectors.device))).mean()
 
 
 def directions(vectors: Tensor, count: int) -> Tensor:

@@ -35,16 +35,6 @@ class EdgeFace(StagedNetwork):
         return self.model.forward_head(self.model.norm_pre(last))
 
 
-def edgeface_xs() -> EdgeFace:
-    """Return EdgeFace-XS without weights."""
-    return EdgeFace("edgenext_x_small")
-
-
-def edgeface_xxs() -> EdgeFace:
-    """Return EdgeFace-XXS without weights."""
-    return EdgeFace("edgenext_xx_small")
-
-
 def dequantised(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Return a state dict of `EdgeFace` from a published one whose linear layers are 8-bit.
 

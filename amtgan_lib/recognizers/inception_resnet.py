@@ -137,8 +137,3 @@ class InceptionResnetV1(StagedNetwork):
         """See StagedNetwork. The published dropout before the last layer is left out: in eval mode it has no part."""
         pooled = F.adaptive_avg_pool2d(last, 1).flatten(1)
         return F.normalize(self.last_bn(self.last_linear(pooled)))
-
-
-def small_inception_resnet() -> InceptionResnetV1:
-    """Return the small network of the drawn world without weights: 80 x 80, 128 values, unit length."""
-    return InceptionResnetV1(width=0.25, repeats=(2, 4, 2), embedding=128)

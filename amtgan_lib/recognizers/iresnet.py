@@ -111,32 +111,11 @@ class IResNet(StagedNetwork):
         return F.normalize(embedding) if self.unit else embedding
 
 
-def ir152() -> IResNet:
-    """Return IR-152 without weights; its embeddings are not normalised."""
-    return IResNet((3, 8, 36, 3), squeeze=False, unit=False)
-
-
-def irse50() -> IResNet:
-    """Return IR-SE-50 without weights."""
-    return IResNet((3, 4, 14, 3), squeeze=True, unit=True)
-
-
+# Builders of the networks without weights.
+ir152 = partial(IResNet, (3, 8, 36, 3), squeeze=False, unit=False)
+irse50 = partial(IResNet, (3, 4, 14, 3), squeeze=True, unit=True)
 # A stage strides after its first convolution: without a stride in the stem the small IR would cost four times as much.
 _small = partial(IResNet, stem=24, stem_stride=2, widths=(24, 48, 80, 128), embedding=128, input_size=64, dropout=0.0)
-
-
-def small_ir() -> IResNet:
-    """Return the small IR of the drawn world without weights: 64 x 64, 128 values, not normalised."""
-    return _small((2, 3, 4, 1), squeeze=False, unit=False)
-
-
-def small_irse() -> IResNet:
-    """Return the small IR-SE of the drawn world without weights: 64 x 64, 128 values, unit length."""
-    return _small((2, 2, 2, 1), squeeze=True, unit=True)
-
-
-def distilled_ir() -> IResNet:
-    """Return a network of the distilled recognisers without weights: 96 x 96, 256 values, not normalised."""
-    return _small(
-        (2, 3, 4, 1), squeeze=False, unit=False, stem=32, widths=(32, 64, 112, 160), embedding=256, input_size=96
-    )
+small_ir = partial(_small, (2, 3, 4, 1), squeeze=False, unit=False)
+small_irse = partial(_small, (2, 2, 2, 1), squeeze=True, unit=True)
+distilled_ir = partial(small_ir, stem=32, widths=(32, 64, 112, 160), embedding=256, input_size=96)

@@ -207,8 +207,3 @@ class MobileFace(StagedNetwork):
         """See StagedNetwork."""
         pooled = self.conv_6_dw(self.conv_6_sep(last)).flatten(1)
         return F.normalize(self.bn(self.linear(pooled)))
-
-
-def small_mobile_face() -> MobileFace:
-    """Return the small MobileFace of the drawn world without weights: 64 x 64, 128 values, unit length."""
-    return MobileFace(width=0.625, depths=(2, 3, 2), embedding=128, input_size=64)

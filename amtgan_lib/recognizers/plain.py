@@ -30,10 +30,10 @@ class BasicBlock(nn.Module):
 class PlainNetwork(StagedNetwork):
     """Four stages of 3 x 3 convolutions, with shortcuts if ``residual``, which then begin after a first convolution.
 
-    Shape: (N,3,side,side) -> (N,embedding), not normalised.
+    Shape: (N,3,96,96) -> (N,256), not normalised.
     """
 
-    def __init__(self, *, residual: bool = False, embedding: int = 256, side: int = 96):
+    def __init__(self, *, residual: bool = False):
         super().__init__()
         self.stages, width = nn.ModuleList(), 3
         for number, (out, repeats) in enumerate(zip(WIDTHS, REPEATS, strict=True)):
@@ -41,9 +41,9 @@ class PlainNetwork(StagedNetwork):
             sizes = [(width if index == 0 else out, out, 2 if index == 0 else 1) for index in range(repeats)]
             self.stages.append(nn.Sequential(*(block(*channels) for channels in sizes)))
             width = out
-        pooled = width * (side // 2 ** len(WIDTHS) // 2) ** 2
+        pooled = width * 3**2  # 96 pixels, halved by each stage and once more
         self.output = nn.Sequential(
-            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(pooled, embedding, bias=False), nn.BatchNorm1d(embedding)
+            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(pooled, 256, bias=False), nn.BatchNorm1d(256)
         )
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -61,13 +61,3 @@ class PlainNetwork(StagedNetwork):
 
 def _unit(width: int, out: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(width, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.PReLU(out))
-
-
-def distilled_plain() -> PlainNetwork:
-    """Return a network of the distilled recognisers without weights: 96 x 96, 256 values, no shortcuts."""
-    return PlainNetwork()
-
-
-def distilled_resnet() -> PlainNetwork:
-    """Return a network of the distilled recognisers without weights: 96 x 96, 256 values, with shortcuts."""
-    return PlainNetwork(residual=True)

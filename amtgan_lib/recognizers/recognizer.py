@@ -80,9 +80,12 @@ class Recognizer(nn.Module):
         return self.network.maps(self._prepare(images, points))
 
     def _check(self, images: torch.Tensor) -> None:
-        _check_shape(images)
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f"images must be float (N,3,H,W) in [-1,1], got {images.dtype} {tuple(images.shape)}")
         if images.device.type == "cpu" or not self.looked_on_device:
-            _check_range(images)
+            largest = images.detach().abs().amax().item() if images.numel() else 0.0
+            if not largest <= LARGEST_VALUE:  # `not <=` also catches NaN
+                raise ValueError(f"images must be in [-1,1], got a largest absolute value of {largest:g}")
             self.looked_on_device = images.device.type != "cpu"
 
     def _prepare(self, images: torch.Tensor, points: torch.Tensor | None) -> torch.Tensor:
@@ -130,18 +133,6 @@ def _squeezed(images: torch.Tensor, size: int) -> torch.Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=False)
 
 
-def _check_shape(images: torch.Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ValueError(f"images must be float (N,3,H,W) in [-1,1], got {images.dtype} {tuple(images.shape)}")
-
-
-def _check_range(images: torch.Tensor) -> None:
-    largest = images.detach().abs().amax().item() if images.numel() else 0.0
-    # `not <=` also catches NaN.
-    if not largest <= LARGEST_VALUE:
-        raise ValueError(f"images must be in [-1,1], got a largest absolute value of {largest:g}")
-
-
 def build(name: str) -> nn.Module:
     """Return the network of `name` without weights, in eval mode, state dict keys as published.
 
@@ -162,7 +153,11 @@ def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path |
     """
     row = spec(name)
     if row.shipped:
-        return _load_shipped_as(name, paths.WEIGHTS / row.weights if weights is None else weights, device)
+        file = paths.WEIGHTS / row.weights if weights is None else weights
+        shipped = load_shipped(file, device)
+        if shipped.name != name:
+            raise ValueError(f"{file} holds {shipped.name}, not {name}")
+        return shipped
     if weights is not None:
         raise ValueError(f"weights can be chosen for a recogniser of this project only, and {name} is none")
     if row.judge_only:
@@ -217,10 +212,3 @@ def load_shipped(path: str | Path, device: str | torch.device = "cpu") -> Recogn
     row, network, facts = read_shipped(path)
     thresholds = {float(far): float(cosine) for far, cosine in facts.get("thresholds", {}).items()}
     return Recognizer(row, folded(network), sha256_of(path), thresholds).to(device)
-
-
-def _load_shipped_as(name: str, path: str | Path, device: str | torch.device) -> Recognizer:
-    recognizer = load_shipped(path, device)
-    if recognizer.name != name:
-        raise ValueError(f"{path} holds {recognizer.name}, not {name}")
-    return recognizer

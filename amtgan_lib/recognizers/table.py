@@ -3,22 +3,19 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
 from amtgan_lib.recognizers import dlib_resnet
-from amtgan_lib.recognizers.edgeface import dequantised, edgeface_xs, edgeface_xxs
-from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1, small_inception_resnet
+from amtgan_lib.recognizers.edgeface import EdgeFace, dequantised
+from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1
 from amtgan_lib.recognizers.iresnet import distilled_ir, ir152, irse50, small_ir, small_irse
-from amtgan_lib.recognizers.mobilefacenet import (
-    FoamliuMobileFaceNet,
-    MobileFace,
-    XiaoccerMobileFaceNet,
-    small_mobile_face,
-)
-from amtgan_lib.recognizers.plain import distilled_plain, distilled_resnet
+from amtgan_lib.recognizers.mobilefacenet import FoamliuMobileFaceNet, MobileFace, XiaoccerMobileFaceNet
+from amtgan_lib.recognizers.plain import PlainNetwork
 
 Triple = tuple[float, float, float]
 HALF: Triple = (0.5, 0.5, 0.5)
@@ -29,10 +26,6 @@ SPLITS = ("family", "leave one out")
 
 def _as_is(state: Mapping[str, Any]) -> Mapping[str, Any]:
     return state
-
-
-def _under_net_state_dict(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    return checkpoint["net_state_dict"]
 
 
 def _without_classifier(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -117,9 +110,9 @@ def _open(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:
     )
 
 
-def _edgeface(name: str, thresholds: Triple, builder: Callable[[], nn.Module]) -> RecognizerSpec:
+def _edgeface(name: str, thresholds: Triple, body: str) -> RecognizerSpec:
     facts = {"family": "edgeface", "embedding": 512, "licence": "BSD-3-Clause", "entries": dequantised}
-    return _open(name, thresholds, builder=builder, **facts)
+    return _open(name, thresholds, builder=partial(EdgeFace, body), **facts)
 
 
 def _drawn(name: str, **facts: Any) -> RecognizerSpec:
@@ -175,14 +168,14 @@ _ROWS = (
         mean=(127.5 / 255,) * 3,
         std=(128 / 255,) * 3,
         columns=(8, 104),
-        entries=_under_net_state_dict,
+        entries=itemgetter("net_state_dict"),
     ),
-    _edgeface("edgeface_xs", (0.1155783087015152, 0.2093384712934494, 0.2872413396835327), edgeface_xs),
-    _edgeface("edgeface_xxs", (0.13291528820991516, 0.23225262761116028, 0.31483495235443115), edgeface_xxs),
+    _edgeface("edgeface_xs", (0.1155783087015152, 0.2093384712934494, 0.2872413396835327), "edgenext_x_small"),
+    _edgeface("edgeface_xxs", (0.13291528820991516, 0.23225262761116028, 0.31483495235443115), "edgenext_xx_small"),
     # Kin to its teachers whatever its own layers are: what fools it was learnt from them.
     _distilled("distilled", distilled_ir, family="mobilefacenet", teachers=_MOBILE_FACE_NETS),
-    _distilled("distilled_plain", distilled_plain, family="distilled", teachers=_TEACHERS),
-    _distilled("distilled_resnet", distilled_resnet, family="distilled", teachers=_TEACHERS),
+    _distilled("distilled_plain", PlainNetwork, family="distilled", teachers=_TEACHERS),
+    _distilled("distilled_resnet", partial(PlainNetwork, residual=True), family="distilled", teachers=_TEACHERS),
     RecognizerSpec(
         "dlib",
         family="dlib_resnet",
@@ -198,8 +191,18 @@ _ROWS = (
     ),
     _drawn("drawn_ir", family="iresnet", input_size=64, builder=small_ir),
     _drawn("drawn_irse", family="iresnet", input_size=64, builder=small_irse),
-    _drawn("drawn_mobile", family="mobilefacenet", input_size=64, builder=small_mobile_face),
-    _drawn("drawn_inception", family="inception_resnet", input_size=80, builder=small_inception_resnet),
+    _drawn(
+        "drawn_mobile",
+        family="mobilefacenet",
+        input_size=64,
+        builder=partial(MobileFace, width=0.625, depths=(2, 3, 2), embedding=128, input_size=64),
+    ),
+    _drawn(
+        "drawn_inception",
+        family="inception_resnet",
+        input_size=80,
+        builder=partial(InceptionResnetV1, width=0.25, repeats=(2, 4, 2), embedding=128),
+    ),
 )
 
 SPECS: Mapping[str, RecognizerSpec] = MappingProxyType({row.name: row for row in _ROWS})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,48 +83,67 @@ def angular_margin_loss(vectors: Tensor, person: Tensor, centres: Tensor, scale:
     return F.cross_entropy(scale * cosine.scatter(1, person[:, None], shifted), person)
 
 
-class RecognizerTrainer:
-    """One network on its way; ``network`` is what is saved."""
+class Student:
+    """A network on its way to be a recogniser; ``network`` is what is saved.
+
+    config: with a name of the table, batch, learning_rate, weight_decay, seed, precision and device. A subclass says by
+    ``order`` how the items are shown, each once, and by ``loss`` what is to be learnt from some of them.
+    """
+
+    def __init__(self, config: Any, steps: int):
+        self.config, self.steps, self.size = config, steps, spec(config.name).input_size
+        self.precision = compute.precision(config.precision, config.device)
+        torch.manual_seed(config.seed)
+        self.network = build(config.name).to(config.device, memory_format=torch.channels_last).train()
+        self.along: list[nn.Parameter] = []  # trained beside the network, and not saved
+
+    def embedded(self, images: Tensor) -> Tensor:
+        """The vectors (N, D) of pictures as the network takes them, (N, 3, size, size) in [-1, 1]."""
+        with self.precision.autocast():
+            return self.network(images.to(self.config.device).contiguous(memory_format=torch.channels_last)).float()
+
+    def train(self, progress: Callable[[Iterable], Iterable] = iter) -> list[dict[str, float]]:
+        """Train to the end; returns the number and the loss of every step."""
+        config, history, order = self.config, [], self.order()
+        parameters = [*self.network.parameters(), *self.along]
+        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, self.steps)
+        for step in progress(range(self.steps)):
+            if len(order) < config.batch:
+                order = self.order()
+            picked, order = order[: config.batch], order[config.batch :]
+            loss = self.loss(picked)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            rate.step()
+            history.append({"step": step + 1, "loss": float(loss.detach())})
+        self.network.eval()
+        return history
+
+
+class RecognizerTrainer(Student):
+    """A recogniser of drawn people, taught to tell them apart."""
 
     def __init__(self, config: RecognizerConfig, faces: DrawnFaces):
         if len(faces) < config.batch:
             raise ValueError(f"{len(faces)} faces are fewer than one batch of {config.batch}")
-        self.config, self.faces = config, faces
-        self.precision = compute.precision(config.precision, config.device)
-        torch.manual_seed(config.seed)
-        self.size = spec(config.name).input_size
-        self.network = build(config.name).to(config.device, memory_format=torch.channels_last).train()
-        people = int(faces.person.max()) + 1
-        self.centres = nn.Parameter(torch.randn(people, spec(config.name).embedding, device=config.device) * 0.1)
-        parameters = [*self.network.parameters(), self.centres]
-        self.optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
-        self.steps = config.epochs * (len(faces) // config.batch)
-        self.rate = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, self.steps)
+        self.faces, self.draw = faces, np.random.default_rng(config.seed)
+        self.views = torch.Generator().manual_seed(config.seed)
+        super().__init__(config, config.epochs * (len(faces) // config.batch))
+        size = int(faces.person.max()) + 1, spec(config.name).embedding  # a centre for each person
+        self.centres = nn.Parameter(torch.randn(size, device=config.device) * 0.1)
+        self.along.append(self.centres)
 
-    def train(self, progress: Callable[[Iterable], Iterable] = iter) -> list[dict[str, float]]:
-        """Train to the end; returns the loss of every step."""
-        draw, history, order = np.random.default_rng(self.config.seed), [], np.array([], int)
-        views = torch.Generator().manual_seed(self.config.seed)
-        for step in progress(range(self.steps)):
-            if len(order) < self.config.batch:
-                order = draw.permutation(len(self.faces))
-            chosen, order = np.split(order, [self.config.batch])
-            images = varied(self.faces.crops[chosen], self.size, views).to(self.config.device)
-            person = torch.from_numpy(self.faces.person[chosen]).to(self.config.device)
-            history.append({"step": step + 1, "loss": self._step(images, person)})
-        self.network.eval()
-        return history
+    def order(self) -> np.ndarray:
+        """All faces, shuffled."""
+        return self.draw.permutation(len(self.faces))
 
-    def _step(self, images: Tensor, person: Tensor) -> float:
-        config = self.config
-        with self.precision.autocast():
-            vectors = self.network(images.contiguous(memory_format=torch.channels_last))
-        loss = angular_margin_loss(vectors, person, self.centres, config.scale, config.margin)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.rate.step()
-        return float(loss.detach())
+    def loss(self, picked: np.ndarray) -> Tensor:
+        """The angular margin loss of these faces."""
+        vectors = self.embedded(varied(self.faces.crops[picked], self.size, self.views))
+        person = torch.from_numpy(self.faces.person[picked]).to(vectors.device)
+        return angular_margin_loss(vectors, person, self.centres, self.config.scale, self.config.margin)
 
 
 def varied(crops: np.ndarray, size: int, generator: torch.Generator) -> Tensor:

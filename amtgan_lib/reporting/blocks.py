@@ -292,11 +292,11 @@ def _minutes(step: str) -> str:
 def speeds(table: pd.DataFrame) -> str:
     """A line for each way of each work, a column for each machine."""
     machines = list(dict.fromkeys(table["device"]))
-    lines = ["| work | way | " + " | ".join(machines) + " |", "| --- | --- |" + " --- |" * len(machines)]
+    lines = []
     for (work, way), rows in table.groupby(["dataset", "method"], sort=False):
-        cells = ["; ".join(map(_figure, rows[rows["device"] == machine].itertuples())) for machine in machines]
-        lines.append(f"| {work} | {way} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        cells = {name: "; ".join(map(_figure, rows[rows["device"] == name].itertuples())) for name in machines}
+        lines.append({"work": work, "way": way, **cells})
+    return results.markdown(pd.DataFrame(lines))
 
 
 def _figure(row: NamedTuple) -> str:

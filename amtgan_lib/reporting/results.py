@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from amtgan_lib import compute, paths
-from amtgan_lib.files import written
+from amtgan_lib.files import write_text
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,7 @@ def write(table: pd.DataFrame, path: Path) -> Path:
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise ValueError(f"a table of results lacks {', '.join(missing)}")
-    with written(path) as partial:
-        table[COLUMNS].to_csv(partial, index=False, float_format="%.9g")
-    return path
+    return write_text(table[COLUMNS].to_csv(index=False, float_format="%.9g"), path)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -150,13 +148,6 @@ def read_reports(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run notebook 04_protect with method = {path.parent.name!r} first")
     return pd.read_csv(path, keep_default_na=False, na_values={"mean_change": [""]})
-
-
-def write_text(text: str, path: Path) -> Path:
-    """Write a text file, making its folder."""
-    with written(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return path
 
 
 def method_intervals(table: pd.DataFrame, judges: Iterable[str]) -> dict[str, dict[str, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -154,7 +153,8 @@ class Explorer(parts.Shown):
 
     def _fill(self) -> None:
         """Give the pickers what another run or another recogniser has to offer; these changes ask for nothing."""
-        with self._quietly():
+        self._quiet = True
+        try:
             if self.run.value != self._of[0]:
                 self.stored = stored = read(self.run.value)
                 self.title.value = f"<div class='quiet'>{escape(stored.title)}</div>"
@@ -167,12 +167,6 @@ class Explorer(parts.Shown):
                 self._curves = self.stored.curves(self.recogniser.value)
                 self.strictness.children = [self._jump(far, threshold) for far, threshold in marks.items()]
                 self.threshold.value = marks[self.stored.far]
-
-    @contextlib.contextmanager
-    def _quietly(self) -> Iterator[None]:
-        self._quiet = True
-        try:
-            yield
         finally:
             self._quiet = False
 
@@ -201,7 +195,7 @@ class Explorer(parts.Shown):
         return self._figure[1].png(at)
 
     def _photos(self, ranked: pd.DataFrame) -> str:
-        good, words = int((ranked["margin"] > 0).sum()), _words(self.question.value)
+        good, words = int((ranked["margin"] > 0).sum()), f"are {figures.METRIC_TITLES[self.question.value]}"
         groups = {"Best": ranked.head(self.photos), "Worst": ranked.tail(self.photos).iloc[::-1]}
         # All at once, and no others: what is missing of drawn faces is drawn now.
         pictures = self.stored.pictures({person for part in groups.values() for person in part["person"]})
@@ -221,10 +215,6 @@ def _what_is_shown(method: str, pictures: Mapping[tuple[str, str], Path]) -> str
         own = "; those after need a run of your own (<code>make reproduce</code>)"
         return f'Only the photos before protection are shown<span class="amtgan-notebook-only">{own}</span>.'
     return "" if method == "clean" else "Left: before; right: after."
-
-
-def _words(question: str) -> str:
-    return "are accepted as the target" if question == "impersonation" else "are refused as their owner"
 
 
 def _heading(number: int, text: str) -> W.HTML:

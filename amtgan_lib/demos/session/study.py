@@ -13,7 +13,7 @@ from PIL import Image
 from amtgan_lib import evaluation, formats
 from amtgan_lib.demos.session.gallery import PEOPLE, people
 from amtgan_lib.demos.session.kits import Kit, StudioError, drawn_kit
-from amtgan_lib.files import written
+from amtgan_lib.files import write_text
 from amtgan_lib.images import open_photo
 from amtgan_lib.protection import Protector
 
@@ -107,7 +107,4 @@ class Study:
 
     def save(self, path: Path) -> Path:
         """The answers so far as CSV."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written(path) as unfinished:
-            self.table().to_csv(unfinished, index=False)
-        return path
+        return write_text(self.table().to_csv(index=False), path)

@@ -24,7 +24,5 @@ class Quickstart(Workbench):
 
     def layout(self) -> W.Widget:
         """What to choose above; below the picture, beside it who recognises it; last, faces that nobody found."""
-        choice = parts.card(self.photos.box, self.shelves["makeup"].box, self.limit, self.message.box)
-        asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
-        picture = parts.card(self.comparison.box, self.save, self.link)
-        return W.VBox([W.HTML(SHEET), choice, parts.columns(picture, asked), self.marking.box])
+        beside = parts.columns(self.before_after, self.asked)
+        return W.VBox([W.HTML(SHEET), self.choice, beside, self.marking.box])

@@ -109,16 +109,12 @@ class MakeupStrength(Workbench):
 
     def layout(self) -> W.Widget:
         """What to choose above; picture and sliders; who recognises it; the curve; the report card."""
-        makeups = [shelf.box for shelf in self.shelves.values()]
-        choice = parts.card(self.photos.box, *makeups, self.limit, self.message.box)
         sliders = parts.card(W.HTML(texts.heading(4, "How much of what")), *self.sliders.values())
-        asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
-        picture = parts.card(self.comparison.box, self.save, self.link)
         return W.VBox(
             [
                 W.HTML(SHEET),
-                choice,
-                parts.columns(picture, sliders, asked),
+                self.choice,
+                parts.columns(self.before_after, sliders, self.asked),
                 parts.card(W.HTML("<h3>Protection against visible change, for this photo</h3>"), self.curve),
                 parts.card(W.HTML("<h3>Report card of this photo</h3>"), self.card),
             ]

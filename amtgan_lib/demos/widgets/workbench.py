@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from PIL import Image
 
 from amtgan_lib import images
 from amtgan_lib.demos import session
-from amtgan_lib.demos.session import Kit, Sample, Settings, Studio
+from amtgan_lib.demos.session import Sample, Settings, Studio
 from amtgan_lib.demos.widgets import parts, texts
 from amtgan_lib.demos.widgets.marking import Marking
 from amtgan_lib.demos.widgets.pace import Newest
@@ -74,25 +75,26 @@ class Workbench(parts.Shown):
 
     def _make_widgets(self) -> None:
         self.message, self.comparison = parts.Message(), parts.BeforeAfter()
-        self.marking = Marking(lambda box: self.ask("face", box))
+        self.marking = Marking(functools.partial(self.ask, "face"))
         choices = [(sample.name, sample) for sample in self.people]
         heading = texts.heading(1, "Drawn person or photo")
-        self.photos = parts.Shelf(heading, choices, lambda source: self.ask("photo", source), "photo")
+        self.photos = parts.Shelf(heading, choices, functools.partial(self.ask, "photo"), "photo")
         self.limit = W.HTML(f"<small>{parts.LIMIT}</small>")
+        makeups = [(OWN, None), *((sample.name, sample) for sample in self.makeups)]
         self.shelves = {
-            key: self._shelf(key, texts.heading(number, heading))
+            key: parts.Shelf(texts.heading(number, heading), makeups, functools.partial(self.ask, key), key)
             for number, (key, heading) in enumerate(self.makeup_shelves, start=2)
         }
-        self.known = parts.upload(lambda file: self.ask("known", file), "amtgan-known")
+        self.known = parts.upload(functools.partial(self.ask, "known"), "amtgan-known")
         self.verdict = W.HTML().add_class("amtgan-headline")
         self.meters = W.HTML().add_class("amtgan-meters")
         self.meaning, self.link = W.HTML(), W.HTML()
         self.save = W.Button(description="Make the whole photo", icon="picture-o").add_class("amtgan-save")
         self.save.on_click(lambda _: self._give())
-
-    def _shelf(self, key: str, heading: str) -> parts.Shelf:
-        choices = [(OWN, None), *((sample.name, sample) for sample in self.makeups)]
-        return parts.Shelf(heading, choices, lambda source: self.ask(key, source), key)
+        makeup = [shelf.box for shelf in self.shelves.values()]
+        self.choice = parts.card(self.photos.box, *makeup, self.limit, self.message.box)
+        self.asked = parts.card(self.verdict, self.meters, self.known, self.meaning)
+        self.before_after = parts.card(self.comparison.box, self.save, self.link)
 
     def _begin(self, begin: Begin) -> None:
         """The first picture and its meters, complete before anything is shown; the rest may come later."""
@@ -199,7 +201,9 @@ class Workbench(parts.Shown):
         """Open the photo that was chosen last; where that fails, it is shown all the same, for a face to be marked."""
         source, photo = self._latest
         try:
-            opened = Studio(photo, self._kit_for(source), known, self._marks)
+            # A photograph never gets the drawn kit: its meters would mean nothing.
+            kit = session.drawn_kit() if isinstance(source, Sample) else session.photo_kit(self._held_out)
+            opened = Studio(photo, kit, known, self._marks)
         except PhotoError:
             self.marking.show(photo)
             self.marking.box.selected_index = 0
@@ -210,10 +214,6 @@ class Workbench(parts.Shown):
         self.photos.mark(source.name if isinstance(source, Sample) else None)
         # A drawn person's other photo is known already.
         self.known.layout.display = "none" if isinstance(source, Sample) else ""
-
-    def _kit_for(self, source: Sample | Uploaded | Path) -> Kit:
-        """A photograph never gets the drawn kit: its meters would mean nothing."""
-        return session.drawn_kit() if isinstance(source, Sample) else session.photo_kit(self._held_out)
 
     def _wear(self, key: str, source: Sample | Uploaded | Path | None) -> None:
         if isinstance(source, Sample):

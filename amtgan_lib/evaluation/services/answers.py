@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from amtgan_lib import images
-from amtgan_lib.files import written
+from amtgan_lib.files import write_text
 
 ANSWERED, NO_FACE, WRONG_KEY = "answered", "no face", "wrong key"
 QUOTA, TIME_OUT, REFUSED = "quota", "time-out", "refused"
@@ -123,8 +123,8 @@ class Answers:
 
     def keep(self, answer: Answer) -> None:
         """Write an answer in place of an older one."""
-        with written(self._file(answer.service, answer.first, answer.second)) as partial:
-            partial.write_text(json.dumps(asdict(answer), indent=1) + "\n", encoding="utf-8")
+        file = self._file(answer.service, answer.first, answer.second)
+        write_text(json.dumps(asdict(answer), indent=1) + "\n", file)
 
     def _file(self, service: str, first: str, second: str) -> Path:
         return self.folder / service / f"{first}-{second}.json"

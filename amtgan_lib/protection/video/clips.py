@@ -143,12 +143,11 @@ class Clip:
 class Frames:
     """The frames of a clip, as often as they are asked for; their number is what the file says, and may be wrong.
 
-    ``copy`` is handed the packets of other ``streams`` in between.
+    ``copy`` is handed the packets of other streams in between.
     """
 
     clip: Clip
     copy: Callable[[Any], None] | None = None
-    streams: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         with self.clip.opened() as (container, video):
@@ -166,7 +165,7 @@ class Frames:
                     for decoded in packet.decode():
                         last = self._checked(decoded, video.time_base, last)
                         yield last
-                elif packet.stream.index in self.streams and packet.dts is not None and self.copy is not None:
+                elif self.copy is not None:
                     self.copy(packet)
             self._refuse_cut_off(container, end)
 
@@ -252,11 +251,6 @@ class Writer:
         except _av().FFmpegError as error:
             raise VideoError(f"{self.out.name} cannot be written: {error.strerror or error}") from None
 
-    @property
-    def streams(self) -> tuple[int, ...]:
-        """The streams of the clip whose packets :meth:`copy` takes."""
-        return tuple(self._copies)
-
     def _begin(self) -> None:
         with self.clip.opened() as (container, video):
             self._add_video(video)
@@ -313,9 +307,11 @@ class Writer:
         A black frame should be: what is coded as a difference to a face may keep a shadow of it.
         """
         context = self._video.codec_context
-        colours = {"dst_colorspace": context.colorspace, "dst_color_range": context.color_range}
+        # What the clip says of its colours; where it says nothing (AVCOL_*_UNSPECIFIED) both ways use the same default.
+        colours = {"dst_colorspace": context.colorspace} if context.colorspace != 2 else {}
+        colours |= {"dst_color_range": context.color_range} if context.color_range != 0 else {}
         picture = _av().VideoFrame.from_ndarray(rgb, format="rgb24")
-        picture = picture.reformat(format=context.pix_fmt, interpolation=_exact(), **_given(colours))
+        picture = picture.reformat(format=context.pix_fmt, interpolation=_exact(), **colours)
         picture.pts, picture.duration, picture.time_base = frame.pts, frame.duration, frame.base
         picture.colorspace, picture.color_range = context.colorspace, context.color_range
         picture.pict_type = INTRA if alone else 0
@@ -323,15 +319,8 @@ class Writer:
             self._container.mux(self._video.encode(picture))
 
     def copy(self, packet: Any) -> None:
-        """Write a packet of another stream as it is."""
-        packet.stream = self._copies[packet.stream.index]
-        with self._writing():
-            self._container.mux(packet)
-
-
-UNSPECIFIED = {"dst_colorspace": 2, "dst_color_range": 0}  # AVCOL_SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED
-
-
-def _given(colours: dict[str, int]) -> dict[str, int]:
-    """What the clip says of its colours; where it says nothing both ways use the same default."""
-    return {name: value for name, value in colours.items() if value != UNSPECIFIED[name]}
+        """Write a packet of another stream as it is, if the file holds that; one without a time ends a stream."""
+        if packet.stream.index in self._copies and packet.dts is not None:
+            packet.stream = self._copies[packet.stream.index]
+            with self._writing():
+                self._container.mux(packet)

@@ -136,7 +136,7 @@ def protect_video(
                 f"{_small_among(plan.too_small)}; nothing written"
             )
         painter = _Painter(protector, makeup, strength, lost, plan)
-        for frame, rgb, alone in painter.frames(progress(Frames(clip, writer.copy, writer.streams))):
+        for frame, rgb, alone in painter.frames(progress(Frames(clip, writer.copy))):
             writer.add(frame, rgb, alone)
     return _report(out, painter, writer.left_out, time.perf_counter() - begun)
 
@@ -261,7 +261,8 @@ class _Painter:
         waiting: deque[Frame] = deque()
         read = 0
         for frame in frames:
-            self._compare(frame)
+            if frame.number >= len(self.plan.times) or self.plan.times[frame.number] != frame.time:
+                raise VideoError(f"frame {frame.number} of the video has changed since it was first read")
             read += 1
             waiting.append(frame)
             self._change_keys(frame)
@@ -269,10 +270,6 @@ class _Painter:
                 yield self._painted(waiting.popleft())
         if read != len(self.plan.glances) or waiting:
             raise VideoError(f"the video has {read} frames now, but had {len(self.plan.glances)} before")
-
-    def _compare(self, frame: Frame) -> None:
-        if frame.number >= len(self.plan.times) or self.plan.times[frame.number] != frame.time:
-            raise VideoError(f"frame {frame.number} of the video has changed since it was first read")
 
     def _change_keys(self, frame: Frame) -> None:
         keyed = [face for face in self.plan.faces(frame.number) if frame.number in face.keys]
