@@ -18,7 +18,7 @@ from amtgan_lib.images import GREY_WEIGHTS
 from amtgan_lib.models.rendering import Regions
 
 RIDGE = (168, 6, 197, 195, 5, 4, 1, 2)  # of the nose, down its middle
-NOSE = (6, 196, 198, 129, 98, 97, 2, 326, 327, 358, 420, 419)  # its outline, from between the eyes down
+NOSE = (195, 198, 129, 98, 97, 2, 326, 327, 358, 420)  # its lower half: tip and wings
 # Polylines of the mesh, each with its mirror image, and their softness in eye distances.
 ZONES = {
     "forehead": (((151, 9), (151, 9)), 0.22),

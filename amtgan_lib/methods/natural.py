@@ -27,7 +27,7 @@ SIZE = 256
 # Looks are searched for in a smaller crop, where a step takes two thirds of the time and a recogniser sees as much of
 # the face; colours are compared at a size where a step has the time for it.
 SEARCHED, COMPARED = 160, 64
-STRAIN = 0.55  # how much skin may be stretched or squeezed: beyond it noses break, and foreheads look smeared
+STRAIN = 0.62  # how much skin may be stretched or squeezed: beyond it noses break, and foreheads look smeared
 # Vertices of the mesh whose distance, where it shrinks or grows, ages a face or spoils its expression.
 SHRINKING = (
     *((107, 336), (55, 285), (107, 133), (336, 362), (66, 159), (296, 386)),  # brows that come together or down
@@ -68,7 +68,7 @@ class Search:
     visible: float = 0.0055
     rough: float = 0.45
     strained: float = 3.0
-    unkind: float = 30.0
+    unkind: float = 25.0
     makeup: float = 0.15
     seed: int = 0
 

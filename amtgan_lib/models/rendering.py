@@ -42,23 +42,23 @@ LIGHT, LIGHTS = (-0.65, 0.12), 14  # bounds, and points of its lattice along eac
 # is below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a
 # bright forehead looks grey, and under the eyes like a bruise.
 CONTOUR = {
-    "forehead": (-0.028, 0.06),
-    "temples": (-0.056, 0.05),
-    "bridge of the nose": (-0.014, 0.06),
-    "sides of the nose": (-0.042, 0.02),
-    "tip of the nose": (-0.042, 0.03),
-    "wings of the nose": (-0.042, 0.02),
-    "under the eyes": (-0.014, 0.10),
-    "cheekbones": (-0.035, 0.10),
-    "hollows of the cheeks": (-0.056, 0.05),
-    "jaw": (-0.07, 0.06),
-    "chin": (-0.056, 0.10),
-    "above the lips": (-0.014, 0.10),
-    "folds": (-0.014, 0.10),
+    "forehead": (-0.034, 0.06),
+    "temples": (-0.068, 0.05),
+    "bridge of the nose": (-0.017, 0.06),
+    "sides of the nose": (-0.051, 0.02),
+    "tip of the nose": (-0.051, 0.03),
+    "wings of the nose": (-0.051, 0.02),
+    "under the eyes": (-0.017, 0.10),
+    "cheekbones": (-0.043, 0.10),
+    "hollows of the cheeks": (-0.068, 0.05),
+    "jaw": (-0.085, 0.06),
+    "chin": (-0.068, 0.10),
+    "above the lips": (-0.017, 0.10),
+    "folds": (-0.017, 0.10),
 }
 # Each number of a colour goes from its first bound to its second: depth (all channels), red (against green and blue),
 # warmth (red and green against blue).
-BROWS = ((-0.50, 0.55), (-0.45, 0.10))  # of how much darker hair is than skin, channel by channel; powder at its edges
+BROWS = ((-0.50, 0.62), (-0.45, 0.10))  # of how much darker hair is than skin, channel by channel; powder at its edges
 BLUSH = ((-0.04, 0.02), (0.00, 0.10), (-0.02, 0.03))
 LIPS = ((-0.25, 0.05), (-0.04, 0.30), (-0.08, 0.08))
 LIDS = ((-0.30, 0.06), (-0.02, 0.10), (-0.05, 0.08))
