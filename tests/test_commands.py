@@ -161,7 +161,7 @@ def test_it_is_written_on_request_and_fails_all_the_same(put, capsys):
 def test_no_strength_protects_nobody(put, capsys):
     put("me.png")
     assert protect("me.png", "--strength", 0) == 1
-    assert tree() == ["me.png"] and "more --strength may help" in capsys.readouterr().out
+    assert tree() == ["me.png"] and "a higher --strength may help" in capsys.readouterr().out
 
 
 def test_weak_means_refused_here_and_accepted_at_a_laxer_threshold(put, capsys):

@@ -130,6 +130,20 @@ def test_moved_is_a_share_of_the_eye_distance_within_the_bound(crop, guide):
     assert natural.moved(crop, still).max() == 0
 
 
+@pytest.mark.parametrize(("count", "at_once"), [(4, 2), (4, 3), (3, 3), (5, 3), (1, 2)])
+def test_recognisers_take_turns_in_giving_hints(crop, count, at_once):
+    networks = fakes.tiny_recognizers(*map(str, range(count)))
+    there = natural.face_regions(crop.image, crop.mesh)
+    loss = natural.Loss(crop, there, Guide(networks, targets.nobody(networks)), Search(asked=at_once), {})
+    draw, times = torch.Generator().manual_seed(0), [0] * count
+    for step in range(1, 21):
+        asked = loss.turn(draw)
+        assert len(asked) == len(set(asked)) == min(at_once, count)
+        for each in asked:
+            times[each] += 1
+        assert max(times) - min(times) <= 2, step
+
+
 @pytest.mark.parametrize(
     ("above", "below", "axis", "way", "unkind"),
     [

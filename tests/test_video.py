@@ -311,7 +311,7 @@ def test_frames_in_which_a_face_jumps_are_named(squares, tmp_path, monkeypatch, 
 def test_what_cannot_be_written_is_said_before_the_work(squares, tmp_path, monkeypatch, out):
     clip = make(tmp_path / "clip.mp4", walk(), sound="aac")
     monkeypatch.setattr(faces, "meshes", lambda photo: pytest.fail("a face was looked for"))
-    with pytest.raises(VideoError, match=r"cannot hold the sound|ends in"):
+    with pytest.raises(VideoError, match=r"cannot hold the sound|must end in"):
         protect_video(clip, tmp_path / out, painter())
 
 

@@ -50,7 +50,7 @@ class Search:
     """How a look is found: Adam's steps and the rate of the first, which falls to SLOWEST of it; what its loss weighs.
 
     more: how often half as many steps follow, each time with recognition weighed MORE times as much, where one of the
-    recognisers still knows the face; asked: how many recognisers, drawn by lot, a step asks; away: the cosine to the
+    recognisers still knows the face; asked: how many recognisers a step asks, which take turns; away: the cosine to the
     owner, mirrored or not; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody;
     visible: the mean square of S-CIELAB; rough: of differences between neighbours of the lattice; strained: the mean
     fourth power of strain, in units of STRAIN, which grows with recognition's weight, but to the power 0.75; unkind:
@@ -177,6 +177,7 @@ class Loss:
         self.eye, self.lengths = (crop.mesh[468] - crop.mesh[473]).norm(), _lengths(crop.mesh)
         self.recognizers: Sequence[Recognizer] = guide.recognizers
         self.towards = search.towards if guide.target.name == NOBODY else search.towards_a_person
+        self.waiting: list[int] = []  # recognisers that are asked before any other is asked again
         self.weight = 1.0  # of recognition, against all that is seen
         self.targets = guide.target.of(guide.recognizers)
         other, moved = mirrored(self.image, self.points)
@@ -190,7 +191,7 @@ class Loss:
         fields = paint(self.regions, look)
         drawn = applied(self.image, fields)
         weigh = self.search
-        asked = torch.randperm(len(self.recognizers), generator=draw)[: weigh.asked].tolist()
+        asked = self.turn(draw)
         cost = self.weight * self.known(*EVERYDAY(drawn, self.points, draw), asked)
         cost = cost + weigh.visible * seen_difference(self.colours_of(drawn), self.seen).square().mean()
         if look.shape is not None:
@@ -201,6 +202,16 @@ class Loss:
         for part, colour in self.colours.items():
             cost = cost + weigh.makeup * (look.worn()[part] - colour).square().mean()
         return cost
+
+    def turn(self, draw: torch.Generator) -> list[int]:
+        """Which recognisers a step asks: all take turns, in an order that is drawn anew each time."""
+        count = len(self.recognizers)
+        if len(set(self.waiting)) < self.search.asked:
+            self.waiting += torch.randperm(count, generator=draw).tolist()
+        asked = list(dict.fromkeys(self.waiting))[: self.search.asked]
+        for each in asked:
+            self.waiting.remove(each)
+        return asked
 
     def colours_of(self, image: Tensor) -> Tensor:
         """The colours of an image as they are seen, at a size of COMPARED or little more."""
