@@ -130,18 +130,30 @@ def test_moved_is_a_share_of_the_eye_distance_within_the_bound(crop, guide):
     assert natural.moved(crop, still).max() == 0
 
 
-@pytest.mark.parametrize(("count", "at_once"), [(4, 2), (4, 3), (3, 3), (5, 3), (1, 2)])
-def test_recognisers_take_turns_in_giving_hints(crop, count, at_once):
+@pytest.mark.parametrize(("count", "at_once"), [(1, 1), (2, 2), (3, 2), (4, 3)])
+def test_of_three_recognisers_or_more_all_are_left_out_in_turn(crop, count, at_once):
     networks = fakes.tiny_recognizers(*map(str, range(count)))
     there = natural.face_regions(crop.image, crop.mesh)
-    loss = natural.Loss(crop, there, Guide(networks, targets.nobody(networks)), Search(asked=at_once), {})
+    loss = natural.Loss(crop, there, Guide(networks, targets.nobody(networks)), SHORT, {})
     draw, times = torch.Generator().manual_seed(0), [0] * count
     for step in range(1, 21):
         asked = loss.turn(draw)
-        assert len(asked) == len(set(asked)) == min(at_once, count)
+        assert len(asked) == len(set(asked)) == at_once
         for each in asked:
             times[each] += 1
-        assert max(times) - min(times) <= 2, step
+        assert max(times) - min(times) <= 1, step
+
+
+def test_the_recogniser_that_knows_a_face_best_counts_most(crop, guide):
+    loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, SHORT, {})
+    view = (0.5 * crop.image[None]).requires_grad_(True)
+    alone = [loss.known(view, crop.points[None], [number]) for number in (0, 1)]
+    both = loss.known(view, crop.points[None], [0, 1])
+    low, high = sorted(alone)
+    assert high > low + 0.01 and (low + high) / 2 < both < high
+    slopes = [torch.autograd.grad(cost, view)[0] for cost in (*alone, both)]
+    share = float((both - alone[1]) / (alone[0] - alone[1]))
+    torch.testing.assert_close(slopes[2], share * slopes[0] + (1 - share) * slopes[1])
 
 
 @pytest.mark.parametrize(

@@ -50,18 +50,16 @@ class Search:
     """How a look is found: Adam's steps and the rate of the first, which falls to SLOWEST of it; what its loss weighs.
 
     more: how often half as many steps follow, each time with recognition weighed MORE times as much, where one of the
-    recognisers still knows the face; asked: how many recognisers a step asks, which take turns; away: the cosine to the
-    owner, mirrored or not; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody;
-    visible: the mean square of S-CIELAB; rough: of differences between neighbours of the lattice; strained: the mean
-    fourth power of strain, in units of STRAIN, which grows with recognition's weight, but to the power 0.75; unkind:
-    the squares of what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of the way from the reference's
-    colours.
+    recognisers still knows the face; away: the cosine to the owner, mirrored or not; towards, towards_a_person: 1 - the
+    cosine to the target, where that is nobody or somebody; visible: the mean square of S-CIELAB; rough: of differences
+    between neighbours of the lattice; strained: the mean fourth power of strain, in units of STRAIN, which grows with
+    recognition's weight, but to the power 0.75; unkind: the squares of what SHRINKING, GROWING and RIDGE say, in eye
+    distances; makeup: of the way from the reference's colours.
     """
 
     steps: int = 30
     more: int = 6
     rate: float = 0.25
-    asked: int = 2
     away: float = 1.0
     towards: float = 0.5
     towards_a_person: float = 2.0
@@ -77,6 +75,7 @@ QUICK = Search(steps=16, more=2)
 # A face counts as known above the threshold of this false accept rate. That is stricter than where faces are judged,
 # since a recogniser that gave no hints lets go of a face later than those that did.
 MORE, FAR = 1.6, 0.1
+EVENNESS = 0.15  # of recognisers' weights, in cosines: the smaller, the more counts the one that knows a face best
 SLOWEST = 0.3  # share of the rate of Adam's first step that is left at the last one
 AGAIN = 10  # steps, and half as many more where it is still known, if a search begins with the look of the frame before
 
@@ -115,7 +114,7 @@ def worn(
     colours = {} if reference is None else reference_colours(crop, regions, reference)
     start = Look(**{**plain.worn(), **colours, **(begin.worn() if begin else {})})
     numbers = {part: value.clone().requires_grad_(True) for part, value in start.worn().items()}
-    with crew(search.asked) as share:
+    with crew(len(guide.recognizers)) as share:
         loss = Loss(crop.smaller(SEARCHED), regions.smaller(SEARCHED), guide, search, colours, share)
         _improve(numbers, loss)
     return Worn(regions, Look(**{part: value.detach() for part, value in numbers.items()}))
@@ -177,7 +176,7 @@ class Loss:
         self.eye, self.lengths = (crop.mesh[468] - crop.mesh[473]).norm(), _lengths(crop.mesh)
         self.recognizers: Sequence[Recognizer] = guide.recognizers
         self.towards = search.towards if guide.target.name == NOBODY else search.towards_a_person
-        self.waiting: list[int] = []  # recognisers that are asked before any other is asked again
+        self.spared: list[int] = []  # recognisers that a step is yet to leave out
         self.weight = 1.0  # of recognition, against all that is seen
         self.targets = guide.target.of(guide.recognizers)
         other, moved = mirrored(self.image, self.points)
@@ -204,21 +203,20 @@ class Loss:
         return cost
 
     def turn(self, draw: torch.Generator) -> list[int]:
-        """Which recognisers a step asks: all take turns, in an order that is drawn anew each time."""
-        count = len(self.recognizers)
-        if len(set(self.waiting)) < self.search.asked:
-            self.waiting += torch.randperm(count, generator=draw).tolist()
-        asked = list(dict.fromkeys(self.waiting))[: self.search.asked]
-        for each in asked:
-            self.waiting.remove(each)
-        return asked
+        """Which recognisers a step asks: of three or more all but one, which all are in turn."""
+        everyone = list(range(len(self.recognizers)))
+        if len(everyone) < 3:
+            return everyone
+        self.spared = self.spared or torch.randperm(len(everyone), generator=draw).tolist()
+        everyone.remove(self.spared.pop())
+        return everyone
 
     def colours_of(self, image: Tensor) -> Tensor:
         """The colours of an image as they are seen, at a size of COMPARED or little more."""
         return seen_colours(F.avg_pool2d(image, max(image.shape[-1] // COMPARED, 1)))
 
     def known(self, view: Tensor, points: Tensor, asked: Sequence[int]) -> Tensor:
-        """Mean over the recognisers ``asked`` of how well each knows the owner and misses the target.
+        """How well the recognisers ``asked`` know the owner and miss the target: a mean in which the worst count most.
 
         Each is asked on a thread of its own, its gradient in the view included.
         """
@@ -231,9 +229,10 @@ class Loss:
                 cost = self.search.away * away + self.towards * missed
             return cost.detach(), *torch.autograd.grad(cost, seen)
 
-        costs, slopes = zip(*self.share(ask, asked))
+        costs, slopes = (torch.stack(each) for each in zip(*self.share(ask, asked)))
+        weights = torch.softmax(costs / EVENNESS, 0)
         # What this adds is 0, and its gradient is the one that was found.
-        return sum(costs) / len(costs) + ((view - view.detach()) * (sum(slopes) / len(slopes))).sum()
+        return weights @ costs + ((view - view.detach()) * torch.einsum("k,k...->...", weights, slopes)).sum()
 
     @torch.no_grad()
     def still_known(self, look: Look) -> bool:
