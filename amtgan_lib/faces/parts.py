@@ -56,10 +56,10 @@ WHITE = 0.12  # of brightness in [0,1]: skin nearer to white has lost its shades
 TURNED = (0.38, 0.62)  # where the ridge of a nose is at most taken to be, as a share of the crop's side
 AROUND = 0.09  # eye distances: how far what belongs to a brow, an eye or the mouth fades out
 GREYISH = 3  # levels between the channels of a pixel that has no colour
-# Edges on the bridge of the nose and below both eyes from which on somebody wears glasses, as _edge has them: of 205
-# people, all 8 who do and 1 who does not. What is nearer to their eyes and brows than the first of GLASSES, in eye
-# distances, does not move at all then; from the second on it moves freely. LASHES: their share of the way from a lower
-# lid to its cheek.
+# FRAMES: edges on the bridge of the nose and below both eyes that are as steep as this, as _edge measures them, are
+# frames of glasses. Of 205 people of the training split that finds all 8 who wear some, and 1 who wears none. GLASSES:
+# how far from eyes and brows, in eye distances, nothing moves then, and from where on everything does. LASHES: their
+# share of the way from a lower lid to its cheek.
 FRAMES, GLASSES, LASHES, CHEEKS = (0.25, 0.3), (0.4, 0.7), 0.14, ((145, 50), (374, 280))
 WARM = 0.03  # skin of any colour is redder than grey: the logarithm of red to green, in linear light
 
@@ -282,11 +282,8 @@ class Cover:
         foreign = np.maximum(foreign, (1 - np.exp(-line)) * within * _around_eyes(points, within.shape[0], eye))
         # Lips, eyes and brows have other colours than skin, and say nothing: what is around them decides.
         share = _softened(foreign, 0.06 * eye) / _softened(within, 0.06 * eye).clip(0.05)
-        movable = 1 - _ramp(3 * share - 0.3)
-        if wears_glasses(picture, points, eye):
-            away = ndimage.distance_transform_edt(_drawn(points, (*EYES, *BROWS), within.shape[0]) < 0.5) / eye
-            movable = movable * _ramp((away - GLASSES[0]) / (GLASSES[1] - GLASSES[0]))
-        return cls(bare, movable)
+        glasses = _glasses(points, within.shape[0], eye) if wears_glasses(picture, points, eye) else 0
+        return cls(bare, (1 - _ramp(3 * share - 0.3)) * (1 - glasses))
 
 
 def wears_glasses(picture: np.ndarray, points: np.ndarray, eye: float) -> bool:
@@ -297,6 +294,12 @@ def wears_glasses(picture: np.ndarray, points: np.ndarray, eye: float) -> bool:
     # The first of the way from a lower lid to the cheek is lashes.
     ways = (points[lid] + np.array([[LASHES], [1]]) * (points[cheek] - points[lid]) for lid, cheek in CHEEKS)
     return bridge > FRAMES[0] and min(_edge(brightness, way, 0.1 * eye * across, eye) for way in ways) > FRAMES[1]
+
+
+def _glasses(points: np.ndarray, side: int, eye: float) -> np.ndarray:
+    """(S,S): where glasses are, and the eyes and brows behind them: 1 there, and fading from there."""
+    away = ndimage.distance_transform_edt(_drawn(points, (*EYES, *BROWS), side) < 0.5) / eye
+    return 1 - _ramp((away - GLASSES[0]) / (GLASSES[1] - GLASSES[0]))
 
 
 def _edge(brightness: np.ndarray, line: np.ndarray, half: np.ndarray, eye: float) -> float:

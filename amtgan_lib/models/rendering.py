@@ -29,8 +29,8 @@ LATTICE = 20  # points of the lattice that moves a face, along each side
 ASYMMETRY = 0.1  # share of a move that may differ from left to right
 # Brows, eyes, mouth and nose move as wholes: by what is allowed along x and along y of the polynomials 1, x, y, x². A
 # brow may go elsewhere and become longer, steeper, thicker or more arched, an eye wider and larger, a mouth too, and
-# smile more, a nose narrower and shorter. None is ever bent otherwise: brows whose inner ends curl up, lips that waver
-# or a nose whose tip is squeezed spoil a face first.
+# smile more, the lower half of a nose narrower and shorter. None is ever bent otherwise: brows whose inner ends curl
+# up, lips that waver or a nose whose tip is squeezed spoil a face first.
 BROW, EYE, MOUTH = ((1, 1, 0, 0), (1, 1, 1, 1)), ((1, 1, 0, 0), (1, 0, 1, 0)), ((1, 1, 0, 0), (1, 0, 1, 1))
 NOSE = ((1, 1, 0, 0), (1, 0, 1, 1))
 WHOLES = (BROW, BROW, EYE, EYE, MOUTH, NOSE)
@@ -99,9 +99,10 @@ class Regions:
         """The same regions in the same frame at ``side`` pixels, at most their own."""
         if side >= self.skin.shape[-1]:
             return self
-        maps = {each.name: value for each in fields(self) if (value := getattr(self, each.name)).ndim == 4}
         maps = {
-            name: F.interpolate(value, (side, side), mode="bilinear", antialias=True) for name, value in maps.items()
+            each.name: F.interpolate(value, (side, side), mode="bilinear", antialias=True)
+            for each in fields(self)
+            if (value := getattr(self, each.name)).ndim == 4
         }
         across = F.interpolate(self.across[:, None], side, mode="linear", align_corners=True)[:, 0]
         return replace(self, **maps, across=across)
