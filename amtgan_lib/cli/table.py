@@ -51,7 +51,7 @@ COMMANDS = {
             ("me.jpg me_protected.png", "compares with the clean photo"),
             ("me.jpg me_protected.png --known me_2019.jpg", "compares with another photo of the same person"),
             ("holiday safer --ask edgeface_xs,edgeface_xxs --json", "two folders, two recognisers"),
-            ("safer --protocol drawn", "scores anybody's files for the photos of a protocol"),
+            ("safer --protocol drawn", "scores your PNG files on the photos of a protocol"),
             ("safer --protocol drawn --card card.yaml --submit", "makes an entry of the leaderboard"),
         ),
         takes="two photos or two folders",
@@ -97,7 +97,7 @@ COMMANDS = {
     ),
     "protocol": Command(
         "amtgan_lib.cli.protocol:protocol",
-        "write the photos of a protocol, for anybody to protect",
+        "write the photos of a protocol, to be protected by any method",
         (
             ("drawn photos-to-protect", "drawn people, no download"),
             ("open photos-to-protect", "photographs of CelebA-HQ"),

@@ -239,8 +239,8 @@ def board(name: str) -> str:
     if not found:
         return "There is no entry yet."
     lines = results.markdown(pd.DataFrame([_line(place, entry) for place, entry in enumerate(found, 1)]))
-    told = f"{len(by.sources)} photos. Per cent at FAR {FAR:g}, with 95 % intervals below; `{TOOK_PART}`: took part. "
-    told += f"No place without a judge that took no part, or beyond a mean FLIP of {MOST_FLIP:g}."
+    told = f"{len(by.sources)} photos. Per cent at FAR {FAR:g}; 95 % intervals stand in the second table, where `{TOOK_PART}` marks judges that took part. "
+    told += f"An entry is ranked if a judge took no part and its mean FLIP is at most {MOST_FLIP:g}."
     rows = results.joined(*(marked(entry.rows[entry.rows["far"] == FAR], entry.card) for entry in found))
     judged = results.pivot(rows, ["method", "recogniser"])
     judged = results.markdown(judged[[rate for rate in RATES if rate in judged]].reset_index())
