@@ -238,6 +238,15 @@ def test_a_brow_that_fades_takes_the_colour_of_the_skin(crop):
     assert redder[2] < redder[1] < 0.9 * redder[0]
 
 
+def test_where_no_brow_is_seen_nothing_lines_it(crop):
+    """A strand of hair that covers a brow would be painted on."""
+    brown, skin = torch.tensor([0.3, 0.16, 0.1]) * 2 - 1, torch.tensor([0.8, 0.6, 0.5]) * 2 - 1
+    left = brows_of(crop) & (torch.arange(SIZE) < SIZE / 2)
+    picture = torch.where(left[None], brown[:, None, None], skin[:, None, None])
+    bands = face_regions(picture, crop.mesh).brows[0, 2:]
+    assert bands[..., : SIZE // 2].max() > 0.3 and bands[..., SIZE // 2 :].max() < 0.01
+
+
 def test_shade_is_warm_liner_has_no_colour_and_blush_only_reddens(crop, regions):
     grey = paint(regions, strong(regions, ["liner"])).gain
     assert torch.equal(grey[:, 0], grey[:, 1]) and torch.equal(grey[:, 0], grey[:, 2])

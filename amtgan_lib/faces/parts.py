@@ -47,7 +47,8 @@ EDGE = 0.10  # the same for gains
 FINE = 4  # polygons are drawn so many times as large
 SHADE = (0.012, 0.16)  # eye distances: what is finer is grain, what is broader is the light of the room
 DARKEST, DEEPEST = 0.04, 0.25  # of brightness in [0,1], where its logarithm ends; and of a shade
-BLACKEST = 1.2  # of hair beside skin, as such a logarithm
+# Of hair beside skin, as such a logarithm; a brow that is less dark than PALE gets less powder at its edges.
+BLACKEST, PALE = 1.2, 0.4
 # Skin in the shade is warmer, and in the light paler: the share of a shade that each channel usually takes, and bounds.
 # A shade that is grey looks like soot on fair skin.
 TAN, TANS = np.array([0.6, 1.08, 1.35]), np.array([(0.5, 0.9, 1.0), (1.0, 1.2, 1.6)])
@@ -76,6 +77,7 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
     skin = outline * (1 - _ramp(2 * _softened(features, 0.03 * eye))) * cover.bare
     shaded = skin * _ramp((1 - (_softened(picture.mean(0), SHADE[0] * eye) + 1) / 2) / WHITE)
     near = _ramp(1.6 * _softened(cover.bare, 0.12 * eye) - 0.3)
+    hair = _hair(picture, skin, eye)
     lips = _softened(_drawn(points, (LIPS,), side) * (1 - _drawn(points, (MOUTH,), side)), 0.018 * eye)
     return Regions(
         moving=_tensor(_ramp(inward / FADE) * cover.movable),
@@ -86,8 +88,8 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
         tan=torch.from_numpy(_tan(picture, skin)).float()[None],
         zones=_tensor(_lines(points, ZONES, side, eye)),
         blush=_tensor(_lines(points, BLUSH, side, eye) * shaded),
-        hair=_tensor(_hair(picture, skin, eye)),
-        brows=_tensor(_brows(points, side, eye) * outline * near),
+        hair=_tensor(hair),
+        brows=_tensor(_brows(points, hair, eye) * outline * near),
         lips=_tensor(lips * outline * near),
         lids=_tensor(_lids(points, side, eye) * outline * cover.bare),
         liner=_tensor(_liner(points, side, eye) * outline * near),
@@ -203,8 +205,12 @@ def _hair(picture: np.ndarray, skin: np.ndarray, eye: float) -> np.ndarray:
     return np.clip(darker, 0, BLACKEST)
 
 
-def _brows(points: np.ndarray, side: int, eye: float) -> np.ndarray:
-    """(4,S,S): the inner and the outer half of both brows, and soft bands along their upper and lower edge."""
+def _brows(points: np.ndarray, hair: np.ndarray, eye: float) -> np.ndarray:
+    """(4,S,S): the inner and the outer half of both brows, and soft bands along their upper and lower edge.
+
+    Where a brow is no darker than skin, pale or under a strand of hair, there are no bands: they would be lines.
+    """
+    side = hair.shape[-1]
     found = np.zeros((4, side, side))
     pixels = _pixels(side)
     for upper, lower in zip(UPPER_BROWS, LOWER_BROWS):
@@ -218,6 +224,9 @@ def _brows(points: np.ndarray, side: int, eye: float) -> np.ndarray:
             # From the outer end on, and never into the space between the brows.
             band = np.exp(-((_distance(pixels, edge[:-1]) / (0.03 * eye)) ** 2) / 2)
             found[place] += band * (1 - whole) * 0.6
+    whole = found[:2].sum(0)
+    darker = _softened(whole * hair.mean(0), AROUND * eye) / _softened(whole, AROUND * eye).clip(1e-3)
+    found[2:] *= _ramp(darker / PALE)
     return found
 
 
