@@ -239,7 +239,8 @@ def board(name: str) -> str:
     if not found:
         return "There is no entry yet."
     lines = results.markdown(pd.DataFrame([_line(place, entry) for place, entry in enumerate(found, 1)]))
-    told = f"{len(by.sources)} photos. Per cent at FAR {FAR:g}; 95 % intervals stand in the second table, where `{TOOK_PART}` marks judges that took part. "
+    told = f"{len(by.sources)} photos. Per cent at FAR {FAR:g}; 95 % intervals stand in the second table, "
+    told += f"where `{TOOK_PART}` marks judges that took part. "
     told += f"An entry is ranked if a judge took no part and its mean FLIP is at most {MOST_FLIP:g}."
     rows = results.joined(*(marked(entry.rows[entry.rows["far"] == FAR], entry.card) for entry in found))
     judged = results.pivot(rows, ["method", "recogniser"])
