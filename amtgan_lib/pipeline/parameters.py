@@ -97,16 +97,13 @@ def literals(name: str, source: str) -> dict[str, object]:
 
 def _assignment(name: str, statement: ast.stmt) -> tuple[str, object]:
     wrong = PresetError(f"{name}: `{ast.unparse(statement)}` in the parameters cell is not NAME = literal.")
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        target = statement.target
-    else:
-        raise wrong
-    if not isinstance(target, ast.Name):
-        raise wrong
+    match statement:
+        case ast.Assign(targets=[ast.Name() as target]) | ast.AnnAssign(target=ast.Name() as target, value=ast.expr()):
+            pass
+        case _:
+            raise wrong
     if target.col_offset or not isinstance(getattr(statement, "annotation", target), ast.Name):
-        # For instance `steps: int | None = 3` or `(steps) = 3`: papermill does not find the name.
+        # `steps: int | None = 3` or `(steps) = 3`, say.
         raise PresetError(f"{name}: papermill cannot read the parameter {target.id!r}: write it as NAME = VALUE.")
     try:
         value = ast.literal_eval(statement.value)
