@@ -118,8 +118,11 @@ def _table(mirror_folder: Path | None) -> tuple[Asset, ...]:
         return pinned
     known = {asset.relative for asset in pinned}
     group_of = {asset.folder: asset.group for asset in pinned if _is_photo(asset.path)}
-    listed = _read(manifest, pinned=False, group_of=group_of)
-    extra = {asset.relative: asset for asset in listed if asset.relative not in known and _is_photo(asset.path)}
+    extra = {
+        asset.relative: replace(asset, group=group_of.get(asset.folder, OTHER_GROUP))
+        for asset in _read(manifest, pinned=False)
+        if asset.relative not in known and _is_photo(asset.path)
+    }
     return pinned + tuple(extra.values())
 
 
@@ -127,27 +130,27 @@ def _is_photo(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES
 
 
-def _read(file: Path, pinned: bool, group_of: dict[tuple[str, str], str] | None = None) -> Iterator[Asset]:
+def _read(file: Path, pinned: bool) -> Iterator[Asset]:
     number = 1
     try:
         with file.open(newline="", encoding="utf-8") as stream:
             for number, row in enumerate(csv.DictReader(stream), start=2):  # noqa: B007 (the message needs it)
-                yield _asset(row, pinned, group_of or {})
+                yield _asset(row, pinned)
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise AssetError(f"Line {number} of {file} is no row of an asset table ({error}): correct the file.") from error
 
 
-def _asset(row: dict[str, str], pinned: bool, group_of: dict[tuple[str, str], str]) -> Asset:
-    facts = {key: row[key] for key in ("repository", "commit", "path", "licence", "role")}
-    asset = Asset(**facts, bytes=int(row["bytes"]), sha256=row["sha256"], group=OTHER_GROUP, pinned=pinned)
+def _asset(row: dict[str, str], pinned: bool) -> Asset:
+    facts = {key: row[key] for key in MANIFEST_COLUMNS} | {"bytes": int(row["bytes"])}
+    own = {"group": row["group"], "name": row["name"]} if pinned else {"group": OTHER_GROUP}
+    asset = Asset(**facts, **own, pinned=pinned)
     parts = asset.relative.split("/")
     # The place becomes a path on this disk, so a row may not climb out of the folder it is read for.
     if len(parts) < 4 or not all(parts) or {".", ".."} & set(parts) or "\\" in asset.relative:
         raise ValueError(f"{asset.relative!r} is not owner/repo/commit/path")
     if not re.fullmatch("[0-9a-f]{64}", asset.sha256):
         raise ValueError(f"{asset.sha256!r} is not a sha256 in hexadecimal")
-    own = {"group": row["group"], "name": row["name"]} if pinned else {"group": group_of.get(asset.folder, OTHER_GROUP)}
-    return replace(asset, **own)
+    return asset
 
 
 def groups() -> tuple[str, ...]:

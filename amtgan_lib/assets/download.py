@@ -17,9 +17,6 @@ TIMEOUT_SECONDS = 30.0
 TOO_MANY = 429
 
 
-
-
-
 def download(asset: Asset) -> bytes:
     """The bytes at the address of an asset, as many as the table says and not verified.
 

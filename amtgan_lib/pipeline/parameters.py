@@ -24,13 +24,13 @@ class PresetError(Exception):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook as it was read once: editing the file while the pipeline runs changes nothing."""
+    """A notebook, read once: editing the file while the pipeline runs changes nothing."""
 
     name: str
     node: "NotebookNode"
     defaults: dict[str, object]
     sha256: str
-    """Of the cells alone: outputs and metadata do not make a notebook another one."""
+    """Of the cells alone: outputs and metadata do not count."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Text:
 
 
 def hint(word: str, names: Iterable[str], are: str) -> str:
-    """ "did you mean 'recipe'?", or the names that there are."""
+    """The end of a message: "did you mean 'recipe'?" if a name is similar, else all names."""
     names = list(names)
     near = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"{are} {', '.join(names)}."

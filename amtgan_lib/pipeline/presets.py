@@ -5,7 +5,7 @@
     notebook_parameters: {03_train: {steps: 800}} # for one notebook; goes before `parameters`
     repeat: {03_train: {recipe: [published, corrected]}}  # runs 03_train-published, then 03_train-corrected
 
-All of it is optional but `notebooks`. Several repeated parameters of one notebook give every combination.
+All keys but `notebooks` are optional. Several repeated parameters of one notebook give every combination.
 """
 
 import itertools
