@@ -207,22 +207,19 @@ def format_of(path: str | Path) -> str:
 
 
 def check(picture: Image.Image, path: str | Path) -> str:
-    """Raise PhotoError if a file cannot hold a picture; returns in words what the picture loses in it, if anything.
+    """Raise PhotoError if a file cannot hold a picture; returns a sentence on what the picture loses, if anything.
 
     picture: mode RGB, RGBA, L, LA or 16-bit grey, as a photo's ``original``.
     """
     kind = format_of(path)
     if (longest := LONGEST_SIDE.get(kind)) and max(picture.size) > longest:
         raise PhotoError(f"{kind} holds at most {longest} pixels a side, the photo has {max(picture.size)}: use .png")
-    if _clear(picture) and not any("A" in mode for mode in MODES[kind]):
+    transparent = picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema()[0] < 255
+    if transparent and not any("A" in mode for mode in MODES[kind]):
         raise PhotoError(f"the photo has transparent parts, which {kind} cannot hold: use .png, .webp or .tif")
     if picture.mode.startswith(SIXTEEN_BIT) and SIXTEEN_BIT not in MODES[kind]:
         return f"16 bits a pixel became 8, as {kind} holds no more; .png and .tif do"
     return ""
-
-
-def _clear(picture: Image.Image) -> bool:
-    return picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema()[0] < 255
 
 
 def fitted(picture: Image.Image, path: str | Path) -> Image.Image:

@@ -51,13 +51,10 @@ def read(image: Image.Image) -> Metadata:
             exif, turn = b"", 1
             said = [*said, DAMAGED]
     comment = image.info.get("comment", b"")
-    notes = (DAMAGED,) * bool(said) + (PLACE_IN_XMP,) * (b"GPSL" in _bytes(image.info.get("xmp")))
+    in_xmp = "GPSL" in repr(image.info.get("xmp"))  # text or bytes, by format
+    notes = (DAMAGED,) * bool(said) + (PLACE_IN_XMP,) * in_xmp
     known = isinstance(turn, int) and 1 <= turn <= 8
     return Metadata(exif, int(turn) if known else 1, comment if isinstance(comment, bytes) else b"", notes)
-
-
-def _bytes(value: object) -> bytes:
-    return value.encode("utf-8", "replace") if isinstance(value, str) else value if isinstance(value, bytes) else b""
 
 
 def _kept(tags: Image.Exif, place: bool = True) -> bytes:

@@ -92,7 +92,7 @@ def exif() -> Image.Exif:
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG of this size, whose pixels are zeros in few bytes, as far as there are any."""
+    """A PNG that claims this size, with zeros for at most 16 MB of its pixels."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

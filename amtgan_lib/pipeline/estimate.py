@@ -39,13 +39,11 @@ def expected(steps: Sequence[Step], preset: str) -> str:
             raise PresetError(last)
         return f"how long training takes could not be measured: {last}"
     paces = json.loads(done.stdout.splitlines()[-1])
-    lines = [f"two steps of each training were measured; this machine {paces[0]['precision']}"]
-    whole = [pace["steps"] * pace["seconds"] for pace in paces]
-    lines += [
-        f"  {pace['recipe']}: {pace['steps']} steps of {pace['seconds']:.2g} s, {minutes(seconds)}"
-        for pace, seconds in zip(paces, whole, strict=True)
-    ]
-    training = sum(whole)
+    lines, training = [f"two steps of each training were measured; this machine {paces[0]['precision']}"], 0.0
+    for pace in paces:
+        seconds = pace["steps"] * pace["seconds"]
+        training += seconds
+        lines.append(f"  {pace['recipe']}: {pace['steps']} steps of {pace['seconds']:.2g} s, {minutes(seconds)}")
     others = _others(steps, preset, {step.name: pace["seconds"] for step, pace in zip(trainings, paces, strict=True)})
     if others is None:
         return "\n".join([*lines, f"about {minutes(training)} of training in all, and what the other notebooks take"])
