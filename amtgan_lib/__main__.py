@@ -46,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say_any_name() -> None:
-    """Let stdout and stderr say file names that their encoding lacks, escaped: one must not stop the files after it."""
+    """Escape characters that stdout and stderr cannot encode: such a file name must not stop the files after it."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not in a notebook
             stream.reconfigure(errors="backslashreplace")
 
 
 def _end_as_interrupted() -> None:
-    """Let SIGTERM, by which a system or a scheduler ends programs, save and clean up as Ctrl-C does."""
+    """Treat SIGTERM, which systems and schedulers send, as Ctrl-C: save and clean up."""
     alone = threading.current_thread() is threading.main_thread()
     if alone and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -109,7 +109,7 @@ def _help() -> str:
 
 
 def _call(target: Callable | dict[str, Callable], name: str, arguments: list[str]) -> int:
-    """Parse first and run afterwards, so that nothing a command says on stderr is mistaken for a parser's complaint."""
+    """Parse first and run afterwards, so that nothing a command prints on stderr is taken for a parser's complaint."""
     program, complaint = f"{PROGRAM} {name}", io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -132,9 +132,9 @@ def _parsed(target: Callable | dict[str, Callable], program: str, arguments: lis
 
 
 def _unknown_option(target: Callable | dict[str, Callable], program: str, arguments: list[str]) -> str:
-    """A sentence about the first option that the help lacks, "" where there is none.
+    """A sentence about the first option that the help lacks, "" if there is none.
 
-    tyro names it only behind the positional arguments, and calls those missing where it stands before them.
+    tyro names an unknown option only after the positional arguments; before them, it calls those missing.
     """
     subcommand, shown = arguments[: isinstance(target, dict)], io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
@@ -149,7 +149,7 @@ def _unknown_option(target: Callable | dict[str, Callable], program: str, argume
 
 
 def _too_many(name: str, complaint: str) -> str:
-    """What a command takes, where tyro complains of more such words as if they were options; else its complaint."""
+    """tyro's complaint; if it took surplus positional arguments for options, what the command takes."""
     words, takes = complaint.removeprefix(UNRECOGNIZED), COMMANDS[name].takes
     if not takes or words == complaint or words.startswith("-"):
         return complaint
@@ -167,7 +167,7 @@ def _deferred(function: Callable) -> Callable:
 
 
 def _sentence(box: str) -> str:
-    """What tyro complains of, without its frame and title; the paragraphs after the first repeat the help."""
+    """tyro's complaint without its frame and title; the paragraphs after the first repeat the help."""
     paragraphs: list[list[str]] = [[]]
     for line in (line.strip("│ ") for line in box.splitlines()):
         if re.fullmatch(r"[─╰╯-]+|╭.*╮", line):

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A temporary name in the folder of ``path``, which is made: what is written there is moved to ``path`` in the end.
+    """A temporary name beside ``path``, whose folder is made: what is written there is moved to ``path`` at the end.
 
-    If anything stops the writing, nothing stays of it, and whatever was at ``path`` stays as it was. The temporary name
-    has the same suffix, by which writers choose the format. An OSError of the writing names ``path``.
+    If the writing stops, nothing remains of it, and ``path`` is unchanged. The temporary name has the same suffix, by
+    which writers choose the format. An OSError of the writing names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = temporary(path, "partial")

@@ -1,6 +1,6 @@
 """Kinds of picture files: which may hold a photo, which cannot be read and why, which can be written and how.
 
-What Pillow opens counts, by the file's ending or by its first bytes where the ending says nothing.
+A file is a picture if Pillow opens its kind, told by its ending, or by its first bytes if the ending says nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 HEAD = 8192  # bytes by which a file's kind is told
-# Protecting takes some 25 bytes a pixel beside the gigabyte of the models: so large a photo needs 4 GiB. Pillow warns
-# from 89 megapixels on, which is less than what some phones take, and its words are about attacks.
+# Protecting takes some 25 bytes a pixel and a gigabyte for the models: so large a photo needs 4 GiB. Pillow warns
+# of attacks from 89 megapixels on, which is less than what some phones take.
 MEGAPIXELS = 120
 # That limit and Python's warnings are the whole process's: threads open their pictures one after the other.
 _ONE_AT_A_TIME = threading.RLock()
@@ -32,9 +32,8 @@ HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b
 PICTURE_BRANDS = HEIF_BRANDS | {b"mif1", b"avif"}
 # Pillow takes some of them for TIFF and gives the preview in place of the photo.
 RAW_SUFFIXES = {
-    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq"),
-    *(".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef"),
-    *(".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
+    *(".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 }
 JPEG_XL = ".jxl"
 HDR_TRANSFERS = (16, 18)  # PQ and HLG, by the numbers of ITU-T H.273
@@ -91,7 +90,7 @@ def is_picture(path: Path) -> bool:
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """What a file says it is, if it is one of boxes as MP4, AVIF and HEIC are."""
+    """The brands that a file names, if it consists of boxes as MP4, AVIF and HEIC do."""
     if head[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -135,16 +134,17 @@ def _beginning(file: Path | BinaryIO) -> bytes:
 
 def _is_hdr(head: bytes) -> bool:
     """Whether the colours of an AVIF, HEIC or PNG file are coded as HDR; a version of it beside the photo may be."""
+    transfer = b""
     if _brands(head) and b"tmap" not in head:
-        start = head.find(b"colrnclx")
-        return start >= 0 and int.from_bytes(head[start + 10 : start + 12], "big") in HDR_TRANSFERS
-    start = head.find(b"cICP") if head.startswith(b"\x89PNG") else -1
-    return start >= 0 and head[start + 5 : start + 6] != b"" and head[start + 5] in HDR_TRANSFERS
+        transfer = head.partition(b"colrnclx")[2][2:4]
+    elif head.startswith(b"\x89PNG"):
+        transfer = head.partition(b"cICP")[2][1:2]
+    return int.from_bytes(transfer, "big") in HDR_TRANSFERS
 
 
 @contextlib.contextmanager
 def _own_limit(name: str) -> Iterator[None]:
-    """Pillow's limit of pixels, at ours while a file is read; what it would only warn of is refused, or said by us."""
+    """Our limit of pixels in place of Pillow's while a file is read; files of which Pillow would warn are refused."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MEGAPIXELS * 1_000_000
     try:
         with warnings.catch_warnings():
@@ -207,23 +207,19 @@ def format_of(path: str | Path) -> str:
 
 
 def check(picture: Image.Image, path: str | Path) -> str:
-    """Raise PhotoError if a file cannot hold a picture; returns in words what the picture loses in it, if anything.
+    """Raise PhotoError if a file cannot hold a picture; returns a sentence on what the picture loses, if anything.
 
     picture: mode RGB, RGBA, L, LA or 16-bit grey, as a photo's ``original``.
     """
     kind = format_of(path)
-    longest = LONGEST_SIDE.get(kind)
-    if longest and max(picture.size) > longest:
+    if (longest := LONGEST_SIDE.get(kind)) and max(picture.size) > longest:
         raise PhotoError(f"{kind} holds at most {longest} pixels a side, the photo has {max(picture.size)}: use .png")
-    if _clear(picture) and not any("A" in mode for mode in MODES[kind]):
+    transparent = picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema()[0] < 255
+    if transparent and not any("A" in mode for mode in MODES[kind]):
         raise PhotoError(f"the photo has transparent parts, which {kind} cannot hold: use .png, .webp or .tif")
     if picture.mode.startswith(SIXTEEN_BIT) and SIXTEEN_BIT not in MODES[kind]:
         return f"16 bits a pixel became 8, as {kind} holds no more; .png and .tif do"
     return ""
-
-
-def _clear(picture: Image.Image) -> bool:
-    return picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema()[0] < 255
 
 
 def fitted(picture: Image.Image, path: str | Path) -> Image.Image:

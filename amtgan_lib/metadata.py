@@ -1,4 +1,4 @@
-"""What is kept of a file's EXIF data, comment and colour profile: nothing that may show or place the unchanged face."""
+"""Which EXIF data, comments and colour profiles are kept: nothing that may show or place the unchanged face."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Metadata:
 
 
 def read(image: Image.Image) -> Metadata:
-    """What a picture's file says; damaged EXIF data is left out and said, never an error.
+    """What a picture's file says; damaged EXIF data is left out with a note, never an error.
 
     A TIFF file is its own EXIF data and must not have been decoded, any other must: Pillow drops or finds some then.
     """
@@ -44,43 +44,37 @@ def read(image: Image.Image) -> Metadata:
         warnings.simplefilter("always")
         try:
             if raw := image.info.get("exif"):
-                Image.Exif().load(raw)  # that of a JPEG file was read before, and what is wrong with it was swallowed
+                Image.Exif().load(raw)  # Pillow has read that of a JPEG file before, and hidden its errors
             tags = image.getexif()
             exif, turn = _kept(tags), tags.get(ExifTags.Base.Orientation)
         except Exception:  # SyntaxError, struct.error, TypeError, KeyError, ... by what is wrong with it
             exif, turn = b"", 1
             said = [*said, DAMAGED]
     comment = image.info.get("comment", b"")
-    notes = (DAMAGED,) * bool(said) + (PLACE_IN_XMP,) * (b"GPSL" in _bytes(image.info.get("xmp")))
+    in_xmp = "GPSL" in repr(image.info.get("xmp"))  # text or bytes, by format
+    notes = (DAMAGED,) * bool(said) + (PLACE_IN_XMP,) * in_xmp
     known = isinstance(turn, int) and 1 <= turn <= 8
     return Metadata(exif, int(turn) if known else 1, comment if isinstance(comment, bytes) else b"", notes)
 
 
-def _bytes(value: object) -> bytes:
-    return value.encode("utf-8", "replace") if isinstance(value, str) else value if isinstance(value, bytes) else b""
-
-
-def _kept(tags: Image.Exif) -> bytes:
-    """The tags that are kept, as the bytes of a file's EXIF; empty if there are none."""
+def _kept(tags: Image.Exif, place: bool = True) -> bytes:
+    """The tags that are kept, with or without the place, as the bytes of a file's EXIF; empty if there are none."""
     kept = Image.Exif()
     kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
-    for directory, known in ((ExifTags.IFD.Exif, CAMERA_TAGS), (ExifTags.IFD.GPSInfo, ExifTags.GPSTAGS)):
+    directories = {ExifTags.IFD.Exif: CAMERA_TAGS} | ({ExifTags.IFD.GPSInfo: ExifTags.GPSTAGS} if place else {})
+    for directory, known in directories.items():
         try:
             stored = tags.get_ifd(directory)
-        except (OSError, ValueError, TypeError, struct.error):  # it is said to lie where there is nothing
+        except (OSError, ValueError, TypeError, struct.error):  # its offset points to nothing
             continue
         for tag, value in stored.items():
             if tag in known and _writable(tag, value):
                 kept.get_ifd(directory)[tag] = value
-    return _as_bytes(kept)
+    return data if len(data := kept.tobytes()) > len(Image.Exif().tobytes()) else b""
 
 
 # Notes of makers and unknown tags may hold previews, and pointers lead to directories that are not kept.
 CAMERA_TAGS = {tag for tag in ExifTags.TAGS if 0x829A <= tag <= 0xA4FF} - {tag.value for tag in ExifTags.IFD}
-
-
-def _as_bytes(exif: Image.Exif) -> bytes:
-    return data if len(data := exif.tobytes()) > len(Image.Exif().tobytes()) else b""
 
 
 def _writable(tag: int, value: object) -> bool:
@@ -105,16 +99,13 @@ def without_place(exif: bytes) -> bytes:
     """EXIF data, as :func:`read` keeps it, without where the photo was taken."""
     if not has_place(exif):
         return exif
-    tags, kept = Image.Exif(), Image.Exif()
+    tags = Image.Exif()
     tags.load(exif)
-    kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS})
-    if camera := tags.get_ifd(ExifTags.IFD.Exif):
-        kept.get_ifd(ExifTags.IFD.Exif).update(camera)
-    return _as_bytes(kept)
+    return _kept(tags, place=False)
 
 
 def options(kind: str, exif: bytes, comment: bytes, place: bool) -> dict[str, Any]:
-    """What is handed to Pillow's ``save`` to have a file of a format hold them; ``place``: the GPS data, too."""
+    """The arguments with which Pillow's ``save`` writes them to a file of a format; ``place``: with the GPS data."""
     kept: dict[str, Any] = {}
     if kind != "BMP" and (exif := exif if place else without_place(exif)):
         kept["exif"] = exif

@@ -1,4 +1,4 @@
-"""The first entries of the leaderboard: what nobody needs a method for, and the look of ``protect`` in a hurry.
+"""The first entries of the leaderboard: pictures that need no method, and the look of ``protect --quick``.
 
 .venv/bin/python -m benchmarks.baselines blur results/runs/blur
 python -m amtgan_lib evaluate results/runs/blur --protocol drawn --card results/runs/blur.yaml --submit

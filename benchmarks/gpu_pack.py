@@ -1,10 +1,9 @@
 """Everything that a machine with a GPU and without a network needs to train at the paper's size, in one folder.
 
 ``make gpu-pack`` fills ``gpu_pack/`` (some 40 MB at most, never committed): the prepared 256 px crops with their
-pictures as JPEG, the weights of the open recognisers, golden tensors if they lie at hand, and wheels of small packages
-that such machines lack. There, ``python -m benchmarks.gpu_pack unpack`` makes ``data/prepared/open.npz`` of it. The
-pictures are then those of a JPEG of quality 90: what is trained on them is not bit for bit what the photographs would
-give.
+pictures as JPEG, the weights of the open recognisers, golden tensors if available, and wheels of small packages that
+such machines lack. There, ``python -m benchmarks.gpu_pack unpack`` writes ``data/prepared/open.npz``. Its pictures
+went through a JPEG of quality 90: training on them differs slightly from training on the photographs.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class PackError(Exception):
 
 
 def pack(prepared: Path, folder: Path, golden: Path | None = None, wheels: Sequence[str] = WHEELS) -> int:
-    """Fill ``folder`` anew and return its size in bytes; PackError where crops are missing or it grows too large."""
+    """Replace ``folder`` and return its size in bytes; PackError if crops are missing or it grows too large."""
     if not prepared.exists():
         raise PackError(f"{prepared} is missing: run notebook 01_prepare_data of the preset open first")
     shutil.rmtree(folder, ignore_errors=True)

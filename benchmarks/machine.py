@@ -22,7 +22,7 @@ from amtgan_lib.pipeline import estimate, presets, runs
 from amtgan_lib.training import pace
 from benchmarks.bench import Bench, in_a_process, pair
 
-ANSWERS = (0, 1, 3)  # protected, still recognised, not confirmed: of how long it took each says the same
+ANSWERS = (0, 1, 3)  # protected, still recognised, not confirmed: each has done the whole work
 STEP = """
 import json, sys
 from amtgan_lib.training import pace
@@ -52,13 +52,12 @@ def busy_core() -> Iterator[None]:
 
 
 def command(*arguments: str) -> float:
-    """Wall seconds of the command line, offline: with nothing but what comes along."""
+    """Wall seconds of the command line, offline: with shipped files only."""
     with tempfile.TemporaryDirectory() as empty:
         alone = {**os.environ, "AMTGAN_ASSET_MIRROR": "", "AMTGAN_CACHE": empty}
         began = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "amtgan_lib", *arguments], capture_output=True, text=True, env=alone
-        )
+        call = [sys.executable, "-m", "amtgan_lib", *arguments]
+        done = subprocess.run(call, capture_output=True, text=True, env=alone)
         if done.returncode not in ANSWERS:
             raise SystemExit(done.stderr)
         return time.perf_counter() - began

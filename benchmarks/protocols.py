@@ -1,8 +1,8 @@
-"""Pin a protocol anew: who is in the test, by the rules of ``datasets``, and the recognisers of today.
+"""Pin a protocol: who is in the test, by the rules of ``datasets``, and today's recognisers.
 
 .venv/bin/python -m benchmarks.protocols drawn
 
-It writes data/protocols/NAME.json. Entries of the leaderboard are of one state of that file: score all of them again.
+It writes data/protocols/NAME.json. Leaderboard entries belong to one state of that file: score all of them again.
 """
 
 import argparse
@@ -14,8 +14,7 @@ from amtgan_lib import assets, datasets, recognizers
 from amtgan_lib.datasets import drawn, protocol
 from amtgan_lib.datasets.protocol import PHOTO_COLUMNS, Pinned, Protocol
 
-# World -> the set of those whom the groups are to be taken for (the paper's four targets, or as many drawn people), and
-# who judges.
+# World -> the set of the groups' targets (the paper's four, or as many drawn people), and the judges.
 WORLDS = {
     "drawn": ("drawn_target", recognizers.DRAWN),
     "open": ("celeba_hq_target", (*recognizers.OPEN, "dlib")),
@@ -29,8 +28,10 @@ def made(name: str) -> Protocol:
     target = datasets.default_target(SimpleNamespace(manifest=manifest))
     groups = sorted(manifest.loc[manifest["set"] == group_targets, "person"].unique())
     targets = list(dict.fromkeys([target, *groups]))
-    rows = [*_sources(manifest, groups), *_known(manifest, targets), *_targets(manifest, targets)]
-    judges = {network.name: _pinned(network) for network in map(recognizers.load, judging)}
+    rows = [*_sources(manifest, groups), *_known(manifest, targets)]
+    rows += [_row(person, "target", *_of(manifest, person, ("source", "target"))) for person in targets]
+    networks = map(recognizers.load, judging)
+    judges = {network.name: Pinned(network.weights_sha256, network.thresholds) for network in networks}
     return Protocol(name, "", target, judges, _with_contents(pd.DataFrame(rows)))
 
 
@@ -60,10 +61,6 @@ def _known(manifest: pd.DataFrame, targets: list[str]) -> list[dict]:
     return rows
 
 
-def _targets(manifest: pd.DataFrame, targets: list[str]) -> list[dict]:
-    return [_row(target, "target", *_of(manifest, target, ("source", "target"))) for target in targets]
-
-
 def _of(manifest: pd.DataFrame, person: str, parts: tuple[str, ...]) -> list[str]:
     return manifest.loc[(manifest["person"] == person) & manifest["part"].isin(parts), "asset"].tolist()
 
@@ -85,10 +82,6 @@ def _with_contents(photos: pd.DataFrame) -> pd.DataFrame:
     photos = photos.assign(sha256=[hashes.get(asset, "") for asset in photos["asset"]], colours=colours)
     texts = photos.drop(columns="group").fillna("")
     return texts.assign(group=photos["group"].fillna(0).astype(int))[PHOTO_COLUMNS]
-
-
-def _pinned(network: recognizers.Recognizer) -> Pinned:
-    return Pinned(network.weights_sha256, network.thresholds)
 
 
 def main() -> None:

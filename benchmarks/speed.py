@@ -37,16 +37,6 @@ SKIN = slice(1, 2)
 PHOTOS = ((1600, 1200), (4000, 3000))
 
 
-def in_bfloat16(network: nn.Module, device: str) -> Callable[..., Tensor]:
-    """The same network under autocast."""
-
-    def run(*inputs: Tensor) -> Tensor:
-        with torch.autocast(device, torch.bfloat16):
-            return network(*inputs)
-
-    return run
-
-
 # --- the limit ----------------------------------------------------------------------------------------------------
 
 
@@ -107,7 +97,7 @@ def generator(bench: Bench) -> None:
     plain = published.generator_of(network)
     plain.prepared = published.positions(inputs[4], inputs[2]), published.positions(inputs[5], inputs[3])
     network.to(memory_format=torch.channels_last)
-    narrow = in_bfloat16(network, bench.device)
+    narrow = torch.autocast(bench.device, torch.bfloat16)(network)
     ways = {"float32": lambda: network(*inputs), "bfloat16": lambda: narrow(*inputs)}
     taken = bench.compare(f"generator, {SIZE} px", lambda: plain(*inputs), ways)
     calls = layers(network, *inputs)
@@ -121,12 +111,12 @@ def generator(bench: Bench) -> None:
 
 
 def trained(bench: Bench) -> None:
-    """What bfloat16 changes in the pictures of the generator that comes along, without hints as with any."""
+    """What bfloat16 changes in the pictures of the shipped generator, with random hints."""
     network, facts = load_generator(generators.SHIPPED)
     network = network.to(bench.device)
     inputs = sides(pair(facts["size"], bench.device))
     hints = torch.randn(1, network.hint_channels, *inputs[0].shape[2:], device=bench.device).tanh()
-    wide, narrow = network(*inputs, hints), in_bfloat16(network, bench.device)(*inputs, hints)
+    wide, narrow = network(*inputs, hints), torch.autocast(bench.device, torch.bfloat16)(network)(*inputs, hints)
     bench.note(f"trained generator, {facts['size']} px", "bfloat16", "mean error, levels", error(narrow, wide))
 
 
@@ -142,7 +132,7 @@ def regularizer(bench: Bench) -> None:
     plain = Regularizer().eval().to(bench.device)
     network = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     image = pair(SIZE, bench.device).image[:1]
-    narrow = in_bfloat16(network, bench.device)
+    narrow = torch.autocast(bench.device, torch.bfloat16)(network)
     ways = {"float32": lambda: network(image), "bfloat16": lambda: narrow(image)}
     taken = bench.compare(f"regularizer, {SIZE} px", lambda: plain(image), ways, 3)
     limits(bench, f"regularizer, {SIZE} px", layers(network, image), torch.float32, taken["float32"])
@@ -169,7 +159,7 @@ def inference(bench: Bench) -> None:
     """Faces a second of the generator at the paper's size, in batches."""
     torch.manual_seed(0)
     network = Generator().eval().to(bench.device, memory_format=torch.channels_last)
-    narrow = in_bfloat16(network, bench.device)
+    narrow = torch.autocast(bench.device, torch.bfloat16)(network)
     for batch in BATCHES[bench.device]:
         inputs = [side.repeat(batch, *[1] * (side.ndim - 1)) for side in sides(pair(SIZE, bench.device))]
         taken = bench.seconds({"float32": lambda i=inputs: network(*i), "bfloat16": lambda i=inputs: narrow(*i)}, 3)

@@ -16,13 +16,11 @@ JUDGES = ("drawn_ir", "drawn_irse", "drawn_mobile")
 SELF = {"cpu": "cpu", "cuda": "device"}
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")  # some are the profiler's own
 STEPS = {
-    "cpu": {
-        "float32": {"precision": "float32"},
-        "bfloat16": {"precision": "bfloat16"},
-        "bfloat16, batch 4": {"precision": "bfloat16", "batch": 4},
-    }
+    "float32": {"precision": "float32"},
+    "bfloat16": {"precision": "bfloat16"},
+    "bfloat16, batch 4": {"precision": "bfloat16", "batch": 4},
 }
-STEPS["cuda"] = STEPS["cpu"] | {
+GPU_STEPS = {
     "bfloat16, batch 8": {"precision": "bfloat16", "batch": 8},
     "bfloat16, batch 8, compiled": {"precision": "bfloat16", "batch": 8, "compile_mode": "default"},
 }
@@ -43,7 +41,7 @@ def training_step(bench: Bench, size: int) -> None:
     plain = published.PlainLoop(first, CORRECTED, judges, first.perceptual, here[:1])
     works = {"published": lambda: plain.step(here[:1], here[1:], torch.Generator().manual_seed(0))}
     samples = {"published": 1}
-    for name, settings in STEPS[bench.device].items():
+    for name, settings in (STEPS | GPU_STEPS if bench.device == "cuda" else STEPS).items():
         own, batch = trainer(bench, size, both, **settings), settings.get("batch", 1)
         source, reference = both[[0] * batch], both[[1] * batch]
         works[name] = lambda own=own, source=source, reference=reference: own.train_step(source, reference)

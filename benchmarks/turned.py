@@ -16,7 +16,7 @@ from amtgan_lib.images import open_photo
 from amtgan_lib.reporting import results
 
 SIDE, STEP = 240, 15  # pixels of a portrait, degrees
-NEAR = 0.15  # of the eye distance: as near all five points have to be to those of the same face upright
+NEAR = 0.15  # of the eye distance: all five points must be this near to those of the upright face
 SETS = {"london": "*/neutral_front/*_03.jpg", "celeba_hq": "*.png"}
 
 
@@ -45,7 +45,8 @@ def turned(points: np.ndarray, degrees: int) -> np.ndarray:
 
 def main(count: int) -> None:
     """Count, print and store."""
-    commit = results.commit()
+    facts = {"experiment": "turned faces", "preset": "", "recogniser": "", "target": "", "far": None, "metric": "found"}
+    facts |= {"seed": 0, "commit": results.commit(), "device": results.device_name()}
     others = [*portraits("london", count - count // 2), *portraits("celeba_hq", count // 2)]
     uprights = portraits("london", count + 1)[::-1]
     pairs = [(one, other, five(faces.detect_one(other))) for one, other in zip(uprights, others)]
@@ -59,13 +60,8 @@ def main(count: int) -> None:
             found += any(np.linalg.norm(each - expected, axis=1).max() < NEAR * eyes for each in there)
             seen += any(_around(each.box, expected) for each in mtcnn.sightings(picture))
         for method, number in (("first search", found), ("second detector", seen)):
-            facts = {"seed": 0, "commit": commit, "device": results.device_name()}
-            share = number / len(pairs)
-            rows.append(
-                results.Row(
-                    "turned faces", "", method, "", f"{degrees} degrees", "", None, "found", share, len(pairs), **facts
-                )
-            )
+            own = {"method": method, "dataset": f"{degrees} degrees", "value": number / len(pairs), "n": len(pairs)}
+            rows.append(results.Row(**facts, **own))
         print(f"{degrees} degrees: {found} found, {seen} seen by the second detector, of {len(pairs)}", flush=True)
     results.write(results.frame(rows), paths.MEASURED / "turned.csv")
 

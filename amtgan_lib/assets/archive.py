@@ -1,8 +1,7 @@
 """Files that the user brings: a zip, a folder or one file, sorted into the cache by what they are.
 
-Pinned files are known by their sha256. The authors' archives have no published hash, so their weights are known by
-file name only, and the photographs of MT and LADN by their folders: they are kept apart and marked as unpinned, with
-the sha256 that was found.
+Pinned files are recognised by their sha256. No hash of the authors' archives is published, so their weights are
+recognised by file name, and the photographs of MT and LADN by their folders: these are marked as unpinned.
 """
 
 import hashlib
@@ -28,15 +27,14 @@ from amtgan_lib.files import sha256_of, write_text, written
 
 # Generator, regularizer, two discriminators and four recognisers, as the published code names its files.
 PUBLISHED_NAMES = tuple(f"{stem}.pth" for stem in ("G", "H", "D_A", "D_B", "ir152", "irse50", "mobile_face", "facenet"))
-CHUNK = 1 << 20
-# UnicodeDecodeError: a name that is said to be UTF-8 and is not.
+# UnicodeDecodeError: a name that is marked as UTF-8 and is not.
 BROKEN_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, UnicodeDecodeError)
 ENCRYPTED = 0x1  # flag bit of a zip member
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One file that an import stored; with `pinned` False nothing but its name and place say what it is."""
+    """One file that an import stored; if not `pinned`, only its name and place say what it is."""
 
     name: str
     path: Path
@@ -64,11 +62,11 @@ class _Member:
 
 
 def import_archive(source: str | Path) -> list[Imported]:
-    """Store what is known in a zip, a folder or a file, and say what was stored; all else is left alone.
+    """Store the known files of a zip, a folder or a file, and return them; all others are ignored.
 
-    No name inside an archive ever becomes a place on the disk: places come from the table and from `PUBLISHED_NAMES`.
-    Raises `AssetError` where nothing is known, where the archive is damaged, where a file stands in the place of a
-    pinned asset with other bytes, and where two files bear the same published name.
+    No name inside an archive becomes a path on the disk: paths come from the table and from `PUBLISHED_NAMES`.
+    Raises `AssetError` if nothing is known, if the archive is damaged, if a file in the place of a pinned asset has
+    other bytes, and if two files have the same published name.
     """
     source = Path(source).expanduser()
     try:
@@ -154,13 +152,12 @@ def _staged(member: _Member) -> Iterator[tuple[Path, str]]:
     """The member's bytes under a temporary name in the cache, with their sha256; gone afterwards unless moved."""
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     staged = paths.CACHE / f"import-{os.getpid()}.part"
-    digest = hashlib.sha256()
     try:
-        with member.open() as stream, staged.open("wb") as file:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
-        yield staged, digest.hexdigest()
+        with member.open() as stream, staged.open("w+b") as file:
+            shutil.copyfileobj(stream, file)
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        yield staged, sha256
     finally:
         staged.unlink(missing_ok=True)
 

@@ -29,7 +29,7 @@ class AssetError(Exception):
 
 
 class UnknownAsset(AssetError):
-    """What was asked for is not in the table: a mistake in the question, so the command line exits with 2."""
+    """A name that is not in the table: wrong arguments, so the command line exits with 2."""
 
     exit_status = 2
 
@@ -61,12 +61,12 @@ class Asset:
 
     @property
     def home(self) -> str:
-        """Where its terms are to be read."""
+        """Where to read its terms."""
         return "imported here" if self.imported else f"https://github.com/{self.repository}/tree/{self.commit}"
 
     @property
     def imported(self) -> bool:
-        """Whether it is from an archive of the user's: it has no address, so it can only be imported again."""
+        """Whether it is from an archive of the user's: without an address, it can only be imported again."""
         return self.repository.startswith("imported/")
 
     @property
@@ -118,10 +118,11 @@ def _table(mirror_folder: Path | None) -> tuple[Asset, ...]:
         return pinned
     known = {asset.relative for asset in pinned}
     group_of = {asset.folder: asset.group for asset in pinned if _is_photo(asset.path)}
-    extra = {}
-    for asset in _read(manifest, pinned=False, group_of=group_of):
-        if asset.relative not in known and _is_photo(asset.path):
-            extra[asset.relative] = asset
+    extra = {
+        asset.relative: replace(asset, group=group_of.get(asset.folder, OTHER_GROUP))
+        for asset in _read(manifest, pinned=False)
+        if asset.relative not in known and _is_photo(asset.path)
+    }
     return pinned + tuple(extra.values())
 
 
@@ -129,27 +130,27 @@ def _is_photo(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES
 
 
-def _read(file: Path, pinned: bool, group_of: dict[tuple[str, str], str] | None = None) -> Iterator[Asset]:
+def _read(file: Path, pinned: bool) -> Iterator[Asset]:
     number = 1
     try:
         with file.open(newline="", encoding="utf-8") as stream:
             for number, row in enumerate(csv.DictReader(stream), start=2):  # noqa: B007 (the message needs it)
-                yield _asset(row, pinned, group_of or {})
+                yield _asset(row, pinned)
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise AssetError(f"Line {number} of {file} is no row of an asset table ({error}): correct the file.") from error
 
 
-def _asset(row: dict[str, str], pinned: bool, group_of: dict[tuple[str, str], str]) -> Asset:
-    facts = {key: row[key] for key in ("repository", "commit", "path", "licence", "role")}
-    asset = Asset(**facts, bytes=int(row["bytes"]), sha256=row["sha256"], group=OTHER_GROUP, pinned=pinned)
+def _asset(row: dict[str, str], pinned: bool) -> Asset:
+    facts = {key: row[key] for key in MANIFEST_COLUMNS} | {"bytes": int(row["bytes"])}
+    own = {"group": row["group"], "name": row["name"]} if pinned else {"group": OTHER_GROUP}
+    asset = Asset(**facts, **own, pinned=pinned)
     parts = asset.relative.split("/")
     # The place becomes a path on this disk, so a row may not climb out of the folder it is read for.
     if len(parts) < 4 or not all(parts) or {".", ".."} & set(parts) or "\\" in asset.relative:
         raise ValueError(f"{asset.relative!r} is not owner/repo/commit/path")
     if not re.fullmatch("[0-9a-f]{64}", asset.sha256):
         raise ValueError(f"{asset.sha256!r} is not a sha256 in hexadecimal")
-    own = {"group": row["group"], "name": row["name"]} if pinned else {"group": group_of.get(asset.folder, OTHER_GROUP)}
-    return Asset(**{**vars(asset), **own})
+    return asset
 
 
 def groups() -> tuple[str, ...]:
@@ -176,10 +177,9 @@ def find(group: str | None = None, name: str | None = None, path_glob: str | Non
 
 def get(name: str) -> Asset:
     """The asset that code refers to by `name`, such as "edgeface_xs". Raises `UnknownAsset`."""
-    named = [asset for asset in table() if name and asset.name == name]
-    if named:
-        return named[0]
-    names = [asset.name for asset in table() if asset.name]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(names)}."
+    named = {asset.name: asset for asset in table() if asset.name}
+    if name in named:
+        return named[name]
+    near = difflib.get_close_matches(name, named, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(named)}."
     raise UnknownAsset(f"No asset is called {name!r}: {hint}")

@@ -1,7 +1,6 @@
 """One file from its pinned address: bounded in size and in tries.
 
-Each try begins anew: the largest file of the table has 4.1 MB. Not by pooch, which writes as many bytes as a server
-sends.
+Each try starts from zero: the largest file of the table has 4.1 MB. pooch would write as many bytes as a server sends.
 """
 
 import http.client
@@ -18,14 +17,6 @@ TIMEOUT_SECONDS = 30.0
 TOO_MANY = 429
 
 
-class _Interrupted(Exception):
-    """The network failed: what it said, and whether another try makes sense."""
-
-    def __init__(self, reason: str, again: bool = True):
-        super().__init__(reason)
-        self.again = again
-
-
 def download(asset: Asset) -> bytes:
     """The bytes at the address of an asset, as many as the table says and not verified.
 
@@ -36,9 +27,9 @@ def download(asset: Asset) -> bytes:
             time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
         try:
             return _read(asset)
-        except _Interrupted as error:
-            reason = str(error)
-            if not error.again:
+        except (OSError, http.client.HTTPException) as error:
+            reason, again = _reason(error)
+            if not again:
                 break
     raise AssetError(
         f"{asset.relative} is not at hand and could not be downloaded ({reason}): set {MIRROR_VARIABLE} to a "
@@ -48,24 +39,24 @@ def download(asset: Asset) -> bytes:
 
 def _read(asset: Asset) -> bytes:
     """One connection."""
-    try:
-        with urllib.request.urlopen(asset.url, timeout=TIMEOUT_SECONDS) as response:
-            length = response.headers.get("Content-Length")
-            if length is not None and int(length) != asset.bytes:
-                raise AssetError(
-                    f"{asset.url} offers {length} bytes where the table says {asset.bytes}: "
-                    "this is not the pinned file and was refused."
-                )
-            content = response.read(asset.bytes)
-    except urllib.error.HTTPError as error:
-        again = error.code >= 500 or error.code == TOO_MANY
-        raise _Interrupted(f"the server answered {error.code}", again) from error
-    except urllib.error.URLError as error:
-        # A name that is not known or a port that nobody serves means offline, and waiting does not help.
-        again = not isinstance(error.reason, (socket.gaierror, ConnectionRefusedError))
-        raise _Interrupted(str(error.reason), again) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _Interrupted(str(error) or type(error).__name__) from error
+    with urllib.request.urlopen(asset.url, timeout=TIMEOUT_SECONDS) as response:
+        length = response.headers.get("Content-Length")
+        if length is not None and int(length) != asset.bytes:
+            raise AssetError(
+                f"{asset.url} offers {length} bytes where the table says {asset.bytes}: "
+                "this is not the pinned file and was refused."
+            )
+        content = response.read(asset.bytes)
     if len(content) < asset.bytes:
-        raise _Interrupted("the connection was cut")
+        raise ConnectionError("the connection was cut")
     return content
+
+
+def _reason(error: OSError | http.client.HTTPException) -> tuple[str, bool]:
+    """What went wrong, and whether another try makes sense."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code}", error.code >= 500 or error.code == TOO_MANY
+    if isinstance(error, urllib.error.URLError):
+        # An unknown name or a port that nobody serves means offline: waiting does not help.
+        return str(error.reason), not isinstance(error.reason, socket.gaierror | ConnectionRefusedError)
+    return str(error) or type(error).__name__, True

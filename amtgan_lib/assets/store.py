@@ -10,13 +10,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from amtgan_lib import paths
-from amtgan_lib.assets.catalogue import Asset, AssetError, find, get, mirror, table
+from amtgan_lib.assets.catalogue import Asset, AssetError, find, get, mirror
 from amtgan_lib.assets.download import download
 from amtgan_lib.files import sha256_of, written
 
 WORKERS = 4  # files at once: small files spend their time waiting for the server, not for the line
 
-_announced: set[str] = set()  # lines about licences that this process has said or found said
+_announced: set[str] = set()  # licences that this process has printed, or found to be printed before
 
 
 def fetch(asset: Asset | str, progress: bool = True) -> Path:
@@ -64,13 +64,8 @@ def local(asset: Asset) -> Path | None:
 
 def verify(group: str | None = None) -> tuple[int, list[str]]:
     """Hash every file at hand, in the cache and in the mirror: how many were right, and a sentence for each other."""
-    right, wrong = 0, []
-    for asset in table() if group is None else find(group=group):
-        for path in filter(Path.is_file, _places(asset)):
-            complaint = _complaint(asset, path)
-            right += complaint is None
-            wrong += [complaint] if complaint else []
-    return right, wrong
+    complaints = [_complaint(asset, path) for asset in find(group) for path in _places(asset) if path.is_file()]
+    return complaints.count(""), [complaint for complaint in complaints if complaint]
 
 
 def cache_path(asset: Asset) -> Path:
@@ -89,21 +84,18 @@ def _obtain(asset: Asset, advance: Callable[[int], object]) -> Path:
         raise AssetError(f"{cache_path(asset)} is gone: import the archive that it came from again.")
     path = path or _download(asset)
     advance(asset.bytes)
-    complaint = _complaint(asset, path)
-    if complaint:
+    if complaint := _complaint(asset, path):
         raise AssetError(complaint)
     return path
 
 
-def _complaint(asset: Asset, path: Path) -> str | None:
-    """None for the right file, else what was expected and what was found."""
-    size = path.stat().st_size
-    if size != asset.bytes:
+def _complaint(asset: Asset, path: Path) -> str:
+    """What was expected and what was found; empty for the right file."""
+    if (size := path.stat().st_size) != asset.bytes:
         return f"{path} has {size} bytes where the table says {asset.bytes}: remove it and fetch it again."
-    sha256 = sha256_of(path)
-    if sha256 != asset.sha256:
+    if (sha256 := sha256_of(path)) != asset.sha256:
         return f"{path} has sha256 {sha256} where the table says {asset.sha256}: remove it and fetch it again."
-    return None
+    return ""
 
 
 def _download(asset: Asset) -> Path:
@@ -130,22 +122,18 @@ def _download(asset: Asset) -> Path:
 
 
 def _announce_licences(assets: list[Asset]) -> None:
-    """Say each repository's licence once before its first use, on stderr, and remember that it was said."""
-    lines = [f"{a.repository}: {a.licence} ({a.home})" for a in assets]
-    new = [line for line in dict.fromkeys(lines) if line not in _announced]
-    if not new:
+    """Print each repository's licence on stderr before its first use, and remember that it was printed."""
+    lines = list(dict.fromkeys(f"{asset.repository}: {asset.licence} ({asset.home})" for asset in assets))
+    if _announced.issuperset(lines):
         return
     record = paths.CACHE / "licences-shown.txt"
-    said = ""
-    # A cache that cannot be read or written costs no more than hearing the licence again in the next process.
+    # If the cache cannot be read or written, the next process prints the licence again.
     with suppress(OSError):
-        said = record.read_text(encoding="utf-8")
-    for line in new:
-        _announced.add(line)
-        if line in said.splitlines():
-            continue
+        _announced.update(record.read_text(encoding="utf-8").splitlines())
+    for line in [line for line in lines if line not in _announced]:
         print(f"Licence of {line}", file=sys.stderr)
         with suppress(OSError):
             record.parent.mkdir(parents=True, exist_ok=True)
             with record.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
+    _announced.update(lines)

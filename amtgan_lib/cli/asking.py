@@ -53,8 +53,7 @@ def panel(
 
     Raises WrongArguments if one has no such threshold, NotDone if one cannot be loaded.
     """
-    at_hand = at_hand or {}
-    networks = [at_hand[name] if name in at_hand else _load(name) for name in wanted]
+    networks = [(at_hand or {}).get(name) or _load(name) for name in wanted]
     try:
         judges = evaluation.with_thresholds(networks, far, table)
     except ValueError as error:

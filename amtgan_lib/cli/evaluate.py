@@ -120,9 +120,8 @@ def _by_name(folder: Path, contents: Contents) -> dict[Path, Path]:
 
 
 def _compared(pair: Pair, panel: Panel) -> PairOutcome:
-    missing = "protected" if pair.protected is None else "known" if pair.known is None else ""
-    if missing:
-        return PairOutcome(pair, problem=f"there is no {missing} photo of this name")
+    if missing := [name for name, file in vars(pair).items() if file is None]:
+        return PairOutcome(pair, problem=f"there is no {missing[0]} photo of this name")
     photos = {"clean": pair.clean, "protected": pair.protected}
     try:
         table = evaluation.similarities(photos, _known(pair.known), panel.judges, panel.far)

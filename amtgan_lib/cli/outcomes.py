@@ -18,7 +18,7 @@ GOOD = (PROTECTED, WEAK)
 NOT_KNOWN = "not recognised before protection either"
 STATUSES = (PROTECTED, WEAK, NOT_PROTECTED, KEPT)
 UNCONFIRMED = 3
-"""Exit status where all is well in the eyes of recognisers that took part in the change, and nobody else was asked."""
+"""Exit status if the result is good, but only recognisers that took part in the change were asked."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,13 @@ def line(outcome: PhotoOutcome) -> str:
     """One photo in one line."""
     if outcome.kept:
         return f"{outcome.photo}: skipped, {outcome.output} exists"
-    left = len(outcome.faces) - len(outcome.chosen)
-    counts = {word: sum(face.verdict == word for face in outcome.chosen) for word in evaluation.VERDICTS}
     doubt = "" if outcome.confirmed else " (unconfirmed)"
-    parts = [f"{plural(n, 'face')} {word}{doubt * (word in GOOD)}" for word, n in counts.items() if n]
-    parts += [f"{plural(left, 'face')} left unchanged"] * bool(left)
-    parts += [f"{plural(len(outcome.too_small), 'face')} too small to change"] * bool(outcome.too_small)
-    parts += [f"{plural(len(outcome.doubtful), 'face')} to be looked at"] * bool(outcome.doubtful)
-    parts += [outcome.problem] * bool(outcome.problem)
+    verdicts = [face.verdict for face in outcome.chosen]
+    counts = {f"{word}{doubt * (word in GOOD)}": verdicts.count(word) for word in evaluation.VERDICTS}
+    counts["left unchanged"] = len(outcome.faces) - len(outcome.chosen)
+    counts |= {"too small to change": len(outcome.too_small), "to be looked at": len(outcome.doubtful)}
+    parts = [f"{plural(number, 'face')} {what}" for what, number in counts.items() if number]
+    parts += [outcome.problem] if outcome.problem else []
     where = f" -> {outcome.output}" if outcome.output else "; nothing was written"
     return f"{outcome.photo}: {', '.join(parts)}{where}"
 
@@ -173,11 +172,12 @@ def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Se
 
 def _failures(bad: Sequence[PhotoOutcome]) -> list[str]:
     """The photos that are not protected; first those in which somebody has to look for a face."""
-    doubtful = [outcome for outcome in bad if outcome.missed and outcome.doubtful]
-    failed = [outcome for outcome in bad if outcome not in doubtful]
+    groups: dict[str, list[PhotoOutcome]] = {"to be looked at": [], "failed": []}
+    for outcome in bad:
+        groups["to be looked at" if outcome.missed and outcome.doubtful else "failed"].append(outcome)
     lines = []
-    for what, those in (("to be looked at", doubtful), ("failed", failed)):
-        lines += [f"{plural(len(those), 'photo')} {what}:"] * bool(those)
+    for what, those in groups.items():
+        lines += [f"{plural(len(those), 'photo')} {what}:"] if those else []
         for outcome in those:
             lines.append(f"  {line(outcome)}")
             lines += [f"    {face}" for face in outcome.doubtful]

@@ -15,8 +15,6 @@ from amtgan_lib.pipeline.runner import run, shown
 from amtgan_lib.pipeline.sweeps import Sweep, summary
 from amtgan_lib.pipeline.sweeps import run as run_sweep
 
-Words = Annotated[str, arg("01,03")]
-Start = Annotated[str, arg("03", name="from")]
 RunId = Annotated[str | None, arg("ID", help='name of the run folder; an existing run, or "latest", is reused.')]
 Recipe = Literal["published", "corrected", "residual", "any_target", "adv_makeup"]
 Preset = Annotated[str, arg("NAME|FILE", "procedural", help="a name in presets/, or the path of a YAML file.")]
@@ -27,13 +25,12 @@ Resume = Annotated[
 REPEATED = "a parameter of every notebook that has it, or NOTEBOOK.NAME=VALUE; may be repeated."
 Parameters = Annotated[tuple[str, ...], arg("NAME=VALUE", aliases=["-p"], help=REPEATED), tyro.conf.UseAppendAction]
 TO_TRAIN = "01,02,03"  # the notebooks of `train`
-Over = Annotated[tuple[str, ...], arg("NAME=V1,V2"), tyro.conf.UseAppendAction]
 
 
 def pipeline(
     preset: Preset = "procedural",
-    only: Words = "",
-    start: Start = "",
+    only: Annotated[str, arg("01,03")] = "",
+    start: Annotated[str, arg("03", name="from")] = "",
     run_id: RunId = None,
     parameter: Parameters = (),
     resume: Resume = False,
@@ -103,7 +100,7 @@ def _to_train(preset: str, given: dict[str, Text], folder: Path) -> list[str]:
 
 
 def sweep(
-    over: Over = (),
+    over: Annotated[tuple[str, ...], arg("NAME=V1,V2"), tyro.conf.UseAppendAction] = (),
     preset: Preset = "procedural",
     parameter: Parameters = (),
     workers: Annotated[int, arg("N")] = 0,

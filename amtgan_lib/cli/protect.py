@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -110,10 +110,9 @@ class Loaded:
         return about | {"notes": _notes(photo, self.options) + (lost,) * bool(lost)}
 
     def _answers(self, chosen: Sequence[FaceCrop], clean: Photo, written: Photo) -> list[tuple[evaluation.Answer, ...]]:
-        near = self.target.embeddings if self.target else None
         if self.protector.method.writes_crops:
             clean, chosen = open_photo(images.to_pil(chosen[0].image)), [chosen[0].alone()]
-        asked = self.panel.judges, self.panel.far, near
+        asked = self.panel.judges, self.panel.far, self.target.embeddings if self.target else None
         return [tuple(evaluation.same_face(crop, clean, written, *asked)) for crop in chosen]
 
 
@@ -199,9 +198,7 @@ class ProtectRun:
     people: TextIO
     total: int
     interrupted: bool = False
-
-    def __post_init__(self):
-        self.done: list[PhotoOutcome] = []
+    done: list[PhotoOutcome] = field(default_factory=list)
 
     @property
     def took_part(self) -> Sequence[str]:

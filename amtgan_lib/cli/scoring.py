@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
-from collections.abc import Iterable
 
 import pandas as pd
 from tqdm import tqdm
@@ -22,20 +22,21 @@ from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting import results
 
 UNNAMED = "these files"
+BAR = functools.partial(tqdm, leave=False, disable=None)
 
 
 def run(options: Evaluate) -> int:
-    """Score the folder; the exit status is 0 if every photo of the protocol could be scored and no file is beside."""
+    """Score the folder; the exit status is 0 if there is exactly one file, which could be scored, for each photo."""
     by, card = _asked(options)
     if options.submit:
         leaderboard.check_commit(results.commit())  # before minutes of work
     judges = _judges(by, options)
-    submission = submissions.read(options.clean, by, _bar)
+    submission = submissions.read(options.clean, by, BAR)
     if options.submit and submission.complaints:
-        _say(submission.complaints)
+        print(*(f"{complaint}." for complaint in submission.complaints), sep="\n", file=sys.stderr, flush=True)
         raise NotDone("an entry needs exactly one file for each photo: use the clean photo where the method fails.")
     method, target = (card.method, card.target) if card else (UNNAMED, "all")
-    scores = submissions.scored(submission, judges, method, target, _bar)
+    scores = submissions.scored(submission, judges, method, target, BAR)
     status = 1 if submission.complaints else 0
     people = sys.stderr if options.json else sys.stdout
     print("\n".join(_text(submission, scores, card, options.far)), file=people, flush=True)
@@ -46,16 +47,8 @@ def run(options: Evaluate) -> int:
     return status
 
 
-def _bar(items: Iterable) -> Iterable:
-    return tqdm(items, leave=False, disable=None)
-
-
-def _say(sentences: Iterable[str]) -> None:
-    print("\n".join(f"{sentence}." for sentence in sentences), file=sys.stderr, flush=True)
-
-
 def _asked(options: Evaluate) -> tuple[Protocol, Card | None]:
-    """The protocol and the card that the options name; WrongArguments for what is no such thing."""
+    """The protocol and the card that the options name, or WrongArguments."""
     try:
         by = protocol.protocol(options.protocol)
         card = leaderboard.read_card(options.card) if options.card else None

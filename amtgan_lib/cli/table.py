@@ -7,8 +7,8 @@ class Command(NamedTuple):
     """`target` is "module:attribute": a function, or a dict of functions by subcommand name.
 
     tyro makes the arguments from a function's signature. It returns an exit status or None, which means 0. `examples`
-    stand below the help: each is what follows the command's name, and what that does. `takes` says what the words that
-    are no options name, for whoever gives more of them.
+    stand below the help: each is what follows the command's name, and what that does. `takes` describes the positional
+    arguments, for the message about too many.
     """
 
     target: str

@@ -34,7 +34,7 @@ from amtgan_lib.pipeline.runs import STEP_VARIABLE
 QUIET_SECONDS = 30
 """Between two lines of progress where stderr is no terminal."""
 SECONDS_TO_SAVE = 600
-"""At most for a notebook that was interrupted: a step of a training at full size, and its checkpoint."""
+"""Given to an interrupted notebook: enough for a training step at full size, and its checkpoint."""
 
 
 class CellFailed(Exception):
@@ -44,7 +44,7 @@ class CellFailed(Exception):
 def execute(notebook: Notebook, parameters: dict, output: Path, log: Path, step: str) -> None:
     """Execute a notebook as if it were opened in its folder, writing the copy as it goes; CellFailed if it stops.
 
-    The log takes what the kernel's process says itself, such as why it dies.
+    The log holds the output of the kernel's process itself, such as why it died.
     """
     node = copy.deepcopy(notebook.node)
     with log.open("w") as kernel_log, Progress(step, len(node.cells) + 1) as progress:
@@ -90,7 +90,7 @@ class OwnKernel(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """What would else be looked up."""
+        """The specification that Jupyter would look up."""
         return KernelSpec(**get_kernel_dict())
 
 
@@ -102,9 +102,9 @@ class Client(PapermillNotebookClient):
         self.progress = progress
 
     def papermill_execute_cells(self) -> None:
-        """Execute the cells. Ctrl-C goes on to the kernel, which is waited for: a training saves. A second one ends it.
+        """Execute the cells. Ctrl-C is passed on to the kernel, which is given time to save; a second one ends it.
 
-        What waits for the kernel's answers ends, too: it would else complain that the kernel died.
+        Tasks that wait for the kernel's answers are cancelled: they would report that the kernel died.
         """
         try:
             super().papermill_execute_cells()
@@ -117,7 +117,7 @@ class Client(PapermillNotebookClient):
             raise
 
     async def _interrupted(self) -> None:
-        """Interrupt the running cell and wait for its end, which shows in that the kernel answers again."""
+        """Interrupt the running cell and wait until the kernel answers again."""
         await self.km.interrupt_kernel()
         question, begun, told = self.kc.kernel_info(), time.monotonic(), False
         while await self.km.is_alive() and (waited := time.monotonic() - begun) < SECONDS_TO_SAVE:

@@ -1,7 +1,7 @@
-"""What a run takes, before it starts: two steps of each training are measured, everything else comes from stored rows.
+"""How long a run will take: two steps of each training are measured, everything else comes from stored rows.
 
-``results/measured/speed.csv`` has how long each notebook of a preset took, and a step of its trainings. This machine is
-taken to be as much slower or faster at the notebooks as it is at the steps.
+``results/measured/speed.csv`` tells how long each notebook of a preset took, and a step of its trainings. This machine
+is assumed to be as much slower or faster at the notebooks as it is at the steps.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ WRONG = 2  # exit status of the measurement, where no training can have these pa
 def expected(steps: Sequence[Step], preset: str) -> str:
     """Lines about the minutes to expect: of each training, and of the other notebooks where a run of them is stored.
 
-    "" without a training. What the measurement complains of is said instead of minutes, since the run can go on. Raises
-    PresetError where no recogniser is called as the parameters say, or none is left to train against.
+    "" without a training. If the measurement fails, the text says why, since the run can continue. Raises PresetError
+    if the parameters name an unknown recogniser, or leave none to train against.
     """
     trainings = [step for step in steps if step.notebook.name == TRAINING]
     if not trainings:
@@ -39,13 +39,11 @@ def expected(steps: Sequence[Step], preset: str) -> str:
             raise PresetError(last)
         return f"how long training takes could not be measured: {last}"
     paces = json.loads(done.stdout.splitlines()[-1])
-    lines = [f"two steps of each training were measured; this machine {paces[0]['precision']}"]
-    whole = [pace["steps"] * pace["seconds"] for pace in paces]
-    lines += [
-        f"  {pace['recipe']}: {pace['steps']} steps of {pace['seconds']:.2g} s, {minutes(seconds)}"
-        for pace, seconds in zip(paces, whole, strict=True)
-    ]
-    training = sum(whole)
+    lines, training = [f"two steps of each training were measured; this machine {paces[0]['precision']}"], 0.0
+    for pace in paces:
+        seconds = pace["steps"] * pace["seconds"]
+        training += seconds
+        lines.append(f"  {pace['recipe']}: {pace['steps']} steps of {pace['seconds']:.2g} s, {minutes(seconds)}")
     others = _others(steps, preset, {step.name: pace["seconds"] for step, pace in zip(trainings, paces, strict=True)})
     if others is None:
         return "\n".join([*lines, f"about {minutes(training)} of training in all, and what the other notebooks take"])
@@ -55,7 +53,7 @@ def expected(steps: Sequence[Step], preset: str) -> str:
 def _others(steps: Sequence[Step], preset: str, paces: dict[str, float]) -> float | None:
     """Seconds of the notebooks that do not train; None where no run of this preset is stored that has them all.
 
-    Of several stored machines that one is taken whose steps take the most similar time.
+    Of several stored machines, the one with the most similar time a step counts.
     """
     table = results.read(paths.MEASURED / "speed.csv")
     table = table[table["dataset"] == f"run, {preset}"]

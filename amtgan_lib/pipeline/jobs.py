@@ -25,7 +25,7 @@ INTERRUPTED_STATUS = 130
 
 @dataclass(frozen=True)
 class Job:
-    """What one process is to run; `board` is the folder that exists as long as the sweep goes on."""
+    """What one process runs; `board` is a folder that exists while the sweep runs."""
 
     name: str
     preset: str
@@ -45,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: finished, skipped, failed or interrupted; why, where that needs saying, and where to read on."""
+    """How a job ended: finished, skipped, failed or interrupted; the reason, if there is one, and its log."""
 
     name: str
     state: str
@@ -56,7 +56,7 @@ class Outcome:
 
 @contextmanager
 def open_board(folder: Path) -> Iterator[Path]:
-    """A new board, taken away at the end. Boards of killed sweeps go now, and with them what they still run."""
+    """A new board, removed at the end. Boards of killed sweeps are removed now, which stops what they still run."""
     for left in folder.glob(".board-*"):
         take_away(left)
     board = folder / f".board-{uuid4().hex[:8]}"
@@ -68,7 +68,7 @@ def open_board(folder: Path) -> Iterator[Path]:
 
 
 def take_away(board: Path) -> None:
-    """Let the jobs of a board stop. It goes at one stroke, since a job may write to it at this moment."""
+    """Stop the jobs of a board. It is renamed before it is removed, since a job may be writing to it."""
     gone = board.with_name(f".gone-{uuid4().hex[:8]}")
     try:
         board.rename(gone)
@@ -78,7 +78,7 @@ def take_away(board: Path) -> None:
 
 
 def work(job: Job) -> Outcome:
-    """Run a job to its end. A process that was killed is started again, also when its watcher died along with it."""
+    """Run a job to its end. A killed process is started again, even if its watcher died with it."""
     begin = time.monotonic()
     try:
         state, reason = _tried(job)

@@ -47,8 +47,7 @@ def machines(scheduler: str, workers: int, board: Path) -> Iterator[Local | Clus
 class Local:
     """joblib's threads, each of which watches the process of a run.
 
-    Its process pool would put one process more in between and give up all of its workers, with what they run, as soon
-    as one of them is killed.
+    joblib's process pool would add a process in between, and stop all its workers when one of them is killed.
     """
 
     work = staticmethod(work)
@@ -75,7 +74,7 @@ class Local:
 class Cluster(Local):
     """Workers of a Dask cluster, which see the same checkout, data and results as this machine does.
 
-    joblib's own way to Dask is not taken: it waits for ever when a worker was lost too often (joblib 1.6).
+    joblib's Dask backend is not used: it waits forever if a worker is lost too often (joblib 1.6).
     """
 
     def __init__(self, client: Client, workers: int, facts: dict[str, dict]):
@@ -84,7 +83,7 @@ class Cluster(Local):
         self.most = workers  # 0: all are handed over at once, since more workers may join
 
     def threads(self, jobs: int) -> int:
-        """How many threads each run may use: as many on every machine, since sums in another order end otherwise."""
+        """How many threads each run may use: as many on all machines, since another order of sums changes results."""
         taken: dict[str, int] = {}
         for address, slots in self.client.ncores().items():
             host = self.facts.get(address, {}).get("host", "")
@@ -92,15 +91,15 @@ class Cluster(Local):
         return max(min(fact["cores"] // taken.get(fact["host"], 1) for fact in self.facts.values()), 1)
 
     def work(self, job: Job) -> Outcome:
-        """Run one job to its end. Dask itself starts a job again whose worker was lost."""
+        """Run one job to its end. Dask itself restarts a job whose worker was lost."""
         try:
             return self.client.submit(work, job, pure=False).result()
-        except Exception as error:  # whatever the cluster's trouble with this run is, the others go on
+        except Exception as error:  # any trouble of the cluster with this run: the others continue
             return Outcome(job.name, FAILED, reason=f"{type(error).__name__}: {error}", log=str(job.log))
 
 
 def _checked(client: Client, board: Path) -> dict[str, dict]:
-    """Per worker's address its host and cores; NoCluster for one that could not do our runs."""
+    """Host and cores of each worker by its address; NoCluster if one cannot do our runs."""
     try:
         client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
     except TimeoutError:

@@ -24,13 +24,13 @@ class PresetError(Exception):
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook as it was read once: editing the file while the pipeline runs changes nothing."""
+    """A notebook, read once: editing the file while the pipeline runs changes nothing."""
 
     name: str
     node: "NotebookNode"
     defaults: dict[str, object]
     sha256: str
-    """Of the cells alone: outputs and metadata do not make a notebook another one."""
+    """Of the cells alone: outputs and metadata do not count."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Text:
 
 
 def hint(word: str, names: Iterable[str], are: str) -> str:
-    """ "did you mean 'recipe'?", or the names that there are."""
+    """The end of a message: "did you mean 'recipe'?" if a name is similar, else all names."""
     names = list(names)
     near = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"{are} {', '.join(names)}."
@@ -97,16 +97,13 @@ def literals(name: str, source: str) -> dict[str, object]:
 
 def _assignment(name: str, statement: ast.stmt) -> tuple[str, object]:
     wrong = PresetError(f"{name}: `{ast.unparse(statement)}` in the parameters cell is not NAME = literal.")
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        target = statement.target
-    else:
-        raise wrong
-    if not isinstance(target, ast.Name):
-        raise wrong
+    match statement:
+        case ast.Assign(targets=[ast.Name() as target]) | ast.AnnAssign(target=ast.Name() as target, value=ast.expr()):
+            pass
+        case _:
+            raise wrong
     if target.col_offset or not isinstance(getattr(statement, "annotation", target), ast.Name):
-        # For instance `steps: int | None = 3` or `(steps) = 3`: papermill does not find the name.
+        # `steps: int | None = 3` or `(steps) = 3`, say.
         raise PresetError(f"{name}: papermill cannot read the parameter {target.id!r}: write it as NAME = VALUE.")
     try:
         value = ast.literal_eval(statement.value)

@@ -29,28 +29,29 @@ def require(
     methods: Iterable[str] = (),
     example: Sequence[str] = (),
 ) -> None:
-    """Return if all is there that a notebook reads; else show a sentence and ``example``, and stop it by NotReady.
+    """Return if a notebook's inputs exist; else show a sentence and ``example``, and stop the notebook by NotReady.
 
-    run: its folder. preset: the one to make what is missing with. prepared: the set of faces of notebook 1; tables:
+    run: its folder. preset: the one that makes missing files. prepared: the set of faces of notebook 1; tables:
     file names, which begin with their notebook's number; generators: methods whose generator is used (attacks
     and controls have none); methods: those whose protected photos are read. example: pictures of results/figures and
     tables of results/measured.
     """
-    reads = [(paths.PREPARED / f"{prepared}.npz", "01")] if prepared else []
-    reads += [(run / "tables" / name, name.partition("_")[0]) for name in tables]
-    reports = {method: run / "protected" / method / "reports.csv" for method in methods}
-    to_protect = [method for method, report in reports.items() if not report.is_file()]
+    reads = {paths.PREPARED / f"{prepared}.npz": "01"} if prepared else {}
+    reads |= {run / "tables" / name: name.partition("_")[0] for name in tables}
+    missing = {file: number for file, number in reads.items() if not file.is_file()}
+    to_protect = _missing({method: run / "protected" / method / "reports.csv" for method in methods})
     recipes = _recipes([*generators, *to_protect])
-    files = {recipe: run / "train" / recipe / "generator.safetensors" for recipe in recipes}
-    to_train = [recipe for recipe, file in files.items() if not file.is_file()]
-    reads += [(files[recipe], "03") for recipe in to_train] + [(reports[method], "04") for method in to_protect]
-    missing = [(file, number) for file, number in reads if not file.is_file()]
+    to_train = _missing({recipe: run / "train" / recipe / "generator.safetensors" for recipe in recipes})
+    missing |= dict.fromkeys(to_train.values(), "03") | dict.fromkeys(to_protect.values(), "04")
     if missing:
-        repeated = {"recipe": to_train, "method": to_protect}
-        numbers = sorted({number for _, number in missing})
-        told = _sentence([file for file, _ in missing], _command(run, preset, numbers, repeated))
+        command = _command(run, preset, sorted({*missing.values()}), {"recipe": to_train, "method": to_protect})
+        told = _sentence([*missing], command)
         _show(told, example)
         raise NotReady(told)
+
+
+def _missing(files: dict[str, Path]) -> dict[str, Path]:
+    return {name: file for name, file in files.items() if not file.is_file()}
 
 
 def _recipes(methods: Sequence[str]) -> list[str]:
@@ -62,7 +63,7 @@ def _recipes(methods: Sequence[str]) -> list[str]:
     return [recipe for recipe in RECIPES if any(method.startswith(recipe) for method in methods)]
 
 
-def _command(run: Path, preset: str, numbers: Sequence[str], repeated: dict[str, list[str]]) -> str:
+def _command(run: Path, preset: str, numbers: Sequence[str], repeated: dict[str, Iterable[str]]) -> str:
     """The notebooks with these numbers; all of the preset where its results are missing, which need all before them."""
     command = f"python -m amtgan_lib pipeline --preset {preset} --run-id {run.name}"
     if max(numbers) >= RESULTS:

@@ -5,7 +5,7 @@
     notebook_parameters: {03_train: {steps: 800}} # for one notebook; goes before `parameters`
     repeat: {03_train: {recipe: [published, corrected]}}  # runs 03_train-published, then 03_train-corrected
 
-All of it is optional but `notebooks`. Several repeated parameters of one notebook give every combination.
+All keys but `notebooks` are optional. Several repeated parameters of one notebook give every combination.
 """
 
 import itertools
@@ -102,7 +102,7 @@ def plan(preset: Preset, overrides: Mapping[str, object] | None = None, folder: 
     """Every execution in order, each parameter checked against its notebook; PresetError for the first that is wrong.
 
     An override `NAME` goes to each notebook that has the parameter, `NOTEBOOK.NAME` to one. For a repeated parameter it
-    is what to repeat over instead. Notebooks lie in `folder`, else in notebooks/.
+    replaces the values to repeat over. folder: of the notebooks (default: notebooks/).
     """
     notebooks = [read_notebook(name, folder or paths.NOTEBOOKS) for name in preset.notebooks]
     overrides = dict(overrides or {})
@@ -147,9 +147,9 @@ def _to_repeat(value: object) -> list:
 
 
 def check_recipes(steps: Sequence[Step]) -> None:
-    """PresetError where a parameter says a value for each recipe, as `steps` of 03_train does, but none for a step's.
+    """PresetError if a parameter maps recipes to values, as `steps` of 03_train does, but lacks a step's own recipe.
 
-    A preset's mapping takes the place of the notebook's, whose values were chosen for another run.
+    A preset's mapping replaces the notebook's, whose values were chosen for another run.
     """
     for step in steps:
         defaults, recipe = step.notebook.defaults, step.values.get("recipe")
@@ -171,10 +171,7 @@ def _no_value(notebook: Notebook, recipe: str, lacking: Mapping[str, dict]) -> s
 
 def select(steps: list[Step], only: str = "", start: str = "") -> list[Step]:
     """The steps that `only` ("01,03" or "03_train-residual") names, from the first that `start` names."""
-    first = 0
-    if start:
-        first = steps.index(_named(steps, start)[0])
-    chosen = steps[first:]
+    chosen = steps[steps.index(_named(steps, start)[0]) :] if start else steps
     if only:
         names = {step.name for part in only.split(",") for step in _named(steps, part.strip())}
         chosen = [step for step in chosen if step.name in names]

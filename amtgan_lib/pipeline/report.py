@@ -1,7 +1,7 @@
 """One page about a run, to open in any browser: what ran and what failed, tables, figures, links to the notebooks.
 
 Everything is read from the run's folder, so a run that failed or was interrupted has a page, too. The page,
-report.html.jinja, holds no script and asks nothing of a network; pictures and notebooks are links to files beside it.
+report.html.jinja, holds no script and needs no network; pictures and notebooks are links to files beside it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from amtgan_lib.pipeline.presets import Step
 from amtgan_lib.reporting import results
 
 LONGEST_MESSAGE = 300
-RUNNING = "running"
 
 
 class NotebookFailed(Exception):
@@ -45,12 +44,11 @@ def run(
 
     However the run ends, report.html in its folder says so.
 
-    With `resume` a step of this run is kept that is done from the same cells with the same parameters by the same
-    files of the library on the same prepared faces, unless a step before it has run again since. Another process that
-    is in this run is given `wait` seconds to end. With `foretell` two steps of each training are measured first, and
-    the minutes to expect are printed.
+    resume: keep the steps that are done if neither their cells, their parameters, the library's files, the prepared
+    faces nor an earlier step have changed since. wait: seconds that another process in this run is given to end.
+    foretell: measure two steps of each training first, and print the minutes to expect.
     """
-    chosen = presets.load(preset)
+    chosen, overrides = presets.load(preset), overrides or {}
     plan = presets.plan(chosen, overrides)
     steps = presets.select(plan, only, start)
     presets.check_recipes(steps)
@@ -58,11 +56,11 @@ def run(
     with runs.held(run_dir, wait):
         kept, reason = to_keep(run_dir, plan, steps) if resume else (set(), "")
         begun = checkpoint_of_first(run_dir, plan, steps, kept) if resume else {}
-        _open(run_dir, chosen, overrides or {}, steps, kept)
-        with runs.edit(run_dir) as state:
-            state["plan"] = [step.name for step in plan]
-            words = {"--preset": str(preset), "--only": only, "--from": start}
-            state["onward"] = _onward(words, state["overrides"], run_dir.name)
+        given = {name: value.text if isinstance(value, Text) else str(value) for name, value in overrides.items()}
+        words = {"--preset": str(preset), "--only": only, "--from": start}
+        facts = {"preset": chosen.name, "parameters": chosen.parameters, "overrides": given}
+        facts |= {"plan": [step.name for step in plan], "onward": _onward(words, given, run_dir.name)}
+        _open(run_dir, facts, [step.name for step in steps if step.name not in kept])
         print(f"{chosen.name}: {len(steps)} notebooks into {shown(run_dir)}", flush=True)
         if reason:
             print(f"{len(kept)} of {len(steps)} steps kept; the others run, since {reason}", flush=True)
@@ -85,9 +83,8 @@ def _run_all(
         if foretell:
             _foretell([step for step in steps if step.name not in kept], run_dir)
         for number, step in enumerate(steps, 1):
-            if step.name in kept:
-                said = "kept as it is"
-            else:
+            said = "kept as it is"
+            if step.name not in kept:
                 said = f"done in {runs.clock(_execute(step, plan, run_dir, begun.get(step.name)))}"
             print(f"[{number}/{len(steps)}] {step.name}: {said}", flush=True)
         status = "done"
@@ -114,9 +111,9 @@ def _foretell(steps: Sequence[Step], run_dir: Path) -> None:
 
 
 def to_keep(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> tuple[set[str], str]:
-    """The steps to keep, those that are done and nothing has changed since, and why the first of the others has to run.
+    """The steps to keep, which are done and unchanged since, and why the first of the others has to run.
 
-    All after a step that runs again run again, too: they may read what it will write anew.
+    All steps after one that runs again run again, too: they may read what it writes.
     """
     records, code = runs.read(run_dir).get("notebooks", {}), runs.code()
     selected, kept, last = {step.name for step in steps}, set(), ""
@@ -132,10 +129,10 @@ def to_keep(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step]) -> tuple
 
 
 def checkpoint_of_first(run_dir: Path, plan: Sequence[Step], steps: Sequence[Step], kept: set[str]) -> dict[str, Path]:
-    """The checkpoint of the first step that runs, {its name: file}, where it is a training that was stopped.
+    """The checkpoint of the first step that runs, {its name: file}, if it is a training that was stopped.
 
-    All that could make it another training must be as it was: cells, parameters, code, and what ran before it. A later
-    training follows steps that run again, so it begins anew.
+    Cells, parameters, code and what ran before it must be unchanged. A later training follows steps that run again, so
+    it starts from the beginning.
     """
     first = next((step for step in steps if step.name not in kept), None)
     if first is None or not _trains(first):
@@ -144,8 +141,7 @@ def checkpoint_of_first(run_dir: Path, plan: Sequence[Step], steps: Sequence[Ste
     checkpoint = _checkpoint(run_dir, first)
     as_done = {**record, "status": "done"}
     changed = _to_run(first, as_done, runs.code(), "", checkpoint) or _on_other_faces(first, plan, record)
-    stopped = record.get("status") in (RUNNING, "interrupted", "failed")
-    return {first.name: checkpoint} if stopped and not changed else {}
+    return {first.name: checkpoint} if record.get("status") != "done" and not changed else {}
 
 
 def _trains(step: Step) -> bool:
@@ -156,8 +152,8 @@ def _checkpoint(run_dir: Path, step: Step) -> Path:
     return run_dir / "train" / str(step.values["recipe"]) / "checkpoint.pt"
 
 
-def _begin_anew(run_dir: Path, step: Step) -> None:
-    """Remove the checkpoint of an earlier training in this folder, which could pass for that of the new one."""
+def _drop_checkpoint(run_dir: Path, step: Step) -> None:
+    """Remove the checkpoint of an earlier training in this folder: it could be taken for the new one's."""
     if not _trains(step):
         return
     left, given = _checkpoint(run_dir, step), Path(str(step.values["resume_from"]))
@@ -199,32 +195,26 @@ def _faces(step: Step, plan: Sequence[Step]) -> str:
     return f"{digest.hexdigest()[:16]} {sha256_of(file)[:16] if file.is_file() else ''}"
 
 
-def _open(
-    run_dir: Path, preset: presets.Preset, overrides: Mapping[str, object], steps: Sequence[Step], kept: set[str]
-) -> None:
-    """Make or reopen the run folder; what earlier executions of the steps left is removed, unless it is kept."""
-    given = {name: value.text if isinstance(value, Text) else str(value) for name, value in overrides.items()}
+def _open(run_dir: Path, facts: dict, steps: Sequence[str]) -> None:
+    """Make or reopen the run folder; what earlier executions of ``steps`` left is removed."""
     with runs.edit(run_dir) as state:
-        if state.get("preset", preset.name) != preset.name:
+        if state.get("preset", facts["preset"]) != facts["preset"]:
             raise runs.RunError(
                 f"The run {run_dir.name} was made with the preset {state['preset']}: "
                 f"add --preset {state['preset']} to resume it, or choose another --run-id."
             )
-        state |= {"run_id": run_dir.name, "preset": preset.name, "parameters": preset.parameters, "overrides": given}
+        state |= {"notebooks": {}, "outputs": [], "values": {}} | state
+        state |= facts | {"run_id": run_dir.name, "status": "running", "started": runs.now()}
         state |= {"commit": results.commit(), "versions": runs.versions(), "machine": runs.machine()}
-        state |= {"status": "running", "started": runs.now()}
-        for key, empty in (("notebooks", {}), ("outputs", []), ("values", {})):
-            state.setdefault(key, empty)
         for step in steps:
-            if step.name not in kept:
-                runs.forget(run_dir, state, step.name)
+            runs.forget(run_dir, state, step)
     runs.point_latest(run_dir)
 
 
 def _execute(step: Step, plan: Sequence[Step], run_dir: Path, checkpoint: Path | None) -> float:
     """Run one step and return its seconds; the copy has its name only when all cells have run.
 
-    A training goes on from its ``checkpoint`` and ends as if it had not been stopped, so its record does not name it.
+    A training that resumes from its ``checkpoint`` ends as if it had not been stopped, so its record does not name it.
     """
     from amtgan_lib.pipeline import engine
 
@@ -233,11 +223,11 @@ def _execute(step: Step, plan: Sequence[Step], run_dir: Path, checkpoint: Path |
     facts = {"parameters": step.parameters, "sha256": step.notebook.sha256, "code": runs.code()}
     facts |= {"commit": results.commit(), "started": runs.now(), "status": "failed", "faces": _faces(step, plan)}
     with runs.edit(run_dir) as state:  # what is known of a run that is killed
-        state["notebooks"][step.name] = {**facts, "status": RUNNING, "finished": facts["started"], "seconds": 0.0}
+        state["notebooks"][step.name] = {**facts, "status": "running", "finished": facts["started"], "seconds": 0.0}
     try:
         parameters = {**step.parameters, "run_dir": str(run_dir)}
         if checkpoint is None:
-            _begin_anew(run_dir, step)
+            _drop_checkpoint(run_dir, step)
         else:
             parameters["resume_from"] = str(checkpoint)
         engine.execute(step.notebook, parameters, copies["running"], copies["log"], step.name)
@@ -251,8 +241,7 @@ def _execute(step: Step, plan: Sequence[Step], run_dir: Path, checkpoint: Path |
         raise Interrupted(f"interrupted in {step.name}; to resume: {runs.read(run_dir)['onward']}") from None
     except engine.CellFailed as error:
         facts["error"] = textwrap.shorten(str(error), LONGEST_MESSAGE, placeholder=" ...")
-        where = shown(copies["failed"])
-        onward = runs.read(run_dir)["onward"]
+        where, onward = shown(copies["failed"]), runs.read(run_dir)["onward"]
         raise NotebookFailed(f"{step.name} failed in {facts['error']}; see {where}; to resume: {onward}") from error
     finally:
         if copies["running"].exists():
@@ -284,7 +273,6 @@ def _summary(run_dir: Path, seconds: float) -> str:
     rows = outputs + [("notebook", runs.copies(run_dir, name)["done"], "as it ran") for name in done]
     lines = [f"Done in {runs.clock(seconds)}. To open:"]
     lines += [f"  {kind:<10}{shown(path)}  ({title})" for kind, path, title in rows]
-    tables = [path for kind, path, _ in outputs if kind == "table"]
-    if tables:
+    if tables := [path for kind, path, _ in outputs if kind == "table"]:
         lines += ["", tables[-1].read_text(encoding="utf-8").rstrip()]
     return "\n".join(lines)

@@ -38,9 +38,9 @@ def clock(seconds: float) -> str:
 
 
 def code() -> str:
-    """What the library's files hold at this moment, weights and tables too: 16 hex digits of their sha256.
+    """The first 16 hex digits of a sha256 of the library's files as they are now, with weights and tables.
 
-    Unlike the commit it sees what is not committed, and not what has no part in a result, such as README.md.
+    Unlike the commit, it sees uncommitted changes, and ignores files that affect no result, such as README.md.
     """
     digest, library = hashlib.sha256(), Path(paths.__file__).parent
     for path in sorted(path for path in library.rglob("*") if path.suffix in CODE_SUFFIXES):
@@ -74,8 +74,8 @@ def machine() -> str:
 
 def default_id(preset: str) -> str:
     """`open-small-20260131T120000Z-1048a2e5f0`."""
-    state = re.sub(r"[^A-Za-z0-9._-]+", "", results.commit())
-    return f"{preset}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{state}"
+    commit = re.sub(r"[^A-Za-z0-9._-]+", "", results.commit())
+    return f"{preset}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{commit}"
 
 
 def folder(run_id: str) -> Path:
@@ -123,22 +123,19 @@ def edit(run_dir: Path | str) -> Iterator[dict]:
 
 @contextmanager
 def held(run_dir: Path, wait: float = 0.0) -> Iterator[None]:
-    """Keep a run folder from other processes that would run into it; RunError when one has it for `wait` more seconds.
+    """Lock a run folder against other processes; RunError if one still holds it after `wait` seconds.
 
-    The system lets go of the lock when its holder dies, however it dies.
+    The system releases the lock when its holder dies, however it dies.
     """
     from filelock import FileLock, Timeout
 
     run_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run_dir / ".held.lock")
     try:
-        lock.acquire(timeout=wait)
+        lock = FileLock(run_dir / ".held.lock").acquire(timeout=wait)
     except Timeout:
         raise RunError(f"Another process is running into {run_dir}: wait for its end, or take another id.") from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def register_output(run_dir: Path | str, path: Path | str, title: str, kind: str = "figure") -> Path:

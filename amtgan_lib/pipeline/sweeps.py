@@ -92,7 +92,7 @@ def run(sweep: Sweep, workers: int = 0, scheduler: str = "", say: Callable[[str]
 
 
 def _members(sweep: Sweep) -> list[Member]:
-    """The runs of a sweep, every one's parameters fitted to the notebooks before anything starts."""
+    """The runs of a sweep; all parameters are checked against the notebooks before anything starts."""
     if both := sorted(sweep.over.keys() & sweep.fixed.keys()):
         raise PresetError(f"{both[0]} is swept over, so -p cannot set it, too.")
     if not sweep.over:
@@ -177,7 +177,7 @@ class Running:
 
 
 def _report(members: Sequence[Member], outcomes: dict[str, Outcome], folder: Path) -> str:
-    """One line a run: how it ended, and for those that failed why and where to read on; stored as runs.csv, too."""
+    """One line a run: how it ended, and the reason and log of failed ones; also stored as runs.csv."""
     table = pd.DataFrame([{**member.chosen, **vars(outcomes[member.run_id])} for member in members])
     table = table.drop(columns="name")
     results.write_text(table.to_csv(index=False), folder / "runs.csv")

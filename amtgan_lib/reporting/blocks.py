@@ -71,10 +71,9 @@ def provenance(name: str) -> str:
     commits, seeds, devices = (map(str, dict.fromkeys(table[column])) for column in ("commit", "seed", "device"))
     line = f"[Rows](../results/measured/{name}.csv): commit {', '.join(f'`{commit}`' for commit in commits)}; "
     line += f"seed {', '.join(seeds)}; {', '.join(devices)}."
-    old = superseded(table)
-    return line + (
-        f" The file of {', '.join(f'`{recogniser}`' for recogniser in old)} has changed since." if old else ""
-    )
+    if old := superseded(table):
+        line += f" The file of {', '.join(f'`{recogniser}`' for recogniser in old)} has changed since."
+    return line
 
 
 def superseded(table: pd.DataFrame) -> list[str]:
@@ -113,9 +112,9 @@ def judged(name: str, suffix: str = "") -> str:
     """
     table = stored(name)
     methods = [method for method in dict.fromkeys(table["method"]) if _again(method) == suffix]
-    lines = [_judged(table[table["method"] == method]) for method in methods]
+    lines = {method: _judged(table[table["method"] == method]) for method in methods}
     told = f"Recognisers: {' / '.join(judges(table))}; {table['n'].max()} photos."
-    return f"{_table(lines, methods)}\n\n{told} {provenance(name)}"
+    return f"{_table(lines)}\n\n{told} {provenance(name)}"
 
 
 def _again(method: str) -> str:
@@ -129,24 +128,26 @@ def _judged(rows: pd.DataFrame) -> dict[str, str]:
     return {metric: " / ".join(_number(metric, number) for number in values) for metric, values in cells.items()}
 
 
-def _table(lines: Sequence[Mapping[str, str]], names: Sequence[str]) -> str:
-    return results.markdown(pd.DataFrame(lines, index=pd.Index(names, name="method")).reset_index())
+def _table(lines: Mapping[str, Mapping[str, str]], heading: str = "method") -> str:
+    """Markdown of lines by name; ``heading`` is that of the names."""
+    return results.markdown(pd.DataFrame([{heading: name, **line} for name, line in lines.items()]))
 
 
 def published_again(name: str) -> str:
     """Impersonation and dodging of pictures as saved, after a JPEG, and at half the size: means of the judges."""
     table = stored(name)
     rates = table[table["metric"].isin(RATES[:2])].groupby(["method", "metric"])["value"].mean()
-    methods = [method for method in dict.fromkeys(table["method"]) if not _again(method)]
-    lines = [
-        {
+    ways = {"": "as saved"} | {f" {suffix}": words for suffix, words in AGAIN.items()}
+    lines = {
+        method: {
             f"{metric}, {words}": f"{100 * rates[f'{method}{suffix}', metric]:.1f}"
             for metric in RATES[:2]
-            for suffix, words in (("", "as saved"), *((f" {suffix}", words) for suffix, words in AGAIN.items()))
+            for suffix, words in ways.items()
         }
-        for method in methods
-    ]
-    return f"{_table(lines, methods)}\n\n{provenance(name)}"
+        for method in dict.fromkeys(table["method"])
+        if not _again(method)
+    }
+    return f"{_table(lines)}\n\n{provenance(name)}"
 
 
 def equal_visibility() -> str:
@@ -156,17 +157,16 @@ def equal_visibility() -> str:
     methods = [method for method in dict.fromkeys(tables[0]["method"]) if not _again(method)]
     # Rows that were stored before it was measured have no flip.
     measures = [measure for measure in ("ssim", "visible", "flip") if (tables[0]["metric"] == measure).any()]
-    lines = []
+    lines = {}
     for method in methods:
         rows = [table[table["method"] == method] for table in tables]
         means = [part.groupby("metric")["value"].mean() for part in rows]
         line = {rate: " / ".join(f"{100 * mean[rate]:.1f}".removesuffix(".0") for mean in means) for rate in RATES}
         for measure in measures:
-            shown = [f"{mean[measure]:.{DIGITS[measure]}f}" for mean in means if measure in mean]
-            line[measure] = " / ".join(shown)
+            line[measure] = " / ".join(_number(measure, mean[measure]) for mean in means if measure in mean)
         seconds = rows[0]["seconds"].dropna()
-        lines.append(line | {"seconds": f"{seconds.iloc[0]:.2f}" if len(seconds) else ""})
-    return "\n\n".join([_table(lines, methods), *map(provenance, names)])
+        lines[method] = line | {"seconds": f"{seconds.iloc[0]:.2f}" if len(seconds) else ""}
+    return "\n\n".join([_table(lines), *map(provenance, names)])
 
 
 def recognition() -> str:
@@ -185,9 +185,8 @@ def precision() -> str:
     runs_of = table["note"].str.extract(r"bf16=(?P<bf16>\w+), seed=(?P<seed>\d+)")
     names = runs_of["bf16"].map({"true": "bfloat16", "false": "float32"}) + ", seed " + runs_of["seed"]
     lines = {name: _judged(table[names == name]) for name in dict.fromkeys(names)}
-    shown = results.markdown(pd.DataFrame(lines.values(), index=pd.Index(lines, name="training")).reset_index())
     told = f"Recogniser: {', '.join(judges(table))}; {table['n'].max()} photos."
-    return f"{shown}\n\n{told} {provenance('bf16')}"
+    return f"{_table(lines, 'training')}\n\n{told} {provenance('bf16')}"
 
 
 def ablation() -> str:
@@ -204,11 +203,9 @@ def turned() -> str:
     angles = table["dataset"].str.removesuffix(" degrees").astype(int)
     table = table.assign(angle=angles.where(angles <= 180, 360 - angles), count=(table["value"] * table["n"]).round())
     sums = table.groupby(["angle", "method"], sort=False)[["count", "n"]].sum().astype(int)
-    lines = []
-    for angle in dict.fromkeys(table["angle"]):
-        counts = {method: f"{row['count']} of {row['n']}" for method, row in sums.loc[angle].iterrows()}
-        lines.append({"turned by": f"{angle}°", **counts})
-    return f"{results.markdown(pd.DataFrame(lines))}\n\n{provenance('turned')}"
+    counts = (sums["count"].astype(str) + " of " + sums["n"].astype(str)).unstack(sort=False)
+    lines = {f"{angle}°": dict(row) for angle, row in counts.iterrows()}
+    return f"{_table(lines, 'turned by')}\n\n{provenance('turned')}"
 
 
 # ---------------------------------------------------------------- README

@@ -87,14 +87,12 @@ def score_distributions(scores: pd.DataFrame, thresholds: dict[str, float]) -> F
     figure, axes = plt.subplots(1, len(names), figsize=(3 * len(names), 2.2), sharey=True, squeeze=False)
     bins = np.linspace(-0.4, 1, 57)
     for axis, name in zip(axes.flat, names):
-        part = scores[scores["recogniser"] == name]
-        # What lies beyond the drawn range counts in its outermost bars: nothing is left out.
-        part = part.assign(cosine=part["cosine"].clip(bins[0], bins[-1]))
+        # Cosines beyond the drawn range count in its outermost bars: none is left out.
+        part = scores[scores["recogniser"] == name].assign(cosine=scores["cosine"].clip(bins[0], bins[-1]))
         how = {"stat": "density", "common_norm": False, "alpha": 0.7, "lw": 0, "legend": axis is axes[0, 0]}
         seaborn.histplot(part, x="cosine", hue="kind", hue_order=KINDS, palette=COLOURS, bins=bins, ax=axis, **how)
         axis.axvline(thresholds[name], color="black", lw=1, ls="--")
-        axis.set_title(name)
-        axis.set_xlabel("cosine")
+        axis.set(title=name, xlabel="cosine")
     axes[0, 0].set_ylabel("density of pairs")
     axes[0, 0].get_legend().set_title(None)
     return figure
@@ -118,8 +116,7 @@ def success_bars(
             places = np.arange(len(names)) + (offset - (len(methods) - 1) / 2) * width
             _bars(axis, part, places, width, COLOURS.get(method, OTHER_COLOUR))
         axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-        axis.set_title(METRIC_TITLES.get(metric, metric))
-        axis.set_ylim(0, 105)
+        axis.set(title=METRIC_TITLES.get(metric, metric), ylim=(0, 105))
     axes[0, 0].set_ylabel("% of photos")
     figure.suptitle(title)
     keys = [Patch(color=COLOURS.get(method, OTHER_COLOUR), label=method) for method in methods]
@@ -147,21 +144,17 @@ def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> F
     rows. The clean photos, which no method changed, lie at SSIM 1.
     """
     similar = pictures[pictures["metric"] == "ssim"].set_index("method")["value"].to_dict() | {"clean": 1.0}
-    metrics = ("impersonation", "dodging")
-    figure, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True, squeeze=False)
-    for axis, metric in zip(axes.flat, metrics):
-        ends = {"value": "mean", "ci_low": "min", "ci_high": "max"}
+    ends = {"value": "mean", "ci_low": "min", "ci_high": "max"}
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
+    for axis, metric in zip(axes, ("impersonation", "dodging")):
         means = rates[rates["metric"] == metric].groupby("method", sort=False).agg(ends) * 100
         for method, row in means.iterrows():
             spread = [[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]
             looks = {"fmt": MARKERS.get(method, "x"), "color": COLOURS.get(method, OTHER_COLOUR), "label": method}
             axis.errorbar(similar[method], row["value"], spread, ms=7, capsize=2, lw=1, **looks)
-        axis.set_title(METRIC_TITLES[metric])
-        axis.set_xlabel("SSIM to the clean photo")
-        axis.set_ylim(-5, 105)
-    axes[0, 0].set_ylabel("% of photos")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
+        axis.set(title=METRIC_TITLES[metric], xlabel="SSIM to the clean photo", ylim=(-5, 105))
+    axes[0].set_ylabel("% of photos")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     figure.suptitle(title)
     return figure
 
@@ -176,15 +169,14 @@ def beside_paper(published: pd.DataFrame, measured: pd.DataFrame, title: str = "
     for axis, rows in zip(axes, (published, measured)):
         methods, names = (list(dict.fromkeys(rows[column])) for column in ("method", "recogniser"))
         methods.sort(key=lambda method: method != "clean")
+        hollow = {"mfc": "none"} if axis is axes[0] else {}
         for name, marker in zip(names, "osD^vPX*"):
-            part = rows[rows["recogniser"] == name]
-            for row in part.itertuples():
-                place, colour = methods.index(row.method), COLOURS.get(row.method, OTHER_COLOUR)
-                hollow = {"mfc": "none", "color": OTHER_COLOUR} if axis is axes[0] else {"color": colour}
+            for row in rows[rows["recogniser"] == name].itertuples():
+                colour = OTHER_COLOUR if hollow else COLOURS.get(row.method, OTHER_COLOUR)
                 ends = [row.ci_low, row.ci_high] if pd.notna(row.ci_low) else [row.value] * 2
-                spread = np.abs(np.array(ends)[:, None] - row.value) * 100
-                axis.errorbar(100 * row.value, place, xerr=spread, fmt=marker, ms=6, lw=1, **hollow)
-            axis.plot([], [], marker, color=OTHER_COLOUR, label=name, mfc="none" if axis is axes[0] else OTHER_COLOUR)
+                spread, place = np.abs(np.array(ends)[:, None] - row.value) * 100, methods.index(row.method)
+                axis.errorbar(100 * row.value, place, xerr=spread, fmt=marker, ms=6, lw=1, color=colour, **hollow)
+            axis.plot([], [], marker, color=OTHER_COLOUR, label=name, **hollow)
         axis.set_yticks(range(len(methods)), methods)
         axis.invert_yaxis()
         axis.set(xlim=(-3, 103), xlabel="% accepted as the target")
@@ -284,9 +276,7 @@ def meters(similarity: pd.DataFrame, title: str = "") -> Figure:
     notes = [f"\n({note})" for note in similarity["note"]] if "note" in similarity else [""] * len(similarity)
     axis.set_yticks(range(len(similarity)), similarity["recogniser"] + notes)
     axis.invert_yaxis()
-    axis.set_xlim(-0.4, 1)
-    axis.set_xlabel("cosine to the known photo")
-    axis.set_title(title)
+    axis.set(xlim=(-0.4, 1), xlabel="cosine to the known photo", title=title)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 

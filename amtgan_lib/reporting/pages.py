@@ -1,4 +1,4 @@
-"""README.md, docs/ and results/figures as a build product: their generated parts are made again from the stored rows.
+"""README.md, docs/ and results/figures as build products: their generated parts are made from the stored rows.
 
 A block stands between ``<!-- NAME:start -->`` and ``<!-- NAME:end -->``. A single number in a sentence stands between
 ``<!-- = TABLE; METHOD; METRIC -->`` and ``<!-- / -->``. A figure carries the hash of the rows that it was drawn from.
@@ -27,7 +27,7 @@ Makers = Mapping[str, Callable[[], str]]
 
 @dataclass(frozen=True)
 class Part:
-    """A file that can be made anew: ``stale`` says whether it differs from the stored rows, ``make`` writes it."""
+    """A generated file: ``stale`` says whether it differs from the stored rows, ``make`` writes it."""
 
     path: Path
     stale: Callable[[], bool]
@@ -40,7 +40,7 @@ class Part:
 
 
 def rendered(text: str, makers: Makers) -> str:
-    """A page with its blocks and values made anew; ``makers`` has blocks that `blocks.block` does not know."""
+    """A page with its blocks and values generated; ``makers`` has the blocks that `blocks.block` does not know."""
     text = BLOCK.sub(lambda match: f"{match['start']}\n{_block(match['name'], makers)}\n{match['end']}", text)
     return VALUE.sub(lambda match: match["start"] + _value(match["names"]) + match["end"], text)
 
@@ -101,13 +101,11 @@ def _stale_figure(path: Path) -> bool:
         return picture.info.get(ROWS) != sha256_of(paths.MEASURED / f"{FIGURES[path.name][0]}.csv")
 
 
-def _figure(path: Path) -> Part:
-    return Part(path, functools.partial(_stale_figure, path), functools.partial(_draw, path))
-
-
 def parts(makers: Makers) -> list[Part]:
     """Every page and figure of the checkout that is made from stored rows; raises FileNotFoundError outside one."""
     if not paths.IN_CHECKOUT:
         raise FileNotFoundError("README.md and docs/ are only in a checkout: run this there")
     files = [paths.ROOT / "README.md", *sorted(paths.DOCS.glob("*.md"))]
-    return [page(path, makers) for path in files] + [_figure(paths.FIGURES / name) for name in FIGURES]
+    figures = [paths.FIGURES / name for name in FIGURES]
+    drawn = [Part(path, functools.partial(_stale_figure, path), functools.partial(_draw, path)) for path in figures]
+    return [page(path, makers) for path in files] + drawn

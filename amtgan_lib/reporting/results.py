@@ -52,9 +52,9 @@ TEXT = [field.name for field in fields(Row) if field.type == "str"]
 
 
 def commit() -> str:
-    """The commit of this checkout, with "-dirty" when it was changed since; "no git" outside a checkout.
+    """The commit of this checkout, with "-dirty" if files have changed since; "no git" outside a checkout.
 
-    A notebook is changed where its cells are: outputs and metadata, which JupyterLab saves by itself, do not count.
+    Of a notebook only the cells count, not the outputs and metadata that JupyterLab saves by itself.
     """
     if not paths.IN_CHECKOUT:  # the user's folder may lie in a repository of its own
         return "no git"
@@ -72,7 +72,7 @@ def _git(*words: str) -> str:
 
 
 def _differs(path: str) -> bool:
-    """Whether a changed file has changed in what it does; a notebook that is no JSON has."""
+    """Whether a changed file does something else; a notebook that is not JSON counts as such."""
     if not path.endswith(".ipynb"):
         return True
     try:
@@ -108,8 +108,7 @@ def joined(*tables: pd.DataFrame) -> pd.DataFrame:
 
 def write(table: pd.DataFrame, path: Path) -> Path:
     """Write a table of rows as CSV, moved into place when complete."""
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
+    if missing := [column for column in COLUMNS if column not in table]:
         raise ValueError(f"a table of results lacks {', '.join(missing)}")
     return write_text(table[COLUMNS].to_csv(index=False, float_format="%.9g"), path)
 
@@ -122,10 +121,8 @@ def read(path: Path) -> pd.DataFrame:
 
 def percent(value: float, low: float | None = None, high: float | None = None) -> str:
     """A share as text: ``84.2 [75.6, 90.2]``, in per cent."""
-    text = f"{100 * value:.1f}"
-    if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return text
-    return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
+    interval = "" if pd.isna(low) or pd.isna(high) else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * value:.1f}{interval}"
 
 
 def _text(row: Any, is_rate: bool) -> str:
@@ -227,8 +224,7 @@ def beside_published(literature: pd.DataFrame, measured: pd.DataFrame, columns: 
 
 
 def setup_beside(notebook: str, here: Mapping[str, object]) -> pd.DataFrame:
-    """AMT-GAN's set-up, with the source of each number, beside what a notebook does here; empty where it does nothing
-    of the kind.
+    """AMT-GAN's set-up, with the source of each number, beside what a notebook does here, if anything.
 
     Raises ValueError for a name that results/published/setup.csv does not have for the notebook.
     """
