@@ -1,6 +1,7 @@
 """Which photo plays which part, and the prepared crops that training and evaluation read."""
 
 from amtgan_lib.datasets import drawn, protocol, shown
+from amtgan_lib.datasets.drawn import Progress
 from amtgan_lib.datasets.face_set import FaceBatch, FaceSet, file_crop, file_of, files, load, parsed_crops, prepare
 from amtgan_lib.datasets.manifest import (
     MANIFEST_COLUMNS,

@@ -25,8 +25,10 @@ REFERENCES = 60
 TARGETS = 4  # as many as the paper has
 # Numbers of the drawn people: those of the recognisers have other seeds (recognizer_training).
 FIRST_REFERENCE, FIRST_TARGET = 1000, 2000
+TWO = ((0, "source"), (1, "other"))  # photos of a person
 PHOTO_SIZE = 160
 CHUNK = 8
+Progress = Callable[[Iterable], Iterable]  # wraps what takes long, as tqdm does
 NAME = re.compile(r"drawn/p(\d+)-m(\d+|bare)-s(\d+)(\.parse)?\.png")
 
 
@@ -36,10 +38,10 @@ def manifest() -> pd.DataFrame:
     for number in range(PEOPLE):
         person = f"drawn/{number:04d}"
         split = "test" if in_test(person) else "train"
-        rows += [("drawn", person, part, split, name(number, None, 2 * number + i)) for i, part in _two()]
+        rows += [("drawn", person, part, split, name(number, None, 2 * number + i)) for i, part in TWO]
     for number in range(FIRST_TARGET, FIRST_TARGET + TARGETS):
         person = f"drawn_target/{number:04d}"
-        rows += [("drawn_target", person, part, "train", name(number, None, 2 * number + i)) for i, part in _two()]
+        rows += [("drawn_target", person, part, "train", name(number, None, 2 * number + i)) for i, part in TWO]
     for makeup, number in enumerate(_wearers()):
         person = f"drawn_makeup/{number:04d}"
         split = "test" if in_test(person) else "train"
@@ -69,10 +71,6 @@ def matched(sources: Sequence[str], references: Sequence[str], choices: int = 3)
 
 def _complexion(assets: Sequence[str]) -> np.ndarray:
     return portraits.people([_numbers(asset)[0] for asset in assets]).raw("skin").numpy()
-
-
-def _two() -> list[tuple[int, str]]:
-    return list(enumerate(("source", "other")))
 
 
 def name(person: int, makeup: int | None, moment: int) -> str:
@@ -105,7 +103,7 @@ def _numbers(asset: str) -> tuple[int, int | None, int]:
     return int(person), None if makeup == "bare" else int(makeup), int(moment)
 
 
-def files(assets: Sequence[str], progress: Callable[[Iterable], Iterable] = iter, size: int = 0) -> dict[str, Path]:
+def files(assets: Sequence[str], progress: Progress = iter, size: int = 0) -> dict[str, Path]:
     """The files of drawn photos and parse maps; those that are missing are drawn now, on all cores.
 
     ``size`` 0 is that of the experiments, ``PHOTO_SIZE``.

@@ -16,6 +16,7 @@ from torch import Tensor
 from amtgan_lib import assets, faces
 from amtgan_lib.compute import side_by_side
 from amtgan_lib.datasets import drawn
+from amtgan_lib.datasets.drawn import Progress
 from amtgan_lib.datasets.manifest import UNKNOWN_ORDER, world_of
 from amtgan_lib.files import written
 from amtgan_lib.images import PhotoError, open_photo, to_tensor, to_uint8
@@ -114,7 +115,7 @@ class FaceSet:
         return FaceBatch(to_tensor(self.images[index]), *rest)
 
 
-def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = iter) -> FaceSet:
+def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Progress = iter) -> FaceSet:
     """Crop every photo of a manifest to ``size`` pixels and store the result under ``path`` (npz).
 
     A photo without a usable face is left out of the set and named, with the reason, in a table beside it
@@ -141,15 +142,11 @@ def prepare(manifest: pd.DataFrame, path: Path, size: int, progress: Callable = 
         "landmarks": np.stack([crop.landmarks.numpy() for crop in crops]),
         "points": np.stack([crop.points.numpy() for crop in crops]),
     }
-    arrays_and_source = {**arrays, "drawings": np.array(drawn.folder().name)}
-    _store(path, chosen, arrays_and_source, pd.DataFrame(problems, columns=["asset", "problem"]))
-    return FaceSet(chosen, **arrays)
-
-
-def _store(path: Path, manifest: pd.DataFrame, arrays: dict[str, np.ndarray], problems: pd.DataFrame) -> None:
+    facts = {"manifest": np.array(chosen.to_csv(index=False)), "drawings": np.array(drawn.folder().name)}
     with written(path) as partial, written(path.with_suffix(".problems.csv")) as partial_problems:
-        np.savez(partial, manifest=np.array(manifest.to_csv(index=False)), **arrays)
-        problems.to_csv(partial_problems, index=False)
+        np.savez(partial, **facts, **arrays)
+        pd.DataFrame(problems, columns=["asset", "problem"]).to_csv(partial_problems, index=False)
+    return FaceSet(chosen, **arrays)
 
 
 def load(path: Path, zoo: str = "") -> FaceSet:
@@ -207,7 +204,7 @@ def _likeness(reading: faces.FaceCrop, crop: faces.FaceCrop) -> float:
     return float((both.sum((1, 2)) / either.sum((1, 2)).clamp(min=1)).mean())
 
 
-def files(relatives: Iterable[str], progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Path]:
+def files(relatives: Iterable[str], progress: Progress = iter) -> dict[str, Path]:
     """The files of a manifest's assets, verified and fetched or drawn all at once; empty names are passed over."""
     wanted = [relative for relative in dict.fromkeys(relatives) if relative]
     drawings = drawn.files([relative for relative in wanted if drawn.is_drawn(relative)], progress)
@@ -234,14 +231,11 @@ def parsed_crops(manifest: pd.DataFrame) -> Callable[[str | Path, int], faces.Fa
 
     def crop(file: str | Path, size: int) -> faces.FaceCrop:
         row = rows.get(str(file))
-        return (
-            faces.detect_one(file, size) if row is None else _crop(row, files([row["asset"], row["parse_asset"]]), size)
-        )
+        return _crop(row, files([row["asset"], row["parse_asset"]]), size) if row else faces.detect_one(file, size)
 
     return crop
 
 
 def file_crop(manifest: pd.DataFrame, asset: str, size: int = 256) -> faces.FaceCrop:
     """The crop of a manifest's photo, with the masks of its parse map where it has one."""
-    row = manifest[manifest["asset"] == asset].to_dict("records")[0]
-    return _crop(row, files([row["asset"], row["parse_asset"]]), size)
+    return parsed_crops(manifest[manifest["asset"] == asset])(file_of(asset), size)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +28,16 @@ from PIL import Image
 
 from amtgan_lib import images, paths
 from amtgan_lib.datasets import drawn
+from amtgan_lib.datasets.drawn import Progress
 from amtgan_lib.datasets.face_set import FaceSet, files, load, prepare
+from amtgan_lib.datasets.parts import PAIRINGS
 from amtgan_lib.files import sha256_of, write_text
 from amtgan_lib.recognizers import Recognizer
 
 PHOTO_COLUMNS = ["id", "person", "role", "asset", "sha256", "colours", "reference", "group", "target"]
 NOBODY = "nobody"
-READINGS = ("all", "groups")
-"""Of the paper, which does not say who goes with which target: all photos with one, or each share with its own."""
 SIZE = 256  # pixels of the faces that judges know
 NEAR = 1  # level of 255 by which the mean colours of a drawn photo may differ
-
-Progress = Callable[[Iterable], Iterable]
 
 
 class ProtocolError(ValueError):
@@ -86,12 +84,12 @@ class Protocol:
     def targets(self, target: str = "all") -> list[str]:
         """Whom each source is to be taken for: by a reading, or all of them for one person.
 
-        With "nobody" they are those of "all", for whoever compares with them nevertheless. ProtocolError for any other.
+        For "nobody" they are those of "all". ProtocolError for any other word.
         """
         if target == "groups":
             return self.sources["target"].tolist()
         if target not in ("all", NOBODY, *self.people):
-            known = ", ".join((*READINGS, NOBODY, *self.people))
+            known = ", ".join((*PAIRINGS, NOBODY, *self.people))
             raise ProtocolError(f"{target!r} is no target of the protocol {self.name}: choose from {known}.")
         return [target if target in self.people else self.target] * len(self.sources)
 

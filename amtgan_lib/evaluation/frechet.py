@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from amtgan_lib.datasets import Progress
 from amtgan_lib.evaluation.recognition import Facts, provenance
 from amtgan_lib.evaluation.tables import Crop, clean_face
 from amtgan_lib.files import sha256_of
@@ -56,9 +57,7 @@ def _inception(file: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
         raise FileNotFoundError(f"FID needs Inception's weights; there is no file {file}")
     digest = sha256_of(file)
     if not digest.startswith(INCEPTION_SHA256_PREFIX):  # any other network gives plausible numbers that mean nothing
-        raise ValueError(
-            f"{file} has sha256 {digest[:8]}..., expected {INCEPTION_SHA256_PREFIX}...: not FID's Inception"
-        )
+        raise ValueError(f"{file} has sha256 {digest[:8]}..., not {INCEPTION_SHA256_PREFIX}...: not FID's Inception")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file))
@@ -83,7 +82,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 @torch.no_grad()
 def frechet_table(
-    reports: Mapping[str, pd.DataFrame], kind: Features, crop: Crop, progress: Callable = iter, **facts: Facts
+    reports: Mapping[str, pd.DataFrame], kind: Features, crop: Crop, progress: Progress = iter, **facts: Facts
 ) -> pd.DataFrame:
     """A row a method: the Fréchet distance of its protected faces to the same people's clean ones, with their number.
 

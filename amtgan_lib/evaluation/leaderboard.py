@@ -30,7 +30,7 @@ LIMITS = dict.fromkeys((*RATES, "flip"), (0, 1)) | {"ssim": (-1, 1)} | dict.from
 FAMILIES = tuple(dict.fromkeys(recognizers.spec(name).family for name in recognizers.NAMES))
 TOOK_PART = "*"
 MOST_FLIP = 0.25
-"""Of an entry that is ranked: half of what the mean of all faces has, which hides everybody and is nobody's photo."""
+"""A ranked entry's largest FLIP: half that of the mean of all faces, which hides everybody and is nobody's photo."""
 LINK = re.compile(r"https://[^\s)|]+|benchmarks/\w+\.py")
 ROUNDING = 1e-6
 
@@ -41,7 +41,7 @@ class EntryError(ValueError):
 
 @dataclass(frozen=True)
 class Card:
-    """What whoever submits a method declares.
+    """What the author of a method declares.
 
     method: its name on the leaderboard. about: what it is, in a sentence. link: where it is published (the baselines
     are in benchmarks/). hints: recognisers, by name or family, that it was trained against, that guided it or taught
@@ -176,12 +176,9 @@ def _entry(told: dict[str, Any], by: Protocol) -> Entry:
     _check_numbers(pd.DataFrame(told["numbers"]), card, by)
     facts = {"experiment": "protocol", "preset": by.name, "method": card.method, "dataset": by.dataset}
     facts |= {"target": card.target, "commit": told["commit"], "device": told["device"]}
-    return Entry(card, results.frame(Row(**(number | facts)) for number in map(_whole, told["numbers"])))
-
-
-def _whole(number: dict[str, Any]) -> dict[str, Any]:
-    """A number as it was measured: JSON has no infinity, which is the PSNR of photos that nobody changed."""
-    return number | ({"value": math.inf} if number["value"] is None else {})
+    # JSON has no infinity, which is the PSNR of unchanged photos.
+    numbers = [number | ({"value": math.inf} if number["value"] is None else {}) for number in told["numbers"]]
+    return Entry(card, results.frame(Row(**(number | facts)) for number in numbers))
 
 
 def _check_numbers(numbers: pd.DataFrame, card: Card, by: Protocol) -> None:

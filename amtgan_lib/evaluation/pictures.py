@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from amtgan_lib import faces, losses
 from amtgan_lib.compute import side_by_side
+from amtgan_lib.datasets import Progress
 from amtgan_lib.images import Photo, in_levels, open_photo, save, stretch, to_tensor, to_uint8
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer, embed_many
@@ -51,10 +52,7 @@ class Probes:
 
 
 def read_probes(
-    files: Iterable[str | Path],
-    size: int = 256,
-    clean: Probes | None = None,
-    progress: Callable[[Iterable], Iterable] = iter,
+    files: Iterable[str | Path], size: int = 256, clean: Probes | None = None, progress: Progress = iter
 ) -> Probes:
     """Find the largest face of every file; one that is too small to be aligned counts as none.
 
@@ -151,10 +149,7 @@ def skin_change(at: faces.FaceCrop, protected: Picture) -> dict[str, float]:
     skin = at.masks[1] > 0.5
     difference = (first - second).norm(dim=1)[0][skin]
     chroma = [colours[:, 1:].norm(dim=1)[0][skin] for colours in (first, second)]
-    return {
-        "bare skin": float(difference.mean()),
-        "bare skin chroma": float((chroma[0] - chroma[1]).abs().mean()),
-    }
+    return {"bare skin": float(difference.mean()), "bare skin chroma": float((chroma[0] - chroma[1]).abs().mean())}
 
 
 def face_flip(at: faces.FaceCrop, protected: Picture) -> float:
@@ -213,8 +208,7 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
 def stretched(report: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     """The report with each protected picture stretched to its own minimum and maximum, in files under ``folder``.
 
-    The released code saves its results so (see ``images.stretch``): what that does to any method's. A photo without a
-    protected file stays without one.
+    This is how the released code saves its results (see ``images.stretch``).
     """
 
     def written(file: str) -> str:

@@ -159,8 +159,7 @@ def thresholds_at(far: float, recognizers: Sequence[Recognizer], path: Path) -> 
     """
     published = {recognizer.name: recognizer.thresholds for recognizer in recognizers if recognizer.spec.published}
     if lacking := [name for name, known in published.items() if far not in known]:
-        raise ValueError(
-            f"{lacking[0]} has no published threshold at FAR {far}; there are {list(published[lacking[0]])}"
-        )
+        known = list(published[lacking[0]])
+        raise ValueError(f"{lacking[0]} has no published threshold at FAR {far}; there are {known}")
     measured = read_thresholds(path, far) if len(published) < len(recognizers) else {}
     return measured | {name: known[far] for name, known in published.items()}

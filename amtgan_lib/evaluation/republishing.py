@@ -64,10 +64,7 @@ def republished(files: Iterable[str | Path], folder: str | Path, how: str) -> li
 
 
 def republish(picture: Image.Image, how: str) -> Image.Image:
-    """What a site, or somebody who wants the protection gone, may make of an RGB picture: one of WAYS.
-
-    ValueError for any other word.
-    """
+    """An RGB picture as a site or an adversary may change it: one of WAYS; ValueError for any other word."""
     way = _way(how)
     changed = way.change(picture)
     if way.suffix == ".png":  # without loss

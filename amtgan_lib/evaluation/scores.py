@@ -128,10 +128,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def area_under_curve(negatives: np.ndarray, positives: np.ndarray) -> float:
-    """The share of pairs in which the positive scores higher, ties half: 0.5 is a guess, 1 tells all apart.
-
-    That is the area under the ROC curve (Mann and Whitney's U).
-    """
+    """Area under the ROC curve: the share of pairs in which the positive scores higher, ties half (Mann-Whitney U)."""
     difference = positives[:, None] - negatives[None]
     return float((difference > 0).mean() + (difference == 0).mean() / 2)
 

@@ -1,8 +1,8 @@
-"""Somebody's protected photos, as files in a folder, scored by a protocol: whoever made them, however."""
+"""Protected photos of any origin, as files in a folder, scored by a protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from amtgan_lib import faces
-from amtgan_lib.datasets import protocol
+from amtgan_lib.datasets import Progress, protocol
 from amtgan_lib.datasets.protocol import NOBODY, Protocol, ProtocolError
 from amtgan_lib.evaluation.pictures import Probes, read_probes
 from amtgan_lib.evaluation.recognition import Facts, provenance
@@ -23,8 +23,6 @@ from amtgan_lib.reporting.results import Row
 CLEAN = "clean"
 PICTURES = ("psnr", "ssim", "visible", "flip")
 FAR = 0.01
-
-Progress = Callable[[Iterable], Iterable]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from amtgan_lib import datasets, faces
 from amtgan_lib.compute import side_by_side
-from amtgan_lib.datasets import FaceSet
+from amtgan_lib.datasets import FaceSet, Progress
 from amtgan_lib.evaluation.pictures import (
     Probes,
     embed,
@@ -27,27 +27,19 @@ from amtgan_lib.evaluation.pictures import (
     truth_error,
 )
 from amtgan_lib.evaluation.recognition import Facts, provenance, vectors
-from amtgan_lib.evaluation.scores import (
-    Gallery,
-    mean_interval,
-    success_rates,
-    success_scores,
-    wilson,
-)
+from amtgan_lib.evaluation.scores import Gallery, mean_interval, success_rates, success_scores, wilson
 from amtgan_lib.losses import Perceptual
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
-Crop = Callable[[str, int], faces.FaceCrop]
+Crop = Callable[[Any, int], faces.FaceCrop]
 SIZE = 256  # of crops on which pictures are compared
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Who judges whom: the people whose photos were protected, the target (or one for each photo), thresholds, and who
-    was held out.
-    """
+    """Who judges whom: the owners of the protected photos, the target (or one a photo), thresholds, who is held out."""
 
     face_set: FaceSet
     target: str | Sequence[str]
@@ -108,7 +100,7 @@ def success_rows(scores: pd.DataFrame, threshold: float, far: float, **facts: Fa
 
 
 def probes_by_method(
-    reports: Mapping[str, pd.DataFrame], progress: Callable = iter, size: int = 256
+    reports: Mapping[str, pd.DataFrame], progress: Progress = iter, size: int = 256
 ) -> dict[str, Probes]:
     """The faces of the clean photos and of every method's files, as crops of the gallery's ``size``.
 
@@ -146,9 +138,7 @@ def similarities(
     probes, rows = [first, *(read_probes([other], clean=first) for other in others)], []
     for recognizer in recognizers:
         if far not in recognizer.thresholds:
-            raise ValueError(
-                f"{recognizer.name} has no threshold at FAR {far}; calibrate it by notebook 02_recognizers"
-            )
+            raise ValueError(f"{recognizer.name} has no threshold at FAR {far}: run notebook 02_recognizers")
         (person,) = embed(owner, recognizer)
         cosines = {name: float(embed(probe, recognizer)[0] @ person) for name, probe in zip(photos, probes)}
         threshold = recognizer.thresholds[far]
@@ -171,7 +161,7 @@ def quality_table(
 
 def picture_table(
     reports: Mapping[str, pd.DataFrame],
-    progress: Callable = iter,
+    progress: Progress = iter,
     crop: Crop | None = None,
     perceptual: Perceptual | None = None,
     **facts: Facts,
@@ -197,7 +187,7 @@ def picture_table(
 
 def _means(
     reports: Mapping[str, pd.DataFrame],
-    progress: Callable,
+    progress: Progress,
     crop: Crop | None,
     values: Callable[..., dict[str, float]],
     **facts: Facts,

@@ -49,7 +49,7 @@ class Answer:
     """What one recogniser says about one face: cosines to the known face of its owner, before and after protection.
 
     NaN stands for a face that was not found. Above ``threshold`` it says "the same person"; ``lax`` is its lowest
-    threshold, that of the highest false accept rate. ``target`` is the cosine to whoever the face is to be taken for.
+    threshold, that of the highest false accept rate. ``target`` is the cosine to the target.
     """
 
     recogniser: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from amtgan_lib import datasets, evaluation, methods, paths, recognizers, training
-from amtgan_lib.datasets import FaceSet
+from amtgan_lib.datasets import FaceSet, Progress
 from amtgan_lib.evaluation import Judgement, Probes
+from amtgan_lib.evaluation.tables import Crop
 from amtgan_lib.experiments.pairs import check_reports, protect_pairs, signed
-from amtgan_lib.faces import FaceCrop
 from amtgan_lib.files import sha256_of
 from amtgan_lib.methods import generator
 from amtgan_lib.recipes import ABLATIONS, recipe, same_training
@@ -82,9 +82,7 @@ class Ablation:
         """Of the whole method, by two steps that are measured; no variant takes longer."""
         return pace.measured(self._parameters("corrected", 0))["seconds"]
 
-    def rows(
-        self, variants: Iterable[str], seeds: Sequence[int], progress: Callable[[Iterable], Iterable] = iter
-    ) -> pd.DataFrame:
+    def rows(self, variants: Iterable[str], seeds: Sequence[int], progress: Progress = iter) -> pd.DataFrame:
         """Result rows of every variant and seed, and of the clean photos; those stored before are read.
 
         Raises ValueError for an unknown variant, and where the stored ones were made with other settings.
@@ -97,18 +95,14 @@ class Ablation:
         return table.drop_duplicates(["method", "recogniser", "metric", "seed"], ignore_index=True)
 
     def _rows(self, name: str, seed: int) -> pd.DataFrame:
-        file = self.folder(name, seed) / "rows.csv"
+        trained, file = self.generator(name, seed), self.folder(name, seed) / "rows.csv"
         if not file.is_file():
-            self._train(name, seed)
+            if not trained.is_file():
+                run = training.assembled(self._parameters(_trained_as(name), seed))
+                training.train(run.trainer, run.sources, run.references)
+                training.export(run.trainer, trained, **run.facts)
             results.write(self._measured(name, seed), file)
         return results.read(file)
-
-    def _train(self, name: str, seed: int) -> None:
-        file = self.generator(name, seed)
-        if not file.is_file():
-            run = training.assembled(self._parameters(_trained_as(name), seed))
-            training.train(run.trainer, run.sources, run.references)
-            training.export(run.trainer, file, **run.facts)
 
     def _parameters(self, name: str, seed: int) -> dict[str, Any]:
         return {**DEFAULTS, **self.given, "recipe": name, "seed": seed}
@@ -127,7 +121,7 @@ class Ablation:
         return rows.assign(note=[f"seed={seed}; {note}" for note in rows["note"]])
 
     @functools.cached_property
-    def _crop(self) -> Callable[[Any, int], FaceCrop]:
+    def _crop(self) -> Crop:
         """Finds a file's largest face; that of a clean photo once for all variants."""
         return functools.cache(datasets.parsed_crops(self.judge.face_set.manifest))
 

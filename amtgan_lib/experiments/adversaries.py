@@ -5,7 +5,7 @@ They learn from training people and are judged on others. Those that change a fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amtgan_lib.datasets import FaceSet
+from amtgan_lib.datasets import FaceSet, Progress
 from amtgan_lib.evaluation import impostor_scores, verification_scores
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.files import read_safetensors, write_safetensors
@@ -66,9 +66,7 @@ class Autoencoder(nn.Sequential):
         )
 
 
-def autoencoder(
-    faces: FaceSet, file: Path, how: Denoising = Denoising(), progress: Callable[[Iterable], Iterable] = iter
-) -> Autoencoder:
+def autoencoder(faces: FaceSet, file: Path, how: Denoising = Denoising(), progress: Progress = iter) -> Autoencoder:
     """The autoencoder that gives faces back without noise, trained on ``faces`` at their size and kept in ``file``.
 
     A file of the same training is read instead. Noise has grains of 1, 2 or 4 pixels, as adversarial changes do.
@@ -76,17 +74,16 @@ def autoencoder(
     told = asdict(how) | {"faces": len(faces), "size": faces.size}
     torch.manual_seed(how.seed)
     network = Autoencoder(how.width)
-    if file.is_file():
-        tensors, kept = read_safetensors(file, *told)
-        if kept == list(told.values()):
-            network.load_state_dict(tensors)
-            return network.eval().requires_grad_(False)
-    _denoise(network, faces, how, progress)
-    write_safetensors(file, network.state_dict(), told)
+    tensors, kept = read_safetensors(file, *told) if file.is_file() else ({}, None)
+    if kept == list(told.values()):
+        network.load_state_dict(tensors)
+    else:
+        _denoise(network, faces, how, progress)
+        write_safetensors(file, network.state_dict(), told)
     return network.eval().requires_grad_(False)
 
 
-def _denoise(network: nn.Module, faces: FaceSet, how: Denoising, progress: Callable) -> None:
+def _denoise(network: nn.Module, faces: FaceSet, how: Denoising, progress: Progress) -> None:
     adam = torch.optim.Adam(network.parameters(), how.learning_rate)
     draw = torch.Generator().manual_seed(how.seed)
     for step in progress(range(how.steps)):
@@ -134,9 +131,8 @@ def fitted_verifier(one: np.ndarray, other: np.ndarray) -> Verifier:
     within = difference.T @ difference / (2 * known.sum())
     spread = np.trace(within) / len(within) * np.eye(len(within))
     values, directions = np.linalg.eigh((1 - SHRINK) * within + SHRINK * spread)
-    return Verifier(
-        np.concatenate([one[known], other[known]]).mean(axis=0), directions / np.sqrt(values) @ directions.T
-    )
+    mean = np.concatenate([one[known], other[known]]).mean(axis=0)
+    return Verifier(mean, directions / np.sqrt(values) @ directions.T)
 
 
 def unseen_strangers(one: np.ndarray, other: np.ndarray, people: Sequence[str]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from amtgan_lib import datasets, evaluation, methods, recognizers
-from amtgan_lib.datasets import FaceBatch, FaceSet
+from amtgan_lib.datasets import FaceBatch, FaceSet, Progress
 from amtgan_lib.evaluation import Judgement
 from amtgan_lib.experiments.comparison import Comparison
 from amtgan_lib.faces import FaceCrop
@@ -92,19 +92,17 @@ class AnyTarget:
     @cached_property
     def aims(self) -> dict[str, Target]:
         """Every target by name, nobody last."""
-        named = {
-            name: targets.of_faces(face.image, face.points, self.networks, name) for name, face in self.people.items()
-        }
-        return named | {NOBODY: targets.nobody(self.networks, self.known)}
+        aims = {name: targets.of_faces(one.image, one.points, self.networks, name) for name, one in self.people.items()}
+        return aims | {NOBODY: targets.nobody(self.networks, self.known)}
 
     def dressed(self, aim: str, passes: int = 0, **told: Any) -> Method:
         """The generator towards a target; ``passes`` 0: the run's own, ``told``: see ``methods.Guide``."""
         guide = Guide(self.networks, self.aims[aim], passes=passes or self.passes, **told)
         network, facts, how = self.generator
-        return methods.of_guided(network, how, self.size, facts, guide)
+        return methods.of_generator(network, how, self.size, facts, guide)
 
     def bare(self, aim: str, passes: int = 0, **told: Any) -> Method:
-        """As ``dressed``, each face in its own makeup: only the recognisers are seen to."""
+        """As ``dressed``, but each face keeps its own makeup."""
         return methods.bare(self.dressed(aim, passes, **told))
 
     @cached_property
@@ -118,11 +116,7 @@ class AnyTarget:
         return {name: methods.seconds_a_face(method, self.crops[:TIMED]) for name, method in made.items()}
 
     def comparison(
-        self,
-        thresholds: Mapping[str, float],
-        far: float,
-        facts: Mapping[str, Any],
-        progress: Callable[[Iterable], Iterable] = iter,
+        self, thresholds: Mapping[str, float], far: float, facts: Mapping[str, Any], progress: Progress = iter
     ) -> Comparison:
         """Methods side by side on these photos; ``thresholds`` at ``far``, by recogniser."""
         world, held_out = datasets.world_of(self.face_set.manifest), [judge.name for judge in self.judges]

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from amtgan_lib import evaluation, images, recognizers
+from amtgan_lib.datasets import Progress
 from amtgan_lib.evaluation import Judgement
+from amtgan_lib.evaluation.tables import Crop
 from amtgan_lib.experiments.pairs import protect_each, protect_pairs
-from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import Method
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting import results
@@ -30,9 +31,9 @@ class Comparison:
     judge: Judgement
     judging: Sequence[Recognizer]
     split: str
-    crop: Callable[[Any, int], FaceCrop]
+    crop: Crop
     facts: Mapping[str, Any] = field(default_factory=dict)
-    progress: Callable[[Iterable], Iterable] = iter
+    progress: Progress = iter
 
     def table(
         self,
@@ -95,9 +96,7 @@ class Comparison:
         # A photo that a method failed to protect counts as it would be published: clean.
         files = {method: self.files(part, method) for method in ("clean", *reports)}
         for how, change in ways.items():  # one after the other: all faces at once may fill the memory
-            again = {
-                f"{name} {how}": change(given, self.folder(part) / f"{name} {how}") for name, given in files.items()
-            }
+            again = {f"{name} {how}": change(old, self.folder(part) / f"{name} {how}") for name, old in files.items()}
             probes = {name: evaluation.read_probes(made, clean=clean) for name, made in again.items()}
             tables.append(self.judge.table(probes, self.judging, **facts)[0])
         rows = results.joined(*tables)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pandas as pd
 
 from amtgan_lib import faces, images, recognizers
 from amtgan_lib.compute import side_by_side
-from amtgan_lib.faces import FaceCrop
+from amtgan_lib.datasets import Progress
+from amtgan_lib.evaluation.tables import Crop
 from amtgan_lib.images import PhotoError
 from amtgan_lib.methods import targets
 from amtgan_lib.methods.method import Method
@@ -20,11 +21,7 @@ from amtgan_lib.protection import Protector
 
 
 def protect_pairs(
-    method: Method,
-    pairs: pd.DataFrame,
-    folder: Path,
-    progress: Callable[[Iterable], Iterable] = iter,
-    crop: Callable[[Any, int], FaceCrop] | None = None,
+    method: Method, pairs: pd.DataFrame, folder: Path, progress: Progress = iter, crop: Crop | None = None
 ) -> pd.DataFrame:
     """Protect each row's photo with its reference and write PNGs under ``folder``; one report row a photo.
 
@@ -60,8 +57,8 @@ def protect_each(
     methods: Mapping[str, Method],
     pairs: pd.DataFrame,
     folder: Path,
-    progress: Callable[[Iterable], Iterable] = iter,
-    crop: Callable[[Any, int], FaceCrop] | None = None,
+    progress: Progress = iter,
+    crop: Crop | None = None,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, float]]:
     """``protect_pairs`` by several methods, each into a folder of its name: their reports, and their seconds a photo.
 
@@ -77,8 +74,7 @@ def protect_each(
 
 def signed(reports: pd.DataFrame, method: Method) -> pd.DataFrame:
     """The reports of ``protect_pairs`` with what the method knew: columns target and trained_against."""
-    known = " ".join(method.recognizers)
-    return reports.assign(target=method.target, trained_against=known)
+    return reports.assign(target=method.target, trained_against=" ".join(method.recognizers))
 
 
 def check_reports(reports: Mapping[str, pd.DataFrame], target: str, judges: Iterable[str], split: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from amtgan_lib import datasets, evaluation
-from amtgan_lib.datasets import FaceSet
+from amtgan_lib.datasets import FaceSet, Progress
 from amtgan_lib.evaluation import Gallery, Probes
 from amtgan_lib.evaluation.recognition import provenance
 from amtgan_lib.experiments.adversaries import (
@@ -199,11 +199,7 @@ def _of_other_photos(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def undoing(
-    networks: Path,
-    sources: FaceSet,
-    file: Path,
-    how: Denoising,
-    progress: Callable[[Iterable], Iterable] = iter,
+    networks: Path, sources: FaceSet, file: Path, how: Denoising, progress: Progress = iter
 ) -> dict[str, Method]:
     """Methods that want protection gone, on crops of the size that H was trained on.
 

@@ -15,5 +15,5 @@ from amtgan_lib.methods.catalogue import (
     visibility,
     weakened,
 )
-from amtgan_lib.methods.generator import Guide, load, of_generator, of_guided
+from amtgan_lib.methods.generator import Guide, load, of_generator
 from amtgan_lib.methods.method import Method, MethodError

@@ -62,10 +62,7 @@ class Attack:
 
     @property
     def step(self) -> float:
-        """Length of a step in [-1,1] units.
-
-        With a `reach` of 1 Dong et al. come to the edge of the ball from its centre in a straight line.
-        """
+        """Length of a step in [-1,1] units; at a `reach` of 1 all steps lead from the ball's centre to its edge."""
         return self.reach * self.bound / self.steps if self.step_size is None else self.step_size
 
 

@@ -42,10 +42,8 @@ def load(file: str | Path | None = None, target: str = SOMEBODY, knew: Sequence[
         network = load_published("generator", file)
     except (ValueError, RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
-        raise MethodError(
-            f"{file} holds no generator that AMT-GAN's authors published (expected a state dict like G.pth of their "
-            f"archive): {reason}"
-        ) from error
+        expected = "expected a state dict like G.pth in the archive of AMT-GAN's authors"
+        raise MethodError(f"{file} holds no generator ({expected}): {reason}") from error
     facts = {"target": target, "recognizers": list(knew), "size": SIZE}
     drawing = generator.of_generator(network.requires_grad_(False), PUBLISHED, SIZE, facts)
     return replace(drawing, name=NAME, frame=faces.published_frame)

@@ -76,28 +76,25 @@ def build(
         return Method(name, transferred, size, target=target)
     if name == authors.NAME:
         return authors.load(file, target, trained_against) if file else authors.load()
-    if name in (*GUIDED, *NATURAL):
-        networks = [recognizers.load(one) for one in trained_against]
-        towards_nobody = name.removesuffix(BARE).endswith(targets.NOBODY)
-        if towards_nobody:  # away from the known faces as these recognisers see them
-            seen = known and {each.name: recognizers.embed_many(each, known.image, known.points) for each in networks}
-            point = targets.nobody(networks, seen)
-        else:
-            point = targets.of_faces(target_face.image, target_face.points, networks, target)
-        guide = Guide(networks, point, passes=passes)
-        if name in NATURAL:
-            dressed = natural.method(guide, replace(natural.Search(), seed=seed))
-        else:
-            dressed = generator.load(run / "train" / "any_target" / "generator.safetensors", guide)
-        return bare(dressed) if name.endswith(BARE) else dressed
     if name in (*TRAINED, *LEVEL):
         trained = generator.load(run / "train" / name.removesuffix(UNSTRETCHED) / "generator.safetensors")
         if name in LEVEL:
             return replace(trained, name=name, recipe=replace(trained.recipe, stretch_output=False))
         return trained
     networks = [recognizers.load(one) for one in (trained_against[:1] if name.endswith(SINGLE) else trained_against)]
-    point = targets.of_faces(target_face.image, target_face.points, networks, target)
-    return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
+    if name.removesuffix(BARE).endswith(targets.NOBODY):  # away from the known faces as these recognisers see them
+        seen = known and {each.name: recognizers.embed_many(each, known.image, known.points) for each in networks}
+        point = targets.nobody(networks, seen)
+    else:
+        point = targets.of_faces(target_face.image, target_face.points, networks, target)
+    if name in GRADIENT:
+        return replace(gradient_attack(name.removesuffix(SINGLE), point, networks, size, seed), name=name)
+    guide = Guide(networks, point, passes=passes)
+    if name in NATURAL:
+        dressed = natural.method(guide, replace(natural.Search(), seed=seed))
+    else:
+        dressed = generator.load(run / "train" / "any_target" / "generator.safetensors", guide)
+    return bare(dressed) if name.endswith(BARE) else dressed
 
 
 def transferred(crop: FaceCrop, reference: FaceCrop) -> Tensor:
@@ -180,10 +177,7 @@ def visibility(method: Method, crops: Sequence[FaceCrop], measure: str = "ssim")
 
 
 def weakened(strong: Method, crops: Sequence[FaceCrop], limit: float, measure: str = "ssim") -> Method:
-    """The same method with its change scaled down until its ``visibility`` on ``crops`` is ``limit`` (scale to 0.001).
-
-    One that is below it at full strength stays as it is.
-    """
+    """The same method, weakened to a ``visibility`` of at most ``limit`` on ``crops`` (scale to 0.001)."""
     clean = torch.stack([crop.image for crop in crops])
     change = torch.stack([strong.draw(crop, crop) for crop in crops]) - clean
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from amtgan_lib.recipes import Recipe, recipe
 from amtgan_lib.recognizers import Recognizer, refuse_judges
 
 SHIPPED = paths.WEIGHTS / "generator_any_target.safetensors"  # an any-target generator for photographs
-_GUIDED = {True: "needs a guide, which names the target and the recognisers", False: "takes no other target"}
 
 
 @dataclass(frozen=True)
@@ -61,21 +60,18 @@ class Guide:
         return gradient_hints(image, points, self.recognizers, self.target.of(self.recognizers), own, self.weights)
 
 
-def of_generator(network: Generator, how: Recipe, size: int, facts: dict[str, Any]) -> Method:
-    """The method that draws with a generator trained at ``size`` pixels by the recipe ``how``."""
+def of_generator(
+    network: Generator, how: Recipe, size: int, facts: dict[str, Any], guide: Guide | None = None
+) -> Method:
+    """The method that draws with a generator trained at ``size`` pixels by the recipe ``how``.
+
+    An any-target generator needs a ``guide``; no other takes one.
+    """
 
     @torch.no_grad()
     def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        return _drawn(network, crop, reference)[0]
-
-    return _method(draw, how, size, facts)
-
-
-def of_guided(network: Generator, how: Recipe, size: int, facts: dict[str, Any], guide: Guide) -> Method:
-    """The method that draws with an any-target generator; without a makeup reference a face keeps its own looks."""
-
-    @torch.no_grad()
-    def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+        if guide is None:
+            return _drawn(network, crop, reference)[0]
         image = _drawn(network, crop, reference, guide.hints(crop))
         own = guide.embeddings(crop) if guide.passes > 1 else None
         for _ in range(guide.passes - 1):
@@ -83,25 +79,17 @@ def of_guided(network: Generator, how: Recipe, size: int, facts: dict[str, Any],
             image = _drawn(network, again, again, guide.hints(again, own))
         return image[0]
 
-    used = sorted({*facts.get("recognizers", ()), *(recognizer.name for recognizer in guide.recognizers)})
-    return _method(draw, how, size, {**facts, "recognizers": used, "target": guide.target.name}, guide)
+    if guide is not None:
+        used = sorted({*facts.get("recognizers", ()), *(recognizer.name for recognizer in guide.recognizers)})
+        facts = {**facts, "recognizers": used, "target": guide.target.name}
+    known = {"target": facts.get("target", SOMEBODY), "world": "drawn" if facts.get("world") == "drawn" else ""}
+    knew = tuple(facts.get("recognizers", ()))
+    return Method(how.name, draw, size, how, recognizers=knew, guide=guide, details=facts, **known)
 
 
 def _drawn(network: Generator, crop: FaceCrop, reference: FaceCrop, hints: Tensor | None = None) -> Tensor:
     sides = (crop.masks, reference.masks, crop.landmarks, reference.landmarks)
     return network(crop.image[None], reference.image[None], *(side[None] for side in sides), hints).float()
-
-
-def _method(
-    draw: Callable[[FaceCrop, FaceCrop], Tensor],
-    how: Recipe,
-    size: int,
-    facts: dict[str, Any],
-    guide: Guide | None = None,
-) -> Method:
-    known = {"target": facts.get("target", SOMEBODY), "world": "drawn" if facts.get("world") == "drawn" else ""}
-    knew = tuple(facts.get("recognizers", ()))
-    return Method(how.name, draw, size, how, recognizers=knew, guide=guide, details=facts, **known)
 
 
 def load(generator: str | Path, guide: Guide | None = None) -> Method:
@@ -111,10 +99,9 @@ def load(generator: str | Path, guide: Guide | None = None) -> Method:
     """
     network, facts, how = read(generator)
     if how.any_target != (guide is not None):
-        raise MethodError(f"{generator} is of the recipe {how.name}: it {_GUIDED[how.any_target]}")
-    if guide is None:
-        return of_generator(network, how, facts["size"], facts)
-    return of_guided(network, how, facts["size"], facts, guide)
+        said = "needs a guide, which names the target and the recognisers" if guide is None else "takes no other target"
+        raise MethodError(f"{generator} is of the recipe {how.name}: it {said}")
+    return of_generator(network, how, facts["size"], facts, guide)
 
 
 def read(generator: str | Path) -> tuple[Generator, dict[str, Any], Recipe]:
@@ -122,9 +109,8 @@ def read(generator: str | Path) -> tuple[Generator, dict[str, Any], Recipe]:
     try:
         network, facts = load_generator(generator)
         if missing := {"recipe", "size"} - set(facts):
-            raise ValueError(
-                f"{generator} does not say its {' and '.join(sorted(missing))}; train it by notebook 03_train"
-            )
+            lacking = " and ".join(sorted(missing))
+            raise ValueError(f"{generator} does not say its {lacking}; train it by notebook 03_train")
         return network, facts, recipe(facts["recipe"])
     except ValueError as error:
         raise MethodError(str(error)) from None

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, images
+from amtgan_lib.datasets.protocol import NOBODY
 from amtgan_lib.faces import Box, DoubtfulFace, FaceCrop, SmallFace
 from amtgan_lib.images import Change, Photo, PhotoError, open_photo
 from amtgan_lib.models.rendering import Fields, Look, Worn, applied
@@ -21,7 +22,6 @@ from amtgan_lib.recipes import Recipe
 if TYPE_CHECKING:
     from amtgan_lib.methods.generator import Guide
 
-NOBODY = "nobody"
 SOMEBODY = "one person, whom its file does not name"
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces, images, paths, portraits
+from amtgan_lib.datasets.protocol import NOBODY
 from amtgan_lib.files import written
-from amtgan_lib.methods.method import NOBODY
 from amtgan_lib.recognizers import Recognizer
 
 # Drawn people who occur nowhere else: their seed is a world of their own (0: experiments, 1 and 2: recognisers).
@@ -60,9 +60,8 @@ def of_photos(
     if not photos:
         raise faces.FaceError("a target needs at least one photo")
     crops = [faces.detect_one(photo, size) for photo in photos]
-    return of_faces(
-        torch.stack([crop.image for crop in crops]), torch.stack([crop.points for crop in crops]), recognizers, name
-    )
+    pictures, points = (torch.stack(part) for part in zip(*((crop.image, crop.points) for crop in crops)))
+    return of_faces(pictures, points, recognizers, name)
 
 
 @torch.no_grad()

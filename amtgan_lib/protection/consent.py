@@ -112,9 +112,7 @@ def aimed(file: Path | None, aim: Aim) -> Method:
         return method
     network, facts, how = generator.read(file)
     _check_options(file, how, facts.get("recognizers", ()), aim)
-    if how.any_target:
-        return generator.of_guided(network, how, facts["size"], facts, aim.guide())
-    return generator.of_generator(network, how, facts["size"], facts)
+    return generator.of_generator(network, how, facts["size"], facts, aim.guide() if how.any_target else None)
 
 
 def _check_options(file: Path, how: Recipe, knew: Sequence[str], aim: Aim) -> None:

@@ -175,9 +175,7 @@ def pasted(
     reports = tuple(_report(crop, alteration.on(crop)) for crop, alteration in zip(crops, altered))
     picture = photo.with_change(sum(others, first))
     if picture.size != photo.size:
-        raise ProtectionError(
-            f"{photo.name} has {photo.size} pixels, its changed picture {picture.size}: not protected"
-        )
+        raise ProtectionError(f"{photo.name} has {photo.size} pixels, its new picture {picture.size}: not protected")
     return Protected(picture, reports, photo, *sorted_out(left))
 
 
@@ -265,6 +263,6 @@ def protect(
         <Protected me.jpg: 1024 x 768, 1 face, mean change 2.6 of 255>
         >>> result.save("me_protected.png")
     """
-    opened = open_photo(photo)  # a photo that cannot be read is said before anything is loaded or fetched
+    opened = open_photo(photo)  # an unreadable photo is refused before anything is loaded or fetched
     protector = prepare(generator, target, impersonate=impersonate)
     return protector.protect(opened, reference, strength=strength, faces=faces, add_faces=add_faces)

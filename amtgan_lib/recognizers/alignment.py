@@ -36,11 +36,8 @@ def similarity(points: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor
     p_centred, q_centred = p - p.mean(1, keepdim=True), q - q.mean(1, keepdim=True)
     spread = p_centred.abs().square().sum(1)
     scale = (p_centred.conj() * q_centred).sum(1) / spread.clamp_min(1e-12)
-    # Not a face: coincident or missing points. `not >` also catches NaN.
-    if not bool(((spread > 1e-6) & (scale.abs() > 1e-6)).all()):
-        raise ValueError(
-            "points must be five different finite positions per face; some face has coincident or NaN points"
-        )
+    if not bool(((spread > 1e-6) & (scale.abs() > 1e-6)).all()):  # `not >` also catches NaN
+        raise ValueError("points must be five different finite positions per face; some are coincident or NaN")
     return scale, q.mean(1) - scale * p.mean(1)
 
 

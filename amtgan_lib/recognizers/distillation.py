@@ -54,9 +54,8 @@ class Distillation(Student):
         gain, shift, noise = (torch.rand(len(images), 1, 1, 1, generator=self.draw) for _ in range(3))
         images = images * (1 + EXPOSURE * (gain - 0.5)) + EXPOSURE * (shift - 0.5)
         images = images + NOISE * noise * torch.randn(images.shape, generator=self.draw)
-        vectors = self.embedded(
-            align(images.clamp(-1, 1), template(CROP).float().expand(len(images), -1, -1), self.size)
-        )
+        points = template(CROP).float().expand(len(images), -1, -1)
+        vectors = self.embedded(align(images.clamp(-1, 1), points, self.size))
         return (1 - F.cosine_similarity(vectors, self.labels[picked].to(vectors.device))).mean()
 
 

@@ -59,10 +59,8 @@ class DlibNetwork(nn.Module):
         if points is None:
             descriptors = [self.encoder.compute_face_descriptor(picture) for picture in pictures]
         else:
-            places = zip(pictures, rectangles(points))
-            descriptors = [
-                self.encoder.compute_face_descriptor(picture, self.predictor(picture, box)) for picture, box in places
-            ]
+            shapes = [self.predictor(picture, box) for picture, box in zip(pictures, rectangles(points))]
+            descriptors = [self.encoder.compute_face_descriptor(*face) for face in zip(pictures, shapes)]
         return torch.from_numpy(np.array(descriptors, np.float32).reshape(-1, 128)).to(images.device)
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 
-from amtgan_lib.recognizers.staged import StagedNetwork
+from amtgan_lib.recognizers.staged import StagedNetwork, run
 
-EMBEDDING = 512
 _PACKED = "._packed_params._packed_params"
 _QUANTISER_ENTRIES = (".scale", ".zero_point", "._packed_params.dtype")
 
@@ -20,15 +19,11 @@ class EdgeFace(StagedNetwork):
         import timm  # slow to import, and needed by this network only
 
         self.model = timm.create_model(variant, pretrained=False)
-        self.model.reset_classifier(EMBEDDING)
+        self.model.reset_classifier(512)
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        x, maps = self.model.stem(images), []
-        for stage in self.model.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
+        return run(self.model.stem(images), self.model.stages)
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""

@@ -10,7 +10,6 @@ from torch import nn
 
 from amtgan_lib.recognizers.staged import StagedNetwork, scaled
 
-EMBEDDING = 512
 Size = int | tuple[int, int]
 Widths = Callable[[int], int]
 
@@ -102,7 +101,7 @@ class InceptionResnetV1(StagedNetwork):
     published sizes.
     """
 
-    def __init__(self, *, width: float = 1.0, repeats: tuple[int, int, int] = (5, 10, 5), embedding: int = EMBEDDING):
+    def __init__(self, *, width: float = 1.0, repeats: tuple[int, int, int] = (5, 10, 5), embedding: int = 512):
         super().__init__()
         w = partial(scaled, width=width)
         self._stem(w)

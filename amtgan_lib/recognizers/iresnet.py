@@ -8,12 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from amtgan_lib.recognizers.staged import StagedNetwork
+from amtgan_lib.recognizers.staged import StagedNetwork, run
 
 Four = tuple[int, int, int, int]
-STEM_WIDTH = 64
-STAGE_WIDTHS: Four = (64, 128, 256, 512)
-EMBEDDING = 512
 
 
 class SqueezeExcite(nn.Module):
@@ -74,19 +71,18 @@ class IResNet(StagedNetwork):
         squeeze: bool,
         unit: bool,
         *,
-        stem: int = STEM_WIDTH,
+        stem: int = 64,
         stem_stride: int = 1,
-        widths: Four = STAGE_WIDTHS,
-        embedding: int = EMBEDDING,
+        widths: Four = (64, 128, 256, 512),
+        embedding: int = 512,
         input_size: int = 112,
         dropout: float = 0.5,
     ):
         super().__init__()
         self.stage_ends = tuple(accumulate(blocks))
         self.unit = unit
-        self.input_layer = nn.Sequential(
-            nn.Conv2d(3, stem, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(stem), nn.PReLU(stem)
-        )
+        convolution = nn.Conv2d(3, stem, 3, stem_stride, 1, bias=False)
+        self.input_layer = nn.Sequential(convolution, nn.BatchNorm2d(stem), nn.PReLU(stem))
         self.body = nn.Sequential(*_body(stem, widths, blocks, squeeze))
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(widths[-1]),
@@ -98,12 +94,7 @@ class IResNet(StagedNetwork):
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        x, maps = self.input_layer(images), []
-        for number, block in enumerate(self.body, start=1):
-            x = block(x)
-            if number in self.stage_ends:
-                maps.append(x)
-        return maps
+        return run(self.input_layer(images), self.body, self.stage_ends)
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""

@@ -52,15 +52,16 @@ class Wardrobe:
             raise ValueError(f"{missing[0]} has no mesh, so no look fits it")
         parts = [face_regions(crop.image, crop.mesh) for crop in crops]
         # A mask needs no more than half the precision, and there are hundreds of megabytes of them.
-        regions = Regions(**{name: torch.cat([_half(getattr(part, name)) for part in parts]) for name in _NAMES})
-        return cls(torch.stack([crop.image for crop in crops]), torch.stack([crop.points for crop in crops]), regions)
+        masks = {name: torch.cat([_as(torch.half, getattr(part, name)) for part in parts]) for name in _NAMES}
+        images, points = (torch.stack(side) for side in zip(*((crop.image, crop.points) for crop in crops)))
+        return cls(images, points, Regions(**masks))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def regions_of(self, picked: Tensor | slice) -> Regions:
         """The regions of some photographs."""
-        return Regions(**{name: _whole(getattr(self.regions, name)[picked]) for name in _NAMES})
+        return Regions(**{name: _as(torch.float, getattr(self.regions, name)[picked]) for name in _NAMES})
 
     def aligned(self, picked: Sequence[int]) -> np.ndarray:
         """Some photographs as they are, aligned: (N,112,112,3) uint8."""
@@ -70,12 +71,8 @@ class Wardrobe:
 _NAMES = tuple(field.name for field in fields(Regions))
 
 
-def _half(mask: Tensor) -> Tensor:
-    return mask.half() if mask.is_floating_point() else mask
-
-
-def _whole(mask: Tensor) -> Tensor:
-    return mask.float() if mask.is_floating_point() else mask
+def _as(kind: torch.dtype, mask: Tensor) -> Tensor:
+    return mask.to(kind) if mask.is_floating_point() else mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +95,7 @@ class Tutor:
 
     def __init__(self, wardrobe: Wardrobe, drawn: np.ndarray, teachers: Sequence[Recognizer], precision: str = "auto"):
         if not len(wardrobe) or not teachers:
-            raise ValueError(
-                f"{len(wardrobe)} photographs and {len(teachers)} teachers: at least one of each is needed"
-            )
+            raise ValueError(f"{len(wardrobe)} photographs and {len(teachers)} teachers; expected at least one of each")
         self.wardrobe, self.drawn, self.teachers = wardrobe, drawn, list(teachers)
         self.precision = compute.precision(precision, "cpu")
 
@@ -114,8 +109,8 @@ class Tutor:
             if not file.exists():
                 made = [self.batch(part * batches + number) for number in range(batches)]
                 labels = {name: np.concatenate([vectors[name] for _, vectors in made]) for name in made[0][1]}
-                with written(file) as unfinished, open(unfinished, "wb") as stream:
-                    np.savez(stream, pics=np.concatenate([pictures for pictures, _ in made]), **labels)
+                with written(file) as unfinished:
+                    np.savez(unfinished, pics=np.concatenate([pictures for pictures, _ in made]), **labels)
             with np.load(file) as stored:
                 kept.append({name: stored[name] for name in stored.files})
         pictures = np.concatenate([part.pop("pics") for part in kept])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from amtgan_lib.recognizers.staged import StagedNetwork, scaled
+from amtgan_lib.recognizers.staged import StagedNetwork, run, scaled
 
 # Table 1 of the paper: expansion, output channels, number of blocks, stride of the first.
 BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -48,16 +48,6 @@ class Shortcut(nn.Module):
         return x + self.conv(x) if self.added else self.conv(x)
 
 
-def _run_blocks(x: torch.Tensor, blocks: nn.Sequential) -> list[torch.Tensor]:
-    """Return `x` and the map after each stage of `blocks`."""
-    maps = [x]
-    for number, block in enumerate(blocks, start=1):
-        x = block(x)
-        if number in STAGE_ENDS:
-            maps.append(x)
-    return maps
-
-
 class FoamliuMobileFaceNet(StagedNetwork):
     """The MS1M network of foamliu/MobileFaceNet: ReLU6, 112 x 112, 128 values, not normalised."""
 
@@ -76,9 +66,8 @@ class FoamliuMobileFaceNet(StagedNetwork):
         )
         self.features = nn.Sequential(*(self._block(*sizes) for sizes in bottleneck_sizes()))
         self.conv2 = self._relu6(128, 512)
-        self.gdconv = nn.Sequential(
-            OrderedDict(depthwise=convolution(512, 512, (7, 7), depthwise=True), bn=nn.BatchNorm2d(512))
-        )
+        depthwise = convolution(512, 512, (7, 7), depthwise=True)
+        self.gdconv = nn.Sequential(OrderedDict(depthwise=depthwise, bn=nn.BatchNorm2d(512)))
         self.conv3 = nn.Conv2d(512, 128, 1)
         self.bn = nn.BatchNorm2d(128)
 
@@ -98,7 +87,8 @@ class FoamliuMobileFaceNet(StagedNetwork):
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        return _run_blocks(self.dw_conv(self.conv1(images)), self.features)
+        first = self.dw_conv(self.conv1(images))
+        return [first, *run(first, self.features, STAGE_ENDS)]
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""
@@ -107,10 +97,7 @@ class FoamliuMobileFaceNet(StagedNetwork):
 
 def prelu_unit(width: int, out: int, kernel=1, stride: int = 1, *, depthwise: bool = False, linear: bool = False):
     """Return convolution, batch norm and, unless `linear`, PReLU under the names conv, bn, prelu."""
-    layers = OrderedDict(
-        conv=convolution(width, out, kernel, stride, depthwise=depthwise),
-        bn=nn.BatchNorm2d(out),
-    )
+    layers = OrderedDict(conv=convolution(width, out, kernel, stride, depthwise=depthwise), bn=nn.BatchNorm2d(out))
     if not linear:
         layers["prelu"] = nn.PReLU(out)
     return nn.Sequential(layers)
@@ -136,7 +123,8 @@ class XiaoccerMobileFaceNet(StagedNetwork):
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        return _run_blocks(self.dw_conv1(self.conv1(images)), self.blocks)
+        first = self.dw_conv1(self.conv1(images))
+        return [first, *run(first, self.blocks, STAGE_ENDS)]
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from amtgan_lib.recognizers.staged import StagedNetwork
+from amtgan_lib.recognizers.staged import StagedNetwork, run
 
 WIDTHS = (32, 64, 128, 192)  # channels of the stages, each of which halves the map
 REPEATS = (1, 2, 2, 2)  # convolutions, or blocks of two, of a stage
@@ -42,17 +42,12 @@ class PlainNetwork(StagedNetwork):
             self.stages.append(nn.Sequential(*(block(*channels) for channels in sizes)))
             width = out
         pooled = width * 3**2  # 96 pixels, halved by each stage and once more
-        self.output = nn.Sequential(
-            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(pooled, 256, bias=False), nn.BatchNorm1d(256)
-        )
+        linear = nn.Linear(pooled, 256, bias=False)
+        self.output = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), linear, nn.BatchNorm1d(256))
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """See StagedNetwork; 4 maps."""
-        maps = []
-        for stage in self.stages:
-            images = stage(images)
-            maps.append(images)
-        return maps
+        return run(images, self.stages)
 
     def head(self, last: torch.Tensor) -> torch.Tensor:
         """See StagedNetwork."""

@@ -134,19 +134,16 @@ def _squeezed(images: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def build(name: str) -> nn.Module:
-    """Return the network of `name` without weights, in eval mode, state dict keys as published.
-
-    Raises ValueError for an unknown name.
-    """
+    """Return the untrained network of `name` in eval mode, keys as published; ValueError for an unknown name."""
     return spec(name).builder().eval()
 
 
 def load(name: str, device: str | torch.device = "cpu", *, weights: str | Path | None = None) -> Recognizer:
     """Return the recogniser `name` with its weights, on `device`.
 
-    Open weights are fetched by pinned hash; the published four are read from the imported archive of the authors; the
-    drawn four and the distilled one come with the package, or from the file `weights` of a training of one's own; that
-    of dlib comes with the extra `dlib`.
+    Open weights are fetched by pinned hash; the published four are read from the authors' imported archive; the drawn
+    four and the distilled ones come with the package, or from the file `weights` of your own training; dlib's come
+    with the extra `dlib`.
 
     Raises ValueError for an unknown name and for `weights` that are not of this recogniser, RuntimeError where an entry
     of the file is missing or superfluous, FileNotFoundError where there is no file.
@@ -205,10 +202,7 @@ def _file_at_hand(row: RecognizerSpec) -> bool:
 
 
 def load_shipped(path: str | Path, device: str | torch.device = "cpu") -> Recognizer:
-    """Return the recogniser in a file from `save_shipped`, with the thresholds among its facts, on `device`.
-
-    Raises as `read_shipped`.
-    """
+    """Return the recogniser in a file of `save_shipped`, with its thresholds, on `device`; raises as `read_shipped`."""
     row, network, facts = read_shipped(path)
     thresholds = {float(far): float(cosine) for far, cosine in facts.get("thresholds", {}).items()}
     return Recognizer(row, folded(network), sha256_of(path), thresholds).to(device)

@@ -24,12 +24,8 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 SPLITS = ("family", "leave one out")
 
 
-def _as_is(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    return state
-
-
 def _without_classifier(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Drop the 8631-class layer, which some copies of the FaceNet checkpoint carry and no embedding passes."""
+    """Drop the layer of 8631 classes, which some copies of the FaceNet checkpoint carry and no embedding uses."""
     return {name: value for name, value in state.items() if not name.startswith("logits.")}
 
 
@@ -76,8 +72,8 @@ class RecognizerSpec:
     mean: Triple = HALF
     std: Triple = HALF
     columns: tuple[int, int] | None = None
-    entries: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _as_is
-    thresholds: Mapping[float, float] = field(default_factory=lambda: MappingProxyType({}))
+    entries: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda state: state
+    thresholds: Mapping[float, float] = field(default_factory=dict)
     calibration: Calibration | None = None
 
 
@@ -87,27 +83,15 @@ def _at_fars(*cosines: float) -> Mapping[float, float]:
 
 def _published(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:
     """Return a row of the authors' archive: images stay in [-1,1]; thresholds from its code."""
-    return RecognizerSpec(
-        name,
-        licence="not stated (AMT-GAN authors' archive)",
-        embedding=512,
-        weights=f"{name}.pth",
-        published=True,
-        thresholds=_at_fars(*thresholds),
-        **facts,
-    )
+    about = {"embedding": 512, "licence": "not stated (AMT-GAN authors' archive)", "weights": f"{name}.pth"}
+    return RecognizerSpec(name, published=True, thresholds=_at_fars(*thresholds), **about, **facts)
 
 
 def _open(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:
     """Return a row of the open zoo, whose weights come without thresholds: these were measured by notebook 2."""
-    return RecognizerSpec(
-        name,
-        input_size=112,
-        weights=name,
-        thresholds=_at_fars(*thresholds),
-        calibration=Calibration(205, "CelebA-HQ, training people", 41820, "f122cec77a"),
-        **facts,
-    )
+    calibration = Calibration(205, "CelebA-HQ, training people", 41820, "f122cec77a")
+    about = {"input_size": 112, "weights": name, "thresholds": _at_fars(*thresholds), "calibration": calibration}
+    return RecognizerSpec(name, **about, **facts)
 
 
 def _edgeface(name: str, thresholds: Triple, body: str) -> RecognizerSpec:
@@ -117,10 +101,8 @@ def _edgeface(name: str, thresholds: Triple, body: str) -> RecognizerSpec:
 
 def _drawn(name: str, **facts: Any) -> RecognizerSpec:
     """Return a row of the drawn world: a small network that this project trains on drawn faces and ships."""
-    licence = "MIT (trained by this project on drawn faces)"
-    return RecognizerSpec(
-        name, licence=licence, embedding=128, weights=f"{name}.safetensors", drawn=True, shipped=True, **facts
-    )
+    about = {"embedding": 128, "licence": "MIT (trained by this project on drawn faces)"}
+    return RecognizerSpec(name, weights=f"{name}.safetensors", drawn=True, shipped=True, **about, **facts)
 
 
 def _distilled(name: str, builder: Callable[[], nn.Module], **facts: Any) -> RecognizerSpec:

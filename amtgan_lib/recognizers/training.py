@@ -78,7 +78,7 @@ def angular_margin_loss(vectors: Tensor, person: Tensor, centres: Tensor, scale:
     """
     cosine = F.normalize(vectors.float()) @ F.normalize(centres.float()).T
     own = cosine.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
-    # Beyond pi - margin the shifted cosine would rise again: there it goes on as a straight line.
+    # Beyond pi - margin the shifted cosine would rise again: there it continues as a straight line.
     shifted = torch.where(own > -np.cos(margin), torch.cos(own.acos() + margin), own - margin * np.sin(margin))
     return F.cross_entropy(scale * cosine.scatter(1, person[:, None], shifted), person)
 
@@ -165,11 +165,8 @@ def varied(crops: np.ndarray, size: int, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(torch.stack(rows, 1), [count, 3, 2 * size, 2 * size], align_corners=False)
     images = F.avg_pool2d(F.grid_sample(images + 1, grid, align_corners=False) - 1, 2)
     images = images * (1 + uniform(0.2))[:, None, None, None] + uniform(0.15)[:, None, None, None]
-    noise = (
-        torch.randn(images.shape, generator=generator)
-        * (torch.rand(count, generator=generator) * 0.06)[:, None, None, None]
-    )
-    return (images + noise).clamp(-1, 1)
+    noise, amount = torch.randn(images.shape, generator=generator), torch.rand(count, generator=generator) * 0.06
+    return (images + noise * amount[:, None, None, None]).clamp(-1, 1)
 
 
 @torch.no_grad()

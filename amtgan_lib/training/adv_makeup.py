@@ -37,12 +37,12 @@ class AdvMakeupStep:
         """The discriminator, then the generator."""
         trainer, network = self.trainer, self.trainer.networks["discriminator_makeup"]
         area = eye_area(*source.image.shape[-2:])
-        with trainer.autocast():
+        with trainer.precision.autocast():
             drawn = trainer.generate(source, reference)
             eyes, clean, real = (each[..., *area] for each in (drawn, source.image, reference.image))
             judged = losses.lsgan_discriminator_loss(network(real), network(eyes.detach()))
         trainer.update("discriminator_makeup", judged)
-        with trainer.autocast():
+        with trainer.precision.autocast():
             terms = {
                 "adversarial": self._attack(drawn, source, reference, noise),
                 "gan": losses.lsgan_generator_loss(network(eyes)),

@@ -54,17 +54,14 @@ def process_group(device: str = "cpu") -> Iterator[Share]:
         return
     on_gpu, own = torch.device(device).type == "cuda", int(os.environ["LOCAL_RANK"])
     if on_gpu and own >= torch.cuda.device_count():
-        raise GroupError(
-            f"process {own} of this machine finds {torch.cuda.device_count()} GPUs: start one for each GPU"
-        )
+        raise GroupError(f"process {own} of this machine finds {torch.cuda.device_count()} GPUs: start one per GPU")
     if on_gpu:
         torch.cuda.set_device(own)
     group.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield share()
         # Waiting lets gloo's threads give up the tensors of the last message: one that still holds them when Python
-        # ends aborts the process (pytorch/pytorch#179291). That is the likely cause of an abort seen now and then at
-        # the end of a run of two processes: in one of 12 repeated tests before, in none of 8 since.
+        # ends aborts the process (pytorch/pytorch#179291).
         group.barrier()
     finally:
         group.destroy_process_group()
@@ -80,9 +77,7 @@ def averaged(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
     group.all_reduce(flat)
     parts = iter((flat / count).split([tensor.numel() for tensor in present]))
     # The optimizer reads gradients in the order in which they lie in memory: that stays as it was.
-    return [
-        None if tensor is None else torch.empty_like(tensor).copy_(next(parts).view_as(tensor)) for tensor in tensors
-    ]
+    return [None if old is None else torch.empty_like(old).copy_(next(parts).view_as(old)) for old in tensors]
 
 
 def check_same(step: int, parameters: Sequence[Tensor]) -> None:

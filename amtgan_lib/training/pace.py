@@ -1,7 +1,7 @@
 """How long a training step takes on this machine: `python -m amtgan_lib.training.pace PARAMETERS`, in JSON.
 
-It is a process of its own, so that whoever asks need not load torch, and measures before anything is prepared: on a
-drawn pair of faces, and on recognisers without weights where these are not at hand, which take the same time.
+It runs in its own process, so that the caller need not load torch, and before anything is prepared: on a drawn pair of
+faces, and with untrained recognisers where weights are not at hand, which take the same time.
 """
 
 from __future__ import annotations

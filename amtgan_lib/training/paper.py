@@ -29,18 +29,18 @@ class PaperStep:
             return self._give_faces_back(FaceBatch.joined(source, reference))
         # Both directions go through the networks as one batch: x and y, each in the makeup of the other.
         faces, others = FaceBatch.joined(source, reference), FaceBatch.joined(reference, source)
-        with trainer.autocast():
-            # The discriminators judge the very fakes that G's step goes on with: the weights do not move in between.
+        with trainer.precision.autocast():
+            # The discriminators judge the very fakes that G's step uses: the weights do not move in between.
             drawn = trainer.generate(faces, others)
-        # Blocks of their own: until its block ends, autocast goes on using a weight's cast from before an update.
-        with trainer.autocast():
+        # Blocks of their own: until its block ends, autocast keeps using a weight's cast from before an update.
+        with trainer.precision.autocast():
             terms = self._discriminator_steps(source, reference, *drawn.detach().chunk(2))
-        with trainer.autocast():
+        with trainer.precision.autocast():
             total, named = self._generator_terms(faces, others, drawn, noise)
         trainer.update("generator", total)
         if not (trainer.recipe.regularized and trainer.recipe.joint):
             return {"total": total, **terms, **named}
-        with trainer.autocast():
+        with trainer.precision.autocast():
             purified, named_h = self._regularizer_terms(faces, others)
         trainer.update("regularizer", purified)
         return {"total": total, **terms, **named, **named_h}
@@ -48,7 +48,7 @@ class PaperStep:
     def _give_faces_back(self, faces: FaceBatch) -> dict[str, Tensor]:
         """Ours, for short trainings: G(x, x) = x and H(x) = x, at a tenth of the cost of a whole step."""
         trainer, named = self.trainer, {}
-        with trainer.autocast():
+        with trainer.precision.autocast():
             drawn = {"generator": trainer.generate(faces, faces)}
             drawn["regularizer"] = trainer.networks["regularizer"](faces.image).float()
         for name, image in drawn.items():

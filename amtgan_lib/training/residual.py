@@ -36,17 +36,17 @@ class ResidualStep:
         trainer, weights = self.trainer, self.trainer.weights
         points, targets, any_target = trainer.points(source), trainer.target, trainer.recipe.any_target
         if any_target and trainer.step % 2:
-            reference = source  # a face in its own makeup: only the recognisers are to be seen to
-        with torch.no_grad(), trainer.autocast():
+            reference = source  # a face in its own makeup: only the attack is trained
+        with torch.no_grad(), trainer.precision.autocast():
             own, start = trainer.embeddings(source), self._start(source, reference)
         if any_target:
             targets = self._draw_targets(own, noise)
             image = self._guided(source, reference, targets, own, noise)
         else:
-            with trainer.autocast():
+            with trainer.precision.autocast():
                 image = trainer.generate(source, reference)
         diversity = replace(ALIGNED, part=trainer.share)
-        with trainer.autocast():
+        with trainer.precision.autocast():
             attack, dodge = losses.attack_losses(
                 image, targets, own, trainer.recognizers, trainer.config.views, diversity, points, noise
             )
@@ -75,8 +75,8 @@ class ResidualStep:
         trainer, now, left = self.trainer, source, None
         asked = self._draw_ensemble(noise)
         for number in reversed(range(int(torch.randint(MOST_PASSES, (), generator=noise)) + 1)):
-            # A block of its own for each pass: autocast would go on using the casts that a pass without gradient made.
-            with torch.set_grad_enabled(number == 0), trainer.autocast():
+            # A block of its own for each pass: autocast would reuse the casts of a pass without gradient.
+            with torch.set_grad_enabled(number == 0), trainer.precision.autocast():
                 hints = gradient_hints(now.image, trainer.points(source), trainer.recognizers, targets, left, asked)
                 image = trainer.generate(now, reference, hints=hints)
             now = reference = replace(source, image=image.detach())  # the makeup is on after the first pass

@@ -94,10 +94,6 @@ class State:
         rate = self.config.learning_rate
         return torch.optim.Adam(self.networks[name].parameters(), rate, betas=(0.5, 0.999), fused=True)
 
-    def autocast(self):
-        """bfloat16 where this run computes in it."""
-        return self.precision.autocast()
-
     def generate(self, a: FaceBatch, b: FaceBatch, image: Tensor | None = None, hints: Tensor | None = None) -> Tensor:
         """G(a, b), the face of ``a`` in the makeup of ``b``; ``image`` replaces a's pixels."""
         source, generator = a.image if image is None else image, self.networks["generator"]

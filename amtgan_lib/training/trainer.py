@@ -1,7 +1,7 @@
 """A training run: its networks, optimizers, constant parts and checkpoints.
 
 Everything that decides a run stands in :class:`TrainConfig`; a checkpoint carries the whole state, and the data and
-noise of step n depend on the seed and n alone, so a resumed run goes on as if it had not been interrupted. In an open
+noise of step n depend on the seed and n alone, so a resumed run continues as if it had not been interrupted. In an open
 process group (``distributed.process_group``) each process takes its part of the batch; nothing else changes.
 """
 
@@ -37,7 +37,7 @@ WARM_UP_RATE = 6.0  # times the rate, where no other loss is in the way
 
 
 class TrainingError(Exception):
-    """A training that cannot go on; one sentence names the settings that matter, and the last good checkpoint."""
+    """A training that cannot continue; one sentence names the settings that matter, and the last good checkpoint."""
 
 
 class Trainer(State):
@@ -129,7 +129,7 @@ class Trainer(State):
                 raise OSError(f"{path} cannot be written, perhaps the disk is full: {error}") from error
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same configuration (all but ``FREE``), made from the same (``origin``).
+        """Continue from a checkpoint of the same configuration (all but ``FREE``), made from the same (``origin``).
 
         ValueError for that of another run; training faces are compared once ``learn_from`` has named them. A
         checkpoint that was written before all but the configuration was stored is resumed under a warning.
@@ -230,15 +230,8 @@ def _kept(checkpoint: Path | None) -> str:
 def _progress_bar(trainer: Trainer):
     from tqdm.auto import tqdm
 
-    steps = range(trainer.step, trainer.config.steps)
-    return tqdm(
-        steps,
-        initial=trainer.step,
-        total=trainer.config.steps,
-        desc=trainer.config.recipe,
-        mininterval=1,
-        disable=bool(trainer.share.rank),
-    )
+    begin, end, quiet = trainer.step, trainer.config.steps, trainer.share.rank > 0
+    return tqdm(range(begin, end), trainer.config.recipe, end, initial=begin, mininterval=1, disable=quiet)
 
 
 def export(trainer: Trainer, path: Path, dtype: torch.dtype = torch.float32, **facts: str | int | float) -> Path:

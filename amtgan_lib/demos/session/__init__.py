@@ -1,7 +1,7 @@
 """One photo, opened once, and sliders: how strongly each part of its look is worn, and the mix of two makeups.
 
 Everything slow (faces, the search for a look) is done once for a photo and a reference; a slider only paints anew.
-What recognisers say is always asked of the 8-bit picture that is shown. No widget is needed.
+Recognisers always judge the 8-bit picture that is shown. No widget is needed.
 """
 
 from amtgan_lib.demos.session.face import Face, Settings

@@ -40,7 +40,7 @@ class Kit:
 
     @property
     def says(self) -> str:
-        """What the meters of this kit mean, in words for whoever looks at them."""
+        """What the meters of this kit mean, in words."""
         names = ", ".join(judge.name for judge in self.judges)
         if self.world == "drawn":
             return (

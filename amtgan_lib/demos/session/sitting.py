@@ -26,7 +26,7 @@ AS_IT_IS = "as shown"
 
 
 class Studio:
-    """One photo, its faces opened once, and whoever judges them.
+    """One photo, its faces opened once, and its judges.
 
     photo, known: files, pictures or ``Photo``; known is another photo of the same person, which recognisers compare
     with. Without one they compare with the clean photo itself, which is the easiest to recognise. marks: boxes
@@ -138,9 +138,8 @@ class Studio:
         is: that would be passed on as protected.
         """
         if self.missed:
-            raise StudioError(
-                f"{self.photo.name}: {self.missed[0]}; cover it, crop it out or remove the mark: nothing is saved"
-            )
+            advice = "cover it, crop it out or remove the mark: nothing is saved"
+            raise StudioError(f"{self.photo.name}: {self.missed[0]}; {advice}")
         paintings = [face.painting(settings, first, second) for face in self.faces]
         if not all(any(settings.shares[part] for part in painting.look.worn()) for painting in paintings):
             raise StudioError("strength, or every part of the look, is 0: nothing is protected and nothing is saved")

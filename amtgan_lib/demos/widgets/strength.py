@@ -46,16 +46,8 @@ class MakeupStrength(Workbench):
         super().__init__(begin)
 
     def _slider(self, name: str, about: str) -> W.FloatSlider:
-        slider = W.FloatSlider(
-            getattr(Settings(), name),
-            min=0,
-            max=1,
-            step=0.01,
-            description=name,
-            readout_format=".0%",
-            tooltip=about,
-            style={"description_width": "76px"},
-        )
+        look = {"description": name, "tooltip": about, "style": {"description_width": "76px"}}
+        slider = W.FloatSlider(getattr(Settings(), name), min=0, max=1, step=0.01, readout_format=".0%", **look)
         slider.add_class("amtgan-slider").add_class(f"amtgan-{name}")
         slider.observe(lambda _: self._moved(), "value")
         return slider
@@ -110,12 +102,7 @@ class MakeupStrength(Workbench):
     def layout(self) -> W.Widget:
         """What to choose above; picture and sliders; who recognises it; the curve; the report card."""
         sliders = parts.card(W.HTML(texts.heading(4, "How much of what")), *self.sliders.values())
-        return W.VBox(
-            [
-                W.HTML(SHEET),
-                self.choice,
-                parts.columns(self.before_after, sliders, self.asked),
-                parts.card(W.HTML("<h3>Protection against visible change, for this photo</h3>"), self.curve),
-                parts.card(W.HTML("<h3>Report card of this photo</h3>"), self.card),
-            ]
-        )
+        beside = parts.columns(self.before_after, sliders, self.asked)
+        curve = parts.card(W.HTML("<h3>Protection against visible change, for this photo</h3>"), self.curve)
+        report = parts.card(W.HTML("<h3>Report card of this photo</h3>"), self.card)
+        return W.VBox([W.HTML(SHEET), self.choice, beside, curve, report])

@@ -49,8 +49,8 @@ class Begin:
 class Workbench(parts.Shown):
     """A photo on the workbench. Subclasses lay it out as ``view``, and may have ``later`` steps.
 
-    Raises PhotoError where ``begin`` names something that cannot be used. What cannot be used afterwards is said in
-    ``message``, and everything else stays as it was.
+    Raises PhotoError where ``begin`` names something unusable. Later problems are told in ``message``, and everything
+    else stays as it was.
     """
 
     makeup_shelves = (("makeup", "Makeup"),)
@@ -253,7 +253,7 @@ def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None])
     stem, suffix = Path(opened.photo.name).stem, Path(opened.photo.name).suffix.lower()
     kind = ".jpg" if suffix in (".jpg", ".jpeg") else ".png"
     with tempfile.TemporaryDirectory() as folder:
-        # Whoever hands this on should not hand on where and when it was taken; nobody was asked.
+        # Nobody was asked whether the link may tell where and when the photo was taken.
         content = result.save(Path(folder) / f"changed{kind}", keep_metadata=False).read_bytes()
     data = f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64,{base64.b64encode(content).decode()}"
     name, count = escape(f"{stem}_amtgan{kind}"), len(result.faces)

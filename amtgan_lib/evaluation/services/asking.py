@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from amtgan_lib.datasets import Progress
 from amtgan_lib.evaluation.recognition import Facts, provenance
 from amtgan_lib.evaluation.scores import mean_interval, wilson
 from amtgan_lib.evaluation.services.answers import (
@@ -37,7 +38,7 @@ PAUSE_SECONDS = 2.0  # before the second try, twice as long before each later on
 
 
 class NotConfirmed(Exception):
-    """Pictures would have been sent and nobody had said so; nothing was."""
+    """Nobody confirmed that pictures may be sent; nothing was sent."""
 
 
 def questions(
@@ -82,12 +83,12 @@ def ask(
     answers: Answers,
     prices: Mapping[str, float],
     confirm: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = iter,
 ) -> None:
     """Send the pairs without a final answer to each service that lacks nothing, and keep what it says.
 
-    A failure is an answer, too. After a wrong key or a spent quota a service is not asked any more; the next call goes
-    on. Raises NotConfirmed without ``confirm``, ValueError for a service without a price.
+    A failure is an answer, too. After a wrong key or a spent quota a service is not asked any more; the next call
+    continues. Raises NotConfirmed without ``confirm``, ValueError for a service without a price.
     """
     ready = [service for service in services if not service.missing]
     if not confirm:

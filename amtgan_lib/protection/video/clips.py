@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -86,41 +86,31 @@ def _turn(decoded: Any, where: str) -> Turn:
         return Turn(False, (d < 0, a < 0))
     if max(abs(a), abs(d)) < 0.01 * min(abs(b), abs(c)):
         return Turn(True, (b < 0, c < 0))
-    raise VideoError(
-        f"{where} is rotated by an angle that is not a multiple of 90 degrees: rotate the video itself first"
-    )
+    raise VideoError(f"{where} has a rotation that is not a multiple of 90 degrees: rotate the video itself first")
 
 
-@dataclass(frozen=True)
 class Clip:
     """A video file that can be read more than once. Raises VideoError for anything else, and for HDR.
 
     ``turn`` is that of its first frame, ``size`` the (width, height) of that frame as shown.
     """
 
-    path: Path
-    turn: Turn = field(init=False)
-    size: tuple[int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        if not self.path.is_file():
-            raise VideoError(f"{self.path}: there is no such file")
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise VideoError(f"{path}: there is no such file")
+        self.path = path
         with self.opened() as (container, video):
-            self._refuse_hdr(video.codec_context.color_trc)
+            self.refuse_hdr(HDR.get(video.codec_context.color_trc))
             first = next(iter(container.decode(video)), None)
             if first is None:
-                raise VideoError(f"{self.path.name} has no video in it")
-            turn = _turn(first, self.path.name)
-        shown = (first.height, first.width) if turn.swapped else (first.width, first.height)
-        object.__setattr__(self, "turn", turn)
-        object.__setattr__(self, "size", shown)
+                raise VideoError(f"{path.name} has no video in it")
+            self.turn = _turn(first, path.name)
+        self.size = (first.height, first.width) if self.turn.swapped else (first.width, first.height)
 
-    def _refuse_hdr(self, transfer: int) -> None:
+    def refuse_hdr(self, kind: str | None) -> None:
         """Frames are 8-bit SDR here; HDR ones would need a tone mapping that the library lacks."""
-        if transfer in HDR:
-            raise VideoError(
-                f"{self.path.name} is HDR ({HDR[transfer]}), which is not supported: convert it to SDR first"
-            )
+        if kind:
+            raise VideoError(f"{self.path.name} is HDR ({kind}), which is not supported: convert it to SDR first")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[tuple[Any, Any]]:
@@ -172,15 +162,12 @@ class Frames:
     def _refuse_cut_off(self, container: Any, end: float) -> None:
         if container.format.name not in DECLARED:
             return
-        seen_and_heard = [
-            stream for stream in container.streams if stream.type in ("video", "audio") and stream.duration
-        ]
-        ends = [float(((stream.start_time or 0) + stream.duration) * stream.time_base) for stream in seen_and_heard]
+        timed = [stream for stream in container.streams if stream.type in ("video", "audio") and stream.duration]
+        ends = [float(((stream.start_time or 0) + stream.duration) * stream.time_base) for stream in timed]
         told = max(ends, default=((container.start_time or 0) + (container.duration or 0)) / 1e6)
         if told - end > ENDS_EARLY:
-            raise VideoError(
-                f"{self.clip.path.name} is cut off: it ends at {end:.1f} s, but its header says {told:.1f} s"
-            )
+            name = self.clip.path.name
+            raise VideoError(f"{name} is cut off: it ends at {end:.1f} s, but its header says {told:.1f} s")
 
     def _checked(self, decoded: Any, base: Fraction, last: Frame | None) -> Frame:
         number = 0 if last is None else last.number + 1
@@ -188,11 +175,8 @@ class Frames:
         pts = decoded.dts if decoded.pts is None else decoded.pts
         if pts is None:
             raise VideoError(f"{where} has no timestamp: rewrite the file with a video tool, then protect it")
-        self.clip._refuse_hdr(decoded.color_trc)
-        if decoded.side_data.get("DOVI_RPU_BUFFER") is not None:
-            raise VideoError(
-                f"{self.clip.path.name} is HDR (Dolby Vision), which is not supported: convert it to SDR first"
-            )
+        dolby = decoded.side_data.get("DOVI_RPU_BUFFER") is not None
+        self.clip.refuse_hdr("Dolby Vision" if dolby else HDR.get(decoded.color_trc))
         rgb = _turn(decoded, where)(decoded.to_ndarray(format="rgb24", interpolation=_exact()))
         if last is not None and pts <= last.pts:
             raise VideoError(f"{where} is not later than the frame before it: the file is damaged")

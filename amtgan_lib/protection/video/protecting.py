@@ -6,7 +6,7 @@ import functools
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces as face_finder
+from amtgan_lib.datasets import Progress
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Alteration
@@ -75,10 +76,8 @@ class VideoReport:
         faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
         text = f"{self.path.name}: {self.frames} frames, {faces}, flicker {self.flicker:.2f} levels"
         if self.lost:
-            text += (
-                f"; {len(self.lost)} frames with a lost face {DONE[self.done_to_lost]} ({_in_words(self.lost_times)})"
-            )
-            text += _small_among(self.too_small)
+            done, spans = DONE[self.done_to_lost], _in_words(self.lost_times)
+            text += f"; {len(self.lost)} frames with a lost face {done} ({spans}){_small_among(self.too_small)}"
         if self.doubtful:
             text += f"; look at {len(self.doubtful)} frames in which a face jumps ({_in_words(self.doubtful_times)})"
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
@@ -100,7 +99,7 @@ def protect_video(
     every: float = EVERY,
     keep_metadata: bool = True,
     keep_location: bool = False,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = iter,
 ) -> VideoReport:
     """Protect every face in every frame of the video ``path``; write it to ``out``, whose ending names the container.
 
@@ -127,7 +126,7 @@ def protect_video(
     _check(path, out, protector, strength, lost, every)
     makeup = None if reference is None else protector.method.reference(reference)
     clip = Clip(path)
-    # What cannot be written is said before the work.
+    # What cannot be written is refused before the work.
     with Writer(clip, out, keep_metadata, keep_location).opened() as writer:
         plan = _look(clip, progress, every)
         if lost == "refuse" and plan.lost:
@@ -216,14 +215,13 @@ class _Plan:
         return [face for face in self.tracks if face.usable(number)]
 
 
-def _look(clip: Clip, progress: Callable[[Iterable], Iterable], every: float) -> _Plan:
+def _look(clip: Clip, progress: Progress, every: float) -> _Plan:
     glances = [_glance(frame) for frame in progress(Frames(clip))]
     faces = tracks.track(glances)
     if not any(face.usable(number) for face in faces for number in face.meshes):
         what = "face large enough to change" if faces else "face"
-        raise VideoError(
-            f"{clip.path.name}: no {what} was found in any of {len(glances)} frames, so nothing was protected"
-        )
+        there = f"no {what} was found in any of {len(glances)} frames"
+        raise VideoError(f"{clip.path.name}: {there}, so nothing was protected")
     for face in faces:
         tracks.choose_keys(face, [glance.time for glance in glances], every, CHANGED)
     return _Plan(glances, faces, tracks.missed(faces, glances, clip.size))
