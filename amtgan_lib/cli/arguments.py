@@ -51,7 +51,7 @@ class Protect:
             each photo, jpg is written at quality 95, because stronger compression weakens the protection.
         reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
         strength: Share of the change to apply. Less is less visible and protects less.
-        quick: Find each look in about a quarter of the steps: faster, but weaker protection.
+        quick: Search for each look in less than half of the steps: faster, but weaker protection.
         passes: Number of passes of an any-target generator over each face. More passes
             protect better and are more visible.
         faces: Which faces to protect. pick lists them with numbers and asks, unless --pick names them.

@@ -58,7 +58,7 @@ class Search:
     """
 
     steps: int = 30
-    more: int = 2
+    more: int = 3
     rate: float = 0.25
     away: float = 1.0
     towards: float = 0.5
@@ -74,7 +74,7 @@ class Search:
 QUICK = Search(steps=16, more=2)
 # A face counts as known above the threshold of this false accept rate. That is stricter than where faces are judged,
 # since a recogniser that gave no hints lets go of a face later than those that did.
-MORE, FAR = 4.1, 0.1
+MORE, FAR = 3.2, 0.1
 EVENNESS = 0.3  # of recognisers' weights, in cosines: the smaller, the more counts the one that knows a face best
 SLOWEST = 0.3  # share of the rate of Adam's first step that is left at the last one
 AGAIN = 10  # steps, and half as many more where it is still known, if a search begins with the look of the frame before
