@@ -5,6 +5,7 @@ anew in the file that is scored, as a real system would; raw scores are kept and
 """
 
 from amtgan_lib.evaluation.frechet import features, frechet_distance, frechet_table
+from amtgan_lib.evaluation.groups import group_table, labels
 from amtgan_lib.evaluation.pictures import (
     Probes,
     embed,

@@ -197,6 +197,19 @@ def ablation() -> str:
     return f"{results.markdown(lines)}\n\n{told} {provenance('ablation')}"
 
 
+def groups() -> str:
+    """How much more often one half of the people is hidden than the other, and how much more their faces change."""
+    table = stored("groups")
+    table = table[table["dataset"].str.contains(" - ") & table["metric"].isin(["dodging", "mean change"])]
+    lines: dict[str, dict[str, str]] = {}
+    for row in table.itertuples():
+        change = f"{row.value:.1f} [{row.ci_low:.1f}, {row.ci_high:.1f}]"
+        cell = results.percent(row.value, row.ci_low, row.ci_high) if row.metric == "dodging" else change
+        lines.setdefault(row.method, {})[f"{row.metric}, {row.dataset.partition(': ')[2]}"] = cell
+    told = f"Recogniser: {', '.join(filter(None, dict.fromkeys(table['recogniser'])))}; {table['n'].max()} photos."
+    return f"{_table(lines)}\n\n{told} {provenance('groups')}"
+
+
 def turned() -> str:
     """How many faces are found beside an upright one, by how far they are turned, to either side."""
     table = stored("turned")
@@ -308,6 +321,7 @@ FIXED: Mapping[str, Callable[[], str]] = {
     "recognition": recognition,
     "precision": precision,
     "ablation": ablation,
+    "groups": groups,
     "turned": turned,
     "speed": lambda: speeds(stored("speed")),
 }
