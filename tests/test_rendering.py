@@ -127,13 +127,14 @@ def test_a_shade_has_the_colour_that_the_same_skin_has_in_the_shade(crop, warm, 
 
 
 def spectacled(crop: faces.FaceCrop, colour: str, thick: int, parts: str = "rims bridge") -> torch.Tensor:
-    """The crop's image with rims around both eyes, and the bridge between them, drawn on."""
+    """The crop's image with rims or dark lenses around both eyes, or the bridge between them, drawn on."""
     picture = Image.fromarray(to_uint8(crop.image))
     draw = ImageDraw.Draw(picture)
     left, right = (crop.mesh[iris].flip(0).numpy() for iris in (468, 473))
     eye = float(np.linalg.norm(right - left))
-    for x, y in (left, right) if "rims" in parts else ():
-        draw.ellipse((x - 0.3 * eye, y - 0.25 * eye, x + 0.3 * eye, y + 0.36 * eye), outline=colour, width=thick)
+    for x, y in (left, right) if parts not in ("", "bridge") else ():
+        lens = colour if "lenses" in parts else None
+        draw.ellipse((x - 0.3 * eye, y - 0.25 * eye, x + 0.3 * eye, y + 0.36 * eye), lens, colour, thick)
     if "bridge" in parts:
         y = (left[1] + right[1]) / 2
         draw.line((left[0] + 0.3 * eye, y, right[0] - 0.3 * eye, y), fill=colour, width=thick)
@@ -159,6 +160,13 @@ def test_a_shadow_on_the_nose_or_rings_below_the_eyes_are_no_glasses(crop, parts
     eye = float(np.linalg.norm(points[468] - points[473]))
     assert wears_glasses(spectacled(crop, "black", 3).numpy(), points, eye)
     assert not wears_glasses(spectacled(crop, "black", 3, parts).numpy(), points, eye)
+
+
+def test_dark_lenses_are_glasses_without_any_edge_on_the_nose(crop):
+    points = crop.mesh.flip(1).numpy()
+    eye = float(np.linalg.norm(points[468] - points[473]))
+    assert wears_glasses(spectacled(crop, "#2a2420", 1, "lenses").numpy(), points, eye)
+    assert not wears_glasses(spectacled(crop, "#a07f72", 1, "lenses").numpy(), points, eye)
 
 
 def test_drawn_people_wear_glasses_where_they_were_drawn_with_them():

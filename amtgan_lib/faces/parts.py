@@ -60,8 +60,9 @@ GREYISH = 3  # levels between the channels of a pixel that has no colour
 # FRAMES: edges on the bridge of the nose and below both eyes that are as steep as this, as _edge measures them, are
 # frames of glasses. Of 205 people of the training split that finds all 8 who wear some, and 1 who wears none. GLASSES:
 # how far from eyes and brows, in eye distances, nothing moves then, and from where on everything does. LASHES: their
-# share of the way from a lower lid to its cheek.
-FRAMES, GLASSES, LASHES, CHEEKS = (0.25, 0.3), (0.4, 0.7), 0.14, ((145, 50), (374, 280))
+# share of the way from a lower lid to its cheek. SUNGLASSES: how much darker it is below both eyes than on most of the
+# face, as a logarithm: of the 205, two wear some, with -0.86 and -1.09, and of all others none is below -0.61.
+FRAMES, GLASSES, LASHES, CHEEKS, SUNGLASSES = (0.25, 0.3), (0.4, 0.7), 0.14, ((145, 50), (374, 280)), -0.74
 WARM = 0.03  # skin of any colour is redder than grey: the logarithm of red to green, in linear light
 
 
@@ -296,12 +297,18 @@ class Cover:
 
 
 def wears_glasses(picture: np.ndarray, points: np.ndarray, eye: float) -> bool:
-    """Whether an edge crosses the bridge of the nose and one lies below each eye, as frames do, also thin ones."""
+    """Whether an edge crosses the bridge of the nose and one lies below each eye, as frames do, also thin ones.
+
+    Or whether it is dark below the eyes, as it is behind sunglasses.
+    """
     brightness = _softened(np.log((picture.mean(0) + 1) / 2 + DARKEST), SHADE[0] * eye)
+    # The first of the way from a lower lid to the cheek is lashes; its next third lies behind a lens.
+    ways = [points[lid] + np.linspace(LASHES, 1, 25)[:, None] * (points[cheek] - points[lid]) for lid, cheek in CHEEKS]
+    face = np.median(brightness[_drawn(points, (OVAL,), len(brightness)) > 0.5])
+    if np.mean([_fetched(brightness, way[:9]) for way in ways]) - face < SUNGLASSES:
+        return True
     across = (points[473] - points[468]) / np.linalg.norm(points[473] - points[468])
     bridge = _edge(brightness, points[[8, 168, 6, 197]], 0.07 * eye * across, eye)
-    # The first of the way from a lower lid to the cheek is lashes.
-    ways = (points[lid] + np.array([[LASHES], [1]]) * (points[cheek] - points[lid]) for lid, cheek in CHEEKS)
     return bridge > FRAMES[0] and min(_edge(brightness, way, 0.1 * eye * across, eye) for way in ways) > FRAMES[1]
 
 
@@ -319,10 +326,14 @@ def _edge(brightness: np.ndarray, line: np.ndarray, half: np.ndarray, eye: float
     lengths = np.concatenate([[0], np.linalg.norm(np.diff(line, axis=0), axis=1).cumsum()])
     way = np.linspace(0, lengths[-1], 60)
     middle = np.stack([np.interp(way, lengths, line[:, axis]) for axis in (0, 1)], axis=-1)
-    x, y = np.moveaxis(middle[:, None] + np.linspace(-1, 1, 9)[:, None] * half, -1, 0)
-    values = ndimage.map_coordinates(brightness, [y, x], order=1, mode="nearest")
+    values = _fetched(brightness, middle[:, None] + np.linspace(-1, 1, 9)[:, None] * half)
     steps = np.abs(np.diff(values, axis=0)) * 0.04 * eye / max(way[1], 1e-6)
     return float(np.median(steps, axis=1).max())
+
+
+def _fetched(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values (S,S) at places (...,2) as (x, y), between pixels, too."""
+    return ndimage.map_coordinates(values, [places[..., 1], places[..., 0]], order=1, mode="nearest")
 
 
 def _around_eyes(points: np.ndarray, side: int, eye: float) -> np.ndarray:
