@@ -258,12 +258,24 @@ def test_where_no_brow_is_seen_nothing_lines_it(crop):
 def test_shade_is_warm_liner_has_no_colour_and_blush_only_reddens(crop, regions):
     grey = paint(regions, strong(regions, ["liner"])).gain
     assert torch.equal(grey[:, 0], grey[:, 1]) and torch.equal(grey[:, 0], grey[:, 2])
-    shade = paint(regions, strong(regions, ["light", "contour"])).gain.log()
-    assert (shade[:, 0].abs() <= shade[:, 1].abs()).all() and (shade[:, 1].abs() <= shade[:, 2].abs()).all()
-    assert shade.min() < -0.02 and shade.max() > 0.02 and (shade[:, 0] * shade[:, 2] >= 0).all()
+    for part in ("light", "contour"):
+        shade = paint(regions, strong(regions, [part])).gain.log()
+        assert (shade[:, 0].abs() <= shade[:, 1].abs()).all() and (shade[:, 1].abs() <= shade[:, 2].abs()).all()
+        assert shade.min() < -0.02 and shade.max() > 0.02 and (shade[:, 0] * shade[:, 2] >= 0).all()
     gain = paint(regions, Look(blush=strong(regions, ["blush"]).blush.abs())).gain
     cheeks = regions.blush[0].amax(0) > 0.5
     assert (gain[0, 0] >= gain[0, 1] - 1e-6)[cheeks].all() and (gain[0, 0] > gain[0, 1] + 0.02)[cheeks].any()
+
+
+def test_a_highlight_pales_skin_half_as_much_as_a_shade_tans_it_and_powder_on_brows_is_brown(regions):
+    contour, brows = (torch.ones_like(part) for part in (strong(regions, PARTS).contour, strong(regions, PARTS).brows))
+    looks = [Look(contour=9 * contour), Look(contour=-9 * contour), Look(brows=-9 * brows)]
+    exponents = [paint(regions, look).gain[0].log() for look in looks]
+    bright, dark = ((each[2] - each[0]).sum() / each.mean(0).sum() for each in exponents[:2])
+    assert dark > 0.3 and bright == pytest.approx(float(dark) / 2, rel=0.05)
+    bands = regions.brows[0, 2:].sum(0) > 0.3
+    red, green, blue = exponents[2][:, bands].mean(1)
+    assert blue < green < red < 0
 
 
 def test_gains_stay_within_the_bounds(regions):

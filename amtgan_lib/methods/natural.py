@@ -75,6 +75,7 @@ QUICK = Search(steps=16, more=2)
 # A face counts as known above the threshold of this false accept rate. That is stricter than where faces are judged,
 # since a recogniser that gave no hints lets go of a face later than those that did.
 MORE, FAR = 3.2, 0.1
+HARDER = 0.5  # power of recognition's weight by which an unkind change comes to weigh more, too
 EVENNESS = 0.3  # of recognisers' weights, in cosines: the smaller, the more counts the one that knows a face best
 SLOWEST = 0.3  # share of the rate of Adam's first step that is left at the last one
 AGAIN = 10  # steps, and half as many more where it is still known, if a search begins with the look of the frame before
@@ -195,9 +196,10 @@ class Loss:
         cost = cost + weigh.visible * seen_difference(self.colours_of(drawn), self.seen).square().mean()
         if look.shape is not None:
             bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()
-            cost = cost + weigh.rough * bends + weigh.unkind * self.unkind(fields)
-            # Where recognition comes to weigh more, strain does, too: skin that tears is no way out.
-            cost = cost + self.weight**0.75 * weigh.strained * strain(fields.flow).square().mean()
+            # Where recognition comes to weigh more, these do, too: torn skin or a scowl is no way out.
+            unkind = self.weight**HARDER * weigh.unkind * self.unkind(fields)
+            strained = self.weight**0.75 * weigh.strained * strain(fields.flow).square().mean()
+            cost = cost + weigh.rough * bends + unkind + strained
         for part, colour in self.colours.items():
             cost = cost + weigh.makeup * (look.worn()[part] - colour).square().mean()
         return cost

@@ -296,15 +296,15 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
     value, side = worn[part], regions.skin.shape[-1]
     if part == "light":
         field = _smooth(value.tanh(), side)
-        return torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades * regions.tan[..., None, None]
+        return _toned(torch.where(field > 0, LIGHT[1], -LIGHT[0]) * field * regions.shades, regions.tan)
     if part == "contour":
         bounds = value.new_tensor(list(CONTOUR.values())).T
         shade = torch.einsum("nz,nzhw->nhw", _bounded(value, bounds), regions.zones)[:, None] * regions.skin
-        return shade * regions.tan[..., None, None]
+        return _toned(shade, regions.tan)
     if part == "brows":
         (hair, edges), (whole, bands) = value.chunk(2, 1), regions.brows.chunk(2, 1)
         faded = torch.einsum("nz,nzhw->nhw", _bounded(hair, BROWS[0]), whole)[:, None] * regions.hair
-        return faded + torch.einsum("nz,nzhw->nhw", _bounded(edges, BROWS[1]), bands)[:, None]
+        return faded + _toned(torch.einsum("nz,nzhw->nhw", _bounded(edges, BROWS[1]), bands)[:, None], regions.tan)
     if part == "liner":
         return torch.einsum("nz,nzhw->nhw", _bounded(value, LINER), regions.liner)[:, None]
     bounds = {"blush": BLUSH, "lips": LIPS, "lids": LIDS}[part]
@@ -312,6 +312,15 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
     numbers = value if value.ndim == 3 else value[:, None]
     colour = torch.stack([_bounded(numbers[..., i], each) for i, each in enumerate(bounds)], dim=-1)
     return torch.einsum("nzc,nzhw->nchw", colour @ _TINTS.to(colour), where)
+
+
+def _toned(exponent: Tensor, tan: Tensor) -> Tensor:
+    """An exponent (N,1,S,S) as (N,3,S,S): darker skin takes the colour of its shade, brighter skin pales half as much.
+
+    Whole, highlights would be bluish patches where a photo is warm.
+    """
+    share = torch.where(exponent > 0, *(each[..., None, None] for each in ((1 + tan) / 2, tan)))
+    return share * exponent
 
 
 def _bounded(value: Tensor, bounds: tuple[float, float] | Tensor) -> Tensor:
