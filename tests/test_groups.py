@@ -1,11 +1,15 @@
 """Rates by group of people, and the gap between two groups."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from amtgan_lib import evaluation, portraits
 from amtgan_lib.evaluation import groups, wilson
+
+JUDGE = SimpleNamespace(name="judge", weights_sha256="ab12")
 
 
 def share(successes: int, n: int) -> groups.Measured:
@@ -44,13 +48,15 @@ def test_rates_and_changes_by_group_count_its_people_alone():
     people, threshold = list("abcdefgh"), 0.3
     owner = np.array([0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.1])  # a cosine above the threshold is recognised
     scores = pd.DataFrame({"person": people, "target": 0.0, "owner": owner, "owner_rank": np.where(owner > 0.5, 1, 9)})
-    scores = scores.assign(method="m", recogniser="judge")
+    trained = scores.assign(method="m", recogniser="trained against", owner=0.0)
+    scores = pd.concat([trained, scores.assign(method="m", recogniser="judge")])
     # Nothing is known of h, which was hidden.
     hats = pd.DataFrame({"hat": ["yes"] * 4 + ["no"] * 3 + [""]}, index=people)
     facts = {"experiment": "groups", "preset": "p", "target": "t", "dataset": "test", "seed": 0}
     changes = {"m": [1.0, 3.0, np.nan, 2.0, 5.0, 5.0, 5.0, 9.0]}
-    table = evaluation.group_table(scores, {"judge": threshold}, changes, hats, 0.01, **facts)
+    table = evaluation.group_table(scores, [JUDGE], {"judge": threshold}, changes, hats, 0.01, **facts)
     found = {(row.metric, row.dataset): row for row in table.itertuples()}
+    assert set(table["weights_sha256"]) == {"ab12", ""} and set(table["recogniser"]) == {"judge", ""}
     assert found["dodging", "test, hat: yes"].value == 0.75 and found["dodging", "test, hat: yes"].n == 4
     assert found["dodging", "test, hat: no"].value == 0.0 and found["rank-1", "test, hat: no"].value == 1.0
     assert found["dodging", "test, hat: no - yes"].value == -0.75 and found["dodging", "test, hat: no - yes"].n == 7
@@ -61,5 +67,6 @@ def test_rates_and_changes_by_group_count_its_people_alone():
 def test_people_of_whom_nothing_is_known_give_no_rows():
     scores = pd.DataFrame({"person": ["x"], "target": 0.0, "owner": 0.0, "owner_rank": 1.0, "method": "m"})
     labelled = evaluation.labels(["x"])
-    table = evaluation.group_table(scores.assign(recogniser="j"), {"j": 0.3}, {}, labelled, 0.01, dataset="test")
+    scores = scores.assign(recogniser="judge")
+    table = evaluation.group_table(scores, [JUDGE], {"judge": 0.3}, {}, labelled, 0.01, dataset="test")
     assert table.empty and "metric" in table

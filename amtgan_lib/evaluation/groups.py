@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 from amtgan_lib import portraits
 from amtgan_lib.evaluation.recognition import Facts, provenance
 from amtgan_lib.evaluation.scores import mean_interval, success_rates, wilson
+from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
@@ -52,6 +54,7 @@ def labels(people: Sequence[str], file: str | Path = "") -> pd.DataFrame:
 
 def group_table(
     scores: pd.DataFrame,
+    judges: Sequence[Recognizer],
     thresholds: Mapping[str, float],
     changes: Mapping[str, Sequence[float]],
     groups: pd.DataFrame,
@@ -60,14 +63,17 @@ def group_table(
 ) -> pd.DataFrame:
     """Result rows by group, and where a label has two groups, of their gap; ``dataset`` says which.
 
-    scores: raw, of ``Judgement.table``, of the judges that count. changes: each method's mean change of each photo (NaN
-    where it failed), in the order of its scores. groups: of ``labels``; people without a label are left out.
+    scores: raw, of ``Judgement.table``; those of other recognisers than the judges are passed over. changes: each
+    method's mean change of each photo (NaN where it failed), in the order of its scores. groups: of ``labels``; people
+    without a label are left out.
     """
     rows: list[Row] = []
     facts |= {"far": far, **provenance()}
-    for (method, judge), part in scores.groupby(["method", "recogniser"], sort=False):
-        counted = pd.DataFrame(success_rates(part, thresholds[judge]), index=part["person"])[list(RATES)]
-        rows += _rows(counted, groups, method=method, recogniser=judge, **facts)
+    for judge, method in itertools.product(judges, dict.fromkeys(scores["method"])):
+        part = scores[(scores["recogniser"] == judge.name) & (scores["method"] == method)]
+        counted = pd.DataFrame(success_rates(part, thresholds[judge.name]), index=part["person"])[list(RATES)]
+        own = {"method": method, "recogniser": judge.name, "weights_sha256": judge.weights_sha256}
+        rows += _rows(counted, groups, **own, **facts)
     for method, change in changes.items():
         counted = pd.DataFrame({CHANGE: list(change)}, index=scores["person"].iloc[: len(change)])
         rows += _rows(counted, groups, method=method, recogniser="", **facts | {"far": None})
