@@ -642,7 +642,7 @@ def test_the_notebook_sends_nothing_without_confirmation_even_with_keys(run, soc
     assert sockets == [] and not (paths.CACHE / "services").exists()
     assert found == {"confirmed": False, "answered": 0, "estimated": {"facepp": 6}}
     told = capsys.readouterr().out
-    assert "Nothing was sent" in told and "No service has answered" in told and "could not be had" in told
+    assert "Nothing was sent" in told and "No service has answered" in told and "could not obtain" in told
 
 
 def test_the_notebook_says_which_keys_are_missing(run, sockets, monkeypatch, capsys):
