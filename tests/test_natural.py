@@ -186,6 +186,18 @@ def test_a_move_is_unkind_that_spoils_an_expression_or_makes_a_nose_larger(
     assert cost > 0.0025 if unkind else cost < 0.0015
 
 
+def test_where_recognition_weighs_more_an_unkind_move_costs_more_too(crop, guide):
+    regions = natural.face_regions(crop.image, crop.mesh)
+    look = Look(shape=torch.randn(1, 2, *2 * [rendering.LATTICE], generator=torch.Generator().manual_seed(0)))
+    costs = {}
+    for unkind, weight in ((0.0, 1.0), (25.0, 1.0), (0.0, 9.0), (25.0, 9.0)):
+        loss = natural.Loss(crop, regions, guide, Search(unkind=unkind), {})
+        loss.weight = weight
+        costs[unkind, weight] = float(loss(look, torch.Generator().manual_seed(1)))
+    once, more = (costs[25.0, weight] - costs[0.0, weight] for weight in (1.0, 9.0))
+    assert once > 0.01 and more == pytest.approx(3 * once, rel=0.01)
+
+
 def test_a_nose_that_is_bent_aside_is_unkind_and_one_that_moves_is_not(crop, guide):
     loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, SHORT, {})
     costs = []
