@@ -42,6 +42,10 @@ def test_labels_of_ones_own_are_read_and_a_wrong_file_is_refused(tmp_path):
         file.write_text(wrong)
         with pytest.raises(ValueError, match="must have a column person"):
             evaluation.labels(["a"], file)
+    for unreadable in (tmp_path / "none.csv", tmp_path / "empty.csv"):
+        (tmp_path / "empty.csv").touch()
+        with pytest.raises(ValueError, match=f"{unreadable.name} cannot be read as a table in CSV"):
+            evaluation.labels(["a"], unreadable)
 
 
 def test_rates_and_changes_by_group_count_its_people_alone():

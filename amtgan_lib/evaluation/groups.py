@@ -36,20 +36,27 @@ def labels(people: Sequence[str], file: str | Path = "") -> pd.DataFrame:
     """Which groups people belong to: a line a person, a column a label; empty where nothing is known.
 
     Drawn people are labelled as they were drawn. For photographs, ``file`` is a CSV with the column person and a
-    column a label; ValueError where it has not, or names a person twice.
+    column a label; ValueError for any other file, and where it names a person twice.
     """
     people = list(dict.fromkeys(people))
     if file:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        if "person" not in table or len(table.columns) < 2 or table["person"].duplicated().any():
-            raise ValueError(f"{file} must have a column person, in which nobody stands twice, and a column a label")
-        return table.set_index("person").reindex(people).fillna("")
+        return _read(file).reindex(people).fillna("")
     drawn = [person for person in people if person.startswith("drawn/")]
-    who = portraits.people([int(person.removeprefix("drawn/")) for person in drawn]) if drawn else None
-    halves = {
-        trait: [ends[int(share > 0.5)] for share in who.raw(trait)] if who else [] for trait, ends in TRAITS.items()
-    }
+    if not drawn:
+        return pd.DataFrame(index=people)
+    who = portraits.people([int(person.removeprefix("drawn/")) for person in drawn])
+    halves = {trait: [ends[int(share > 0.5)] for share in who.raw(trait)] for trait, ends in TRAITS.items()}
     return pd.DataFrame(halves, index=drawn).reindex(people).fillna("")
+
+
+def _read(file: str | Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # no file, no text, no table, or empty
+        raise ValueError(f"{file} cannot be read as a table in CSV: {error}") from None
+    if "person" not in table or len(table.columns) < 2 or table["person"].duplicated().any():
+        raise ValueError(f"{file} must have a column person that names each person once, and a column for each label")
+    return table.set_index("person")
 
 
 def group_table(

@@ -52,9 +52,8 @@ class Search:
     more: how often half as many steps follow, each time with recognition weighed MORE times as much, where one of the
     recognisers still knows the face; away: the cosine to the owner, mirrored or not; towards, towards_a_person: 1 - the
     cosine to the target, where that is nobody or somebody; visible: the mean square of S-CIELAB; rough: of differences
-    between neighbours of the lattice; strained: the mean fourth power of strain, in units of STRAIN, which grows with
-    recognition's weight, but to the power 0.75; unkind: the squares of what SHRINKING, GROWING and RIDGE say, in eye
-    distances; makeup: of the way from the reference's colours.
+    between neighbours of the lattice; strained: the mean fourth power of strain, in units of STRAIN; unkind: squares of
+    what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of the way from the reference's colours.
     """
 
     steps: int = 30
@@ -75,10 +74,11 @@ QUICK = Search(steps=16, more=2)
 # A face counts as known above the threshold of this false accept rate. That is stricter than where faces are judged,
 # since a recogniser that gave no hints lets go of a face later than those that did.
 MORE, FAR = 3.2, 0.1
-HARDER = 0.5  # power of recognition's weight by which an unkind change comes to weigh more, too
+# Where recognition comes to weigh more, these do, too, by such a power: torn skin or a scowl is no way out.
+HARDER = {"strained": 0.75, "unkind": 0.5}
 EVENNESS = 0.3  # of recognisers' weights, in cosines: the smaller, the more counts the one that knows a face best
 SLOWEST = 0.3  # share of the rate of Adam's first step that is left at the last one
-AGAIN = 10  # steps, and half as many more where it is still known, if a search begins with the look of the frame before
+AGAIN = 10  # steps of the first round, if a search begins with the look of the frame before
 
 
 def method(guide: Guide, search: Search = Search()) -> Method:
@@ -196,9 +196,8 @@ class Loss:
         cost = cost + weigh.visible * seen_difference(self.colours_of(drawn), self.seen).square().mean()
         if look.shape is not None:
             bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()
-            # Where recognition comes to weigh more, these do, too: torn skin or a scowl is no way out.
-            unkind = self.weight**HARDER * weigh.unkind * self.unkind(fields)
-            strained = self.weight**0.75 * weigh.strained * strain(fields.flow).square().mean()
+            unkind = self.weight ** HARDER["unkind"] * weigh.unkind * self.unkind(fields)
+            strained = self.weight ** HARDER["strained"] * weigh.strained * strain(fields.flow).square().mean()
             cost = cost + weigh.rough * bends + unkind + strained
         for part, colour in self.colours.items():
             cost = cost + weigh.makeup * (look.worn()[part] - colour).square().mean()

@@ -317,7 +317,7 @@ def _exponent(part: str, regions: Regions, worn: Mapping[str, Tensor]) -> Tensor
 def _toned(exponent: Tensor, tan: Tensor) -> Tensor:
     """An exponent (N,1,S,S) as (N,3,S,S): darker skin takes the colour of its shade, brighter skin pales half as much.
 
-    Whole, highlights would be bluish patches where a photo is warm.
+    With all of the tan, highlights of a warm photo looked like bluish patches.
     """
     share = torch.where(exponent > 0, *(each[..., None, None] for each in ((1 + tan) / 2, tan)))
     return share * exponent
