@@ -33,10 +33,10 @@ class Measured(NamedTuple):
 
 
 def labels(people: Sequence[str], file: str | Path = "") -> pd.DataFrame:
-    """Which groups people belong to: a line a person, a column a label; empty where nothing is known.
+    """Which groups people belong to: a line for each person, a column for each label; empty where nothing is known.
 
     Drawn people are labelled as they were drawn. For photographs, ``file`` is a CSV with the column person and a
-    column a label; ValueError for any other file, and where it names a person twice.
+    column for each label; ValueError for any other file, and where it names a person twice.
     """
     people = list(dict.fromkeys(people))
     if file:
