@@ -180,4 +180,8 @@ def _sentence(box: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    # An interrupt inside exec() of a text (every named tuple runs one) is remembered by CPython until the next exec():
+    # `python -m` would then die of SIGINT instead of ending with the status.
+    exec("")
+    sys.exit(ended)

@@ -814,6 +814,16 @@ def test_a_real_interrupt_ends_the_process_with_130(put, here):
     assert all(Image.open(path).load() for path in written)
 
 
+def test_an_interrupt_inside_exec_ends_with_130_too(here):
+    (here / "sitecustomize.py").write_text(
+        "import difflib\ndifflib.get_close_matches = lambda *_, **__: exec('raise KeyboardInterrupt')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{ROOT}"}
+    call = [sys.executable, "-m", "amtgan_lib", "protcet"]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (130, "python -m amtgan_lib: interrupted.\n")
+
+
 # ---------------------------------------------------------------- wrong arguments
 
 
