@@ -629,7 +629,7 @@ def test_held_out_recognisers_and_their_kin_give_no_hints(monkeypatch):
     with pytest.raises(ProtectionError, match="with edgeface_xs held out, no available recogniser is left"):
         protection.prepare(held_out=["edgeface_xs"])
     loaded = protection.prepare(held_out=["edgeface_xxs"])
-    with pytest.raises(ProtectionError, match="already has its target, passes and hints"):
+    with pytest.raises(ProtectionError, match="already has its target, hints and all else"):
         protection.prepare(loaded, held_out=["edgeface_xs"])
 
 

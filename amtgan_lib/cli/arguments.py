@@ -50,6 +50,9 @@ class Protect:
         format: File format if OUT does not name one. png keeps every pixel outside the faces, same keeps the format of
             each photo, jpg is written at quality 95, because stronger compression weakens the protection.
         reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
+        known: Another photo of somebody in it that recognisers may know, such as a public one, or a folder of them; may
+            be repeated. The look moves away from these faces, and the verdict is about them. By default, both are about
+            the photo itself, which nobody else has; that hides less and shows more.
         strength: Share of the change to apply. Less is less visible and protects less.
         quick: Search for each look in less than half of the steps: faster, but weaker protection.
         passes: Number of passes of an any-target generator over each face. More passes
@@ -84,6 +87,7 @@ class Protect:
     output: Annotated[Path | None, arg("OUT", aliases=["-o"])] = None
     format: Format = None
     reference: PhotoFile = None
+    known: Annotated[tuple[Path, ...], arg("PHOTO|FOLDER"), tyro.conf.UseAppendAction] = ()
     strength: Annotated[float, arg("0..1", "1")] = 1.0
     quick: Flag = False
     passes: Annotated[int | None, arg("N", "4")] = None
@@ -107,7 +111,7 @@ class Protect:
     json: Flag = False
 
     def __post_init__(self):
-        must_exist(self.photo, self.reference, self.generator, self.thresholds, *self.target)
+        must_exist(self.photo, self.reference, self.generator, self.thresholds, *self.known, *self.target)
         two = "contradict each other: choose one."
         _refuse(not 0 <= self.strength <= 1, f"--strength is {self.strength:g}: it must be between 0 and 1.")
         _refuse(self.passes is not None and self.passes < 1, f"--passes is {self.passes}: it must be at least 1.")

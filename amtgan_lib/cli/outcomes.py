@@ -44,6 +44,11 @@ class Face:
         return evaluation.worst(answer.verdict for answer in self.answers)
 
     @property
+    def known(self) -> int:
+        """How many known faces it was compared with; 0: with itself before."""
+        return max((answer.known for answer in self.answers), default=0)
+
+    @property
     def place(self) -> str:
         """Its size and position in words."""
         x0, y0, x1, y1 = map(round, self.box)
@@ -126,7 +131,8 @@ def report(outcome: PhotoOutcome, took_part: Sequence[str]) -> list[str]:
     """What each recogniser says about each face, one per line."""
     lines = []
     for face in outcome.faces:
-        lines.append(f"  {face.place}: {face.verdict if face.chosen else 'left unchanged'}")
+        known = f", compared with {plural(face.known, 'known face')}" if face.known else ""
+        lines.append(f"  {face.place}: {face.verdict if face.chosen else 'left unchanged'}{known}")
         lines += [f"    {sentence(answer, answer.recogniser in took_part)}" for answer in face.answers]
     return lines
 
@@ -206,6 +212,7 @@ def _face_json(face: Face, took_part: Sequence[str]) -> dict[str, Any]:
         "chosen": face.chosen,
         "verdict": face.verdict if face.chosen else None,
         "mean_change": round(face.mean_change, 3),
+        "known_faces": face.known,
         "answers": [answer_json(answer, answer.recogniser in took_part) for answer in face.answers],
     }
 

@@ -84,7 +84,8 @@ class Loaded:
             del result  # a large photo's pixels
             judged = dict(zip(numbers, zip(self._answers(chosen, photo, open_photo(draft)), changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
-            outcome = PhotoOutcome(job.photo, job.output, seen, **self._about(photo, left, lost))
+            outcome = PhotoOutcome(job.photo, job.output, seen, **self._about(photo, left))
+            outcome = replace(outcome, notes=(*outcome.notes, *self._strangers(seen), *filter(None, [lost])))
             # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
                 return replace(outcome, output=None, notes=())
@@ -102,17 +103,26 @@ class Loaded:
             raise PhotoError(none_found(left))
         return crops, left
 
-    def _about(self, photo: Photo, left: Sequence[SmallFace | DoubtfulFace], lost: str) -> dict[str, Any]:
+    def _about(self, photo: Photo, left: Sequence[SmallFace | DoubtfulFace]) -> dict[str, Any]:
         """What an outcome tells beside its faces."""
         small, doubtful = faces.sorted_out(left)
         about = {"too_small": small, "doubtful": doubtful, "all_chosen": self.options.everyone}
         about |= {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
-        return about | {"notes": _notes(photo, self.options) + (lost,) * bool(lost)}
+        return about | {"notes": _notes(photo, self.options)}
+
+    def _strangers(self, seen: Sequence[Face]) -> tuple[str, ...]:
+        """The protected faces that no known photo shows, where there are known photos."""
+        numbers = [str(face.number) for face in seen if face.chosen and not face.known]
+        if not self.protector.known or not numbers:
+            return ()
+        which = f"face {numbers[0]} is" if len(numbers) == 1 else f"faces {', '.join(numbers)} are"
+        return (f"{which} on none of the known photos, so this photo itself was compared with",)
 
     def _answers(self, chosen: Sequence[FaceCrop], clean: Photo, written: Photo) -> list[tuple[evaluation.Answer, ...]]:
         if self.protector.method.writes_crops:
             clean, chosen = open_photo(images.to_pil(chosen[0].image)), [chosen[0].alone()]
-        asked = self.panel.judges, self.panel.far, self.target.embeddings if self.target else None
+        target = self.target.embeddings if self.target else None
+        asked = self.panel.judges, self.panel.far, target, self.protector.known
         return [tuple(evaluation.same_face(crop, clean, written, *asked)) for crop in chosen]
 
 
@@ -128,6 +138,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
             passes=options.passes,
             held_out=held_out,
             quick=options.quick,
+            known=[photo for place in options.known for photo in folders.look(place).photos],
         )
     reference = None if options.reference is None else protector.method.reference(options.reference)
     hinting = {judge.name: judge for judge in protector.method.guide.recognizers} if protector.method.guide else {}

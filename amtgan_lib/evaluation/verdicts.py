@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from amtgan_lib.evaluation.pictures import unit_vectors
 from amtgan_lib.evaluation.scores import stored_thresholds
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.images import Photo
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Known, Recognizer
 
 PROTECTED, WEAK, NO_FACE, NOT_PROTECTED = "protected", "weak", "no face found", "not protected"
 VERDICTS = (PROTECTED, WEAK, NO_FACE, NOT_PROTECTED)
@@ -49,7 +49,8 @@ class Answer:
     """What one recogniser says about one face: cosines to the known face of its owner, before and after protection.
 
     NaN stands for a face that was not found. Above ``threshold`` it says "the same person"; ``lax`` is its lowest
-    threshold, that of the highest false accept rate. ``target`` is the cosine to the target.
+    threshold, that of the highest false accept rate. ``target`` is the cosine to the target. ``known`` is the number of
+    faces on known photos that were compared with; 0: the clean face itself.
     """
 
     recogniser: str
@@ -58,6 +59,7 @@ class Answer:
     threshold: float
     lax: float
     target: float | None = None
+    known: int = 0
 
     @property
     def knew(self) -> bool:
@@ -97,21 +99,27 @@ def same_face(
     recognizers: Sequence[Recognizer],
     far: float,
     target: Mapping[str, Any] | None = None,
+    known: Known | None = None,
 ) -> list[Answer]:
-    """Is the protected face still that of the clean photo? The known face is the clean one itself: ``before`` is 1.
+    """Is the protected face still that of the clean photo, or of those ``known`` photos that show the same person?
 
-    Stricter than another photo of the owner, and needs none. Both faces are cut in the frame in which ``crop`` was
+    Of several the most similar counts. Without any, the known face is the clean one itself, and ``before`` is 1: that
+    is stricter than another photo of the owner, and needs none. Both faces are cut in the frame in which ``crop`` was
     found, so a face that a detector loses in the protected photo is never to its credit. ``target`` has the unit vector
     (D,) of another person per recogniser. Raises ValueError where a recogniser gives no unit vectors, or none is asked.
     """
     if not recognizers:
         raise ValueError("no recogniser was asked, so nothing is known about the face")
     images, points = zip(*(crop.view(picture, SIZE) for picture in (clean, protected)))
-    both, answers = (torch.stack(images), torch.stack(points)), []
-    for recognizer in recognizers:
-        before, after = unit_vectors(recognizer.embed(*both).cpu().numpy(), recognizer.name)
+    both = torch.stack(images), torch.stack(points)
+    pairs = [unit_vectors(each.embed(*both).cpu().numpy(), each.name) for each in recognizers]
+    same = None if known is None else known.same_as([torch.from_numpy(before) for before, _ in pairs], recognizers)
+    count, answers = 0 if same is None else int(same.sum()), []
+    for recognizer, (before, after) in zip(recognizers, pairs):
+        faces = known.embedded(recognizer)[same][:, 0].cpu().numpy() if count else before[None]
         near = None if target is None else float(after @ np.asarray(target[recognizer.name]))
-        answers.append(_answer(recognizer, far, float(before @ before), float(before @ after), near))
+        similar = (float((faces @ face).max()) for face in (before, after))
+        answers.append(replace(_answer(recognizer, far, *similar, near), known=count))
     return answers
 
 

@@ -17,7 +17,7 @@ from amtgan_lib.methods.method import SOMEBODY, Method, MethodError
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import Generator, load_generator
 from amtgan_lib.recipes import Recipe, recipe
-from amtgan_lib.recognizers import Recognizer, refuse_judges
+from amtgan_lib.recognizers import Known, Recognizer, refuse_judges
 
 SHIPPED = paths.WEIGHTS / "generator_any_target.safetensors"  # an any-target generator for photographs
 
@@ -27,7 +27,8 @@ class Guide:
     """What an any-target generator is told at use time: the ensemble, the target, and how often to look again.
 
     ``weights`` say what each recogniser counts (None: all the same); every pass after the first looks at its own result
-    and corrects it. ``hinted=False`` leaves the hints out: the control that must fail.
+    and corrects it. ``hinted=False`` leaves the hints out: the control that must fail. Where ``known``
+    faces show the same person, a search for a look moves away from these, and not from the face itself.
     """
 
     recognizers: Sequence[Recognizer]
@@ -35,6 +36,7 @@ class Guide:
     weights: Sequence[float] | None = None
     passes: int = 1
     hinted: bool = True
+    known: Known | None = None
 
     def __post_init__(self):
         if self.passes < 1:

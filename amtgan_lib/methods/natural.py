@@ -16,11 +16,11 @@ from torch import Tensor
 from amtgan_lib.compute import crew
 from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.faces.parts import RIDGE, face_regions
-from amtgan_lib.losses import EVERYDAY, mirrored, seen_colours, seen_difference
+from amtgan_lib.losses import EVERYDAY, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import Recognizer, owners
 
 NAME = "natural"
 SIZE = 256
@@ -50,10 +50,11 @@ class Search:
     """How a look is found: Adam's steps and the rate of the first, which falls to SLOWEST of it; what its loss weighs.
 
     more: how often half as many steps follow, each time with recognition weighed MORE times as much, where one of the
-    recognisers still knows the face; away: the cosine to the owner, mirrored or not; towards, towards_a_person: 1 - the
-    cosine to the target, where that is nobody or somebody; visible: the mean square of S-CIELAB; rough: of differences
-    between neighbours of the lattice; strained: the mean fourth power of strain, in units of STRAIN; unkind: squares of
-    what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of the way from the reference's colours.
+    recognisers still knows the face; away: the cosine to the owner, mirrored or not, as the mean over the known
+    photos; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody; visible: the
+    mean square of S-CIELAB; rough: of differences between neighbours of the lattice; strained: the mean fourth power of
+    strain, in units of STRAIN; unkind: squares of what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of
+    the way from the reference's colours.
     """
 
     steps: int = 30
@@ -180,10 +181,7 @@ class Loss:
         self.spared: list[int] = []  # recognisers that a step is yet to leave out
         self.weight = 1.0  # of recognition, against all that is seen
         self.targets = guide.target.of(guide.recognizers)
-        other, moved = mirrored(self.image, self.points)
-        with torch.no_grad():
-            both = torch.cat([self.image, other]), torch.cat([self.points, moved])
-            self.owners = [each.embed(*both) for each in self.recognizers]
+        self.owners = owners(crop, guide.known, self.recognizers)
         self.seen = self.colours_of(self.image)
 
     def __call__(self, look: Look, draw: torch.Generator) -> Tensor:
@@ -226,7 +224,7 @@ class Loss:
             seen = view.detach().requires_grad_(True)
             with torch.enable_grad():
                 (found,) = self.recognizers[number].embed(seen.clamp(-1, 1), points)
-                away, missed = (self.owners[number] @ found).amax(), 1 - found @ self.targets[number]
+                away, missed = (self.owners[number] @ found).amax(1).mean(), 1 - found @ self.targets[number]
                 cost = self.search.away * away + self.towards * missed
             return cost.detach(), *torch.autograd.grad(cost, seen)
 
@@ -237,14 +235,14 @@ class Loss:
 
     @torch.no_grad()
     def still_known(self, look: Look) -> bool:
-        """Whether a recogniser takes the face in this look for that of its clean photo, the hardest to get away from.
+        """Whether a recogniser takes the face in this look for a known one; where none is, for its clean self.
 
-        One without thresholds says nothing.
+        That is the hardest to get away from. A recogniser without thresholds says nothing.
         """
         drawn = applied(self.image, paint(self.regions, look), "bicubic")
         for network, owner in zip(self.recognizers, self.owners, strict=True):
             (found,) = network.embed(drawn, self.points)
-            if FAR in network.thresholds and owner[0] @ found > network.thresholds[FAR]:
+            if FAR in network.thresholds and (owner[:, 0] @ found).amax() > network.thresholds[FAR]:
                 return True
         return False
 

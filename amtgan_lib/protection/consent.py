@@ -16,6 +16,7 @@ from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method, MethodError
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.recipes import PUBLISHED, Recipe
+from amtgan_lib.recognizers import Known
 
 ENOUGH = 3  # open recognisers, beside which their students would only take the place of better hints
 PASSES = 4  # of an any-target generator: success and visible change against passes are in notebook 12
@@ -50,6 +51,7 @@ def guide_to(
     impersonate: bool = False,
     passes: int = PASSES,
     names: Sequence[str] | None = None,
+    known: Known | None = None,
 ) -> Guide:
     """The target of a face and the recognisers that guide it there: by default nobody, and all that are available.
 
@@ -59,7 +61,8 @@ def guide_to(
 
     target: None for nobody, a ``Target``, or one or more photos of a person, who is then
     impersonated. That needs ``impersonate=True``: whoever is matched with your photo may be held responsible for it.
-    Raises ProtectionError if somebody is named without it.
+
+    known: faces that recognisers may compare with. Raises ProtectionError if somebody is named without it.
     """
     check_target(target, impersonate)
     if isinstance(target, str) or not isinstance(target, Target | Sequence | None):
@@ -70,17 +73,17 @@ def guide_to(
         names = hinting()
     networks = [recognizers.load(name) for name in names]
     if target is None:
-        return Guide(networks, targets.nobody(networks), passes=passes)
+        return Guide(networks, targets.nobody(networks), passes=passes, known=known)
     if not isinstance(target, Target):
         target = targets.of_photos(target, networks, f"the person of {open_photo(target[0]).name}")
-    return Guide(networks, target, passes=passes)
+    return Guide(networks, target, passes=passes, known=known)
 
 
 @dataclass(frozen=True)
 class Aim:
     """Who a face should be taken for (None: nobody), whether that person agreed, and whose hints are left out.
 
-    passes: of an any-target generator; quick: a look by fewer steps.
+    passes: of an any-target generator; quick: a look by fewer steps; known: photos that recognisers may compare with.
     """
 
     target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None
@@ -88,12 +91,15 @@ class Aim:
     passes: int | None = None
     held_out: Sequence[str] = ()
     quick: bool = False
+    known: Sequence[str | Path | Image.Image] = ()
 
     def guide(self) -> Guide:
         """The guide of this aim."""
         options: dict[str, Any] = {} if self.passes is None else {"passes": self.passes}
         if self.held_out:
             options["names"] = hinting(self.held_out)
+        if self.known:
+            options["known"] = Known.on(self.known)
         return guide_to(self.target, impersonate=self.impersonate, **options)
 
 
@@ -104,8 +110,9 @@ def aimed(file: Path | None, aim: Aim) -> Method:
         if aim.passes is not None:
             raise ProtectionError("passes apply only to an any-target generator: give its file, or omit passes")
         return natural.method(aim.guide(), natural.QUICK if aim.quick else natural.Search())
-    if aim.quick:
-        raise ProtectionError("quick applies only to the search for a look: omit the generator, or quick")
+    for option in ("quick", "known"):
+        if getattr(aim, option):
+            raise ProtectionError(f"{option} applies only to the search for a look: omit the generator, or {option}")
     if file.suffix in authors.SUFFIXES:
         method = authors.load(file)
         _check_options(file, PUBLISHED, method.recognizers, aim)

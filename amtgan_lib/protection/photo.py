@@ -23,6 +23,7 @@ from amtgan_lib.methods.method import Alteration, Method
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models.rendering import Look
 from amtgan_lib.protection.consent import Aim, ProtectionError, aimed, check_method
+from amtgan_lib.recognizers import Known
 
 SHOWN = 640  # pixels: the longer side of the picture that a notebook shows, at most
 
@@ -99,6 +100,11 @@ class Protector:
 
     def __post_init__(self) -> None:
         check_method(self.method, self.impersonate)
+
+    @property
+    def known(self) -> Known | None:
+        """The faces of other photos that recognisers may compare with."""
+        return self.method.guide.known if self.method.guide else None
 
     def protect(
         self,
@@ -191,21 +197,23 @@ def prepare(
     passes: int | None = None,
     held_out: Sequence[str] = (),
     quick: bool = False,
+    known: Sequence[str | Path | Image.Image] = (),
 ) -> Protector:
     """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
 
     ``passes`` (None: 4) is the number of passes of an any-target generator over each face; ``held_out`` names
     recognisers that give no hints, so that they can judge the result; ``quick`` finds a look in fewer steps. Raises
-    ProtectionError if a person would be impersonated without ``impersonate=True``, for a target or passes that the
-    generator cannot take, if it was trained against a held-out recogniser, or if none is left to give hints.
+    FaceError for a known photo that shows no face, and ProtectionError if a person would be impersonated without
+    ``impersonate=True``, for an option that the generator cannot take, if it was trained against a held-out recogniser,
+    or if none is left to give hints.
     """
     if isinstance(generator, Protector):
-        if target is not None or passes is not None or held_out or quick:
-            raise ProtectionError("a loaded protector already has its target, passes and hints: omit these arguments")
+        if target is not None or passes is not None or held_out or quick or known:
+            raise ProtectionError("a loaded protector already has its target, hints and all else: omit these arguments")
         check_method(generator.method, impersonate)
         protector = generator
     else:
-        aim = Aim(target, impersonate, passes, held_out, quick)
+        aim = Aim(target, impersonate, passes, held_out, quick, known)
         protector = Protector(aimed(None if generator is None else Path(generator), aim), impersonate)
     if protector.method.world:
         warnings.warn(
@@ -220,6 +228,7 @@ def protect(
     photo: str | Path | Image.Image | np.ndarray,
     reference: str | Path | Image.Image | None = None,
     *,
+    known: Sequence[str | Path | Image.Image] = (),
     target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
     impersonate: bool = False,
     generator: str | Path | Protector | None = None,
@@ -242,6 +251,8 @@ def protect(
     Args:
         photo: a file, a PIL image or an array (H,W,3) uint8.
         reference: a photo whose makeup is applied to every face.
+        known: other photos of the people in it that are public, or may be: recognisers will compare with these. A look
+            that moves away from them hides better and is seen less.
         target: one or more photos of the person to be taken for; needs ``impersonate=True``.
         impersonate: whether that person has agreed.
         generator: a generator file, or a loaded protector.
@@ -253,7 +264,7 @@ def protect(
         The protected photo: ``image`` has the photo's size and mode, ``faces`` one report a face; ``save`` writes it.
 
     Raises:
-        PhotoError: the photo, the reference or a target cannot be read, or shows no face.
+        PhotoError: the photo, the reference, a known photo or a target cannot be read, or shows no face.
         ProtectionError: no face was found, a person would be impersonated without consent, or arguments contradict
             each other. It is a PhotoError, too; nothing is written.
 
@@ -264,5 +275,5 @@ def protect(
         >>> result.save("me_protected.png")
     """
     opened = open_photo(photo)  # an unreadable photo is refused before anything is loaded or fetched
-    protector = prepare(generator, target, impersonate=impersonate)
+    protector = prepare(generator, target, impersonate=impersonate, known=known)
     return protector.protect(opened, reference, strength=strength, faces=faces, add_faces=add_faces)

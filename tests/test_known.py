@@ -1,0 +1,163 @@
+"""Known faces: whom recognisers take for the same person, how a look moves away from them, and what a verdict says."""
+
+import json
+from dataclasses import replace
+
+import fakes
+import pytest
+import torch
+from PIL import Image
+
+from amtgan_lib import __main__ as command_line
+from amtgan_lib import datasets, evaluation, faces, protection, recognizers
+from amtgan_lib.faces import FaceError
+from amtgan_lib.images import open_photo
+from amtgan_lib.losses import mirrored
+from amtgan_lib.methods import Guide, generator, natural, targets
+from amtgan_lib.protection import ProtectionError
+from amtgan_lib.recognizers import Known, owners
+
+pytest.importorskip("mediapipe")
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Photos of two drawn people: (one, another) of each."""
+    table = datasets.test_pairs(datasets.manifest_of("drawn")).iloc[[1, 4]]
+    files = datasets.files([*table.source, *table.other])
+    return [(files[one], files[other]) for one, other in zip(table.source, table.other)]
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return [recognizers.load(name) for name in ("drawn_ir", "drawn_irse", "drawn_mobile")]
+
+
+@pytest.fixture(scope="module")
+def crop(pairs):
+    return faces.detect_one(pairs[0][0], natural.SIZE)
+
+
+def side_by_side(path, *photos):
+    """The photos in one picture."""
+    opened = [Image.open(photo).convert("RGB") for photo in photos]
+    picture = Image.new("RGB", (sum(each.width for each in opened), opened[0].height))
+    for number, each in enumerate(opened):
+        picture.paste(each, (number * each.width, 0))
+    picture.save(path)
+    return path
+
+
+def test_each_recogniser_embeds_the_faces_and_their_mirror_images_once(crop):
+    (network,) = fakes.tiny_recognizers("one")
+    known = Known([crop])
+    found = known.embedded(network)
+    views = [(crop.image[None], crop.points[None]), mirrored(crop.image[None], crop.points[None])]
+    for number, view in enumerate(views):
+        torch.testing.assert_close(found[:, number], network.embed(*view))
+    assert known.embedded(network) is found and not torch.equal(found[:, 0], found[:, 1])
+
+
+def test_all_faces_of_the_photos_are_known_and_only_the_same_person_is_compared(pairs, crop, networks, tmp_path):
+    group = side_by_side(tmp_path / "group.png", pairs[1][1], pairs[0][1])
+    known = Known.on([group, pairs[1][0]])
+    assert len(known.images) == 3
+    own = [network.embed(crop.image[None], crop.points[None])[0] for network in networks]
+    same = known.same_as(own, networks)
+    assert same.sum() == 1 and not same[2]
+    compared = owners(crop, known, networks)
+    assert all(torch.equal(v, known.embedded(network)[same]) for v, network in zip(compared, networks))
+    strangers = owners(crop, Known.on([pairs[1][0]]), networks)
+    torch.testing.assert_close([v[0, 0] for v in strangers], own)
+
+
+def test_without_thresholds_every_known_face_counts(pairs, crop):
+    networks = [each.with_thresholds({}) for each in fakes.tiny_recognizers("one", "two")]
+    known = Known.on([pairs[1][0]])
+    own = [vectors[0, 0] for vectors in owners(crop, None, networks)]
+    assert known.same_as(own, networks).all()
+
+
+def test_known_photos_need_a_face(tmp_path):
+    Image.new("RGB", (120, 120), (90, 120, 90)).save(tmp_path / "wall.png")
+    with pytest.raises(FaceError, match=r"wall\.png: no face was found, so nobody can be known by this photo"):
+        Known.on([tmp_path / "wall.png"])
+    with pytest.raises(FaceError, match="at least one face"):
+        Known([])
+
+
+def test_a_look_moves_away_from_a_known_photo(pairs, crop, networks):
+    known, nobody = Known.on([pairs[0][1]]), targets.nobody(networks)
+
+    def nearest(guide):
+        image = natural.method(guide, natural.Search(20, more=0, towards=0, visible=0, unkind=0)).change(crop, crop)
+        return sum(float(known.embedded(n)[0, 0] @ n.embed(image[None], crop.points[None])[0]) for n in networks)
+
+    assert nearest(Guide(networks, nobody, known=known)) < nearest(Guide(networks, nobody)) - 0.02
+
+
+def test_a_search_ends_when_no_known_photo_is_matched(crop, networks):
+    guide = Guide(networks, targets.nobody(networks))
+    loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, natural.Search(), {})
+    plain = natural.Look.plain(loss.regions)
+    assert loss.still_known(plain)  # as its own clean self
+    loss.owners = [-owner for owner in loss.owners]
+    assert not loss.still_known(plain)
+    loss.owners = [torch.cat([owner, -owner]) for owner in loss.owners]  # one of two is enough
+    assert loss.still_known(plain)
+
+
+def test_a_verdict_is_about_the_known_photo_that_is_most_similar(pairs, crop, networks):
+    photo = open_photo(pairs[0][0])
+    known = Known.on([pairs[0][1], pairs[1][0], pairs[0][0]])
+    alone = evaluation.same_face(crop, photo, photo, networks, 0.01, known=Known.on([pairs[0][1]]))
+    for answer, network in zip(alone, networks):
+        other = known.embedded(network)[0, 0]
+        mine = network.embed(*(each[None] for each in crop.view(photo, 256)))[0]
+        assert answer.known == 1 and answer.before == pytest.approx(float(other @ mine), abs=1e-4)
+        assert answer.before == pytest.approx(answer.after, abs=1e-5) and answer.before < 0.99
+    both = evaluation.same_face(crop, photo, photo, networks, 0.01, known=known)
+    assert all(answer.known == 2 and answer.before > 0.99 for answer in both)
+    strangers = evaluation.same_face(crop, photo, photo, networks, 0.01, known=Known.on([pairs[1][0]]))
+    assert all(answer.known == 0 and answer.before == pytest.approx(1, abs=1e-5) for answer in strangers)
+
+
+def test_only_a_search_takes_known_photos(pairs):
+    with pytest.raises(ProtectionError, match="known applies only to the search for a look"):
+        protection.prepare(generator.SHIPPED, known=[pairs[0][1]])
+    tiny = fakes.tiny_recognizers("one")
+    loaded = protection.Protector(natural.method(Guide(tiny, targets.nobody(tiny))))
+    with pytest.raises(ProtectionError, match="already has its target, hints and all else"):
+        protection.prepare(loaded, known=[pairs[0][1]])
+
+
+def test_protect_is_told_known_photos_and_says_whom_they_show(pairs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    side_by_side(tmp_path / "us.png", pairs[0][0], pairs[1][0])
+    side_by_side(tmp_path / "mine.png", pairs[0][1])
+    drawn = Guide([recognizers.load("drawn_ir")], targets.nobody([recognizers.load("drawn_ir")]))
+    given = {}
+
+    def prepare(*_, known, **__):
+        given["known"] = known
+        method = natural.method(replace(drawn, known=Known.on(known)), natural.Search(steps=1, more=0))
+        return protection.Protector(method)
+
+    monkeypatch.setattr(protection, "prepare", prepare)
+    words = ["protect", "us.png", "--known", "mine.png", "--ask", "drawn_irse", "--keep-recognised"]
+    command_line.main([*words, "--report"])
+    out = capsys.readouterr().out
+    assert [path.name for path in given["known"]] == ["mine.png"]
+    assert out.count("compared with 1 known face") == 1
+    assert out.count("on none of the known photos, so this photo itself was compared with") == 1
+    command_line.main([*words, "--overwrite", "--json"])
+    told = json.loads(capsys.readouterr().out)["photos"][0]["faces"]
+    assert sorted(face["known_faces"] for face in told) == [0, 1]
+    assert all((face["answers"][0]["before"] == 1) is not bool(face["known_faces"]) for face in told)
+
+
+def test_a_known_photo_that_is_not_there_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (120, 120)).save("me.png")
+    assert command_line.main(["protect", "me.png", "--known", "other.png"]) == 2
+    assert "there is no file or folder other.png" in capsys.readouterr().err
