@@ -8,12 +8,16 @@ natural``), and dlib. Rows go to results/measured.
 
 import argparse
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 from tqdm.auto import tqdm
 
 from amtgan_lib import datasets, evaluation, experiments, methods, paths, protection, recognizers
+from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import natural
+from amtgan_lib.models.rendering import Look, Worn
 from amtgan_lib.reporting import results
 
 EDGE_FACES = ("edgeface_xs", "edgeface_xxs")
@@ -23,6 +27,9 @@ SETS = {
     "natural-own": (recognizers.OWN, ("dlib",)),
     "natural-all": (recognizers.OPEN, ("dlib",)),
 }
+# The same where the photo that recognisers compare with, the owner's other one, is known.
+KNOWN = "-known"
+SETS |= {name + KNOWN: both for name, both in SETS.items()}
 AGAIN = ("jpeg75", "half")
 
 
@@ -33,6 +40,17 @@ def looks(hinting: tuple[str, ...]) -> dict[str, methods.Method]:
     return {name: methods.bare(natural.method(guide, search)) for name, search in searches.items()}
 
 
+def told(method: methods.Method, pairs: pd.DataFrame) -> methods.Method:
+    """The same method, which is told of each photo the other one of its owner."""
+    others = {Path(row.source).name: row.other for row in pairs.itertuples()}
+
+    def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
+        guide = replace(method.guide, known=recognizers.Known.on([datasets.file_of(others[crop.name])]))
+        return natural.method(guide).wear(crop, crop, begin)
+
+    return replace(method, wear=wear)
+
+
 def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
     """Result rows of a set on so many test people (0: all)."""
     hinting, judging = SETS[name]
@@ -40,9 +58,14 @@ def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
     person = datasets.default_target(face_set)
     pairs = datasets.with_files(datasets.test_pairs(face_set.manifest, photos, person, "all"))
     chosen = {method: look for method, look in looks(hinting).items() if quick or method == "natural"}
+    if name.endswith(KNOWN):
+        chosen = {"natural_known": told(chosen["natural"], pairs)}
     folder = paths.RUNS / "looks" / name
     reports, seconds = experiments.protect_each(chosen, pairs, folder, tqdm, datasets.parsed_crops(face_set.manifest))
     print({method: f"{each:.1f} seconds a photo" for method, each in seconds.items()})
+    for method, report in reports.items():
+        if problems := sorted(filter(None, report.problem)):
+            print(f"{method}: {len(problems)} of {len(report)} photos are as they were; the first: {problems[0]}")
     judges = [recognizers.load(each) for each in judging]
     thresholds = {judge.name: judge.thresholds[0.01] for judge in judges}
     facts = {"preset": "natural", "target": person, "seed": 0, "dataset": "celeba_hq test"}
