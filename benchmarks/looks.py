@@ -45,8 +45,8 @@ def told(method: methods.Method, pairs: pd.DataFrame) -> methods.Method:
     others = {Path(row.source).name: row.other for row in pairs.itertuples()}
 
     def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
-        guide = replace(method.guide, known=recognizers.Known.on([datasets.file_of(others[crop.name])]))
-        return natural.method(guide).wear(crop, crop, begin)
+        known = recognizers.Known.on([datasets.file_of(others[crop.name])])
+        return method.knowing(known).wear(crop, crop, begin)
 
     return replace(method, wear=wear)
 

@@ -54,9 +54,9 @@ def levels(picture) -> np.ndarray:
 # ---------------------------------------------------------------- pictures
 
 
-def test_untouched_sliders_show_what_the_protector_gives(opened, kit, makeups, sample):
+def test_untouched_sliders_show_what_the_protector_gives(opened, makeups, sample):
     for style in (makeups[0], None):
-        result = Protector(kit.method).protect(sample.small, style)
+        result = Protector(opened.faces[0].method).protect(sample.small, style)
         assert np.array_equal(levels(opened.picture(Settings(), style)), levels(result.image))
         assert np.array_equal(levels(opened.protect(Settings(), style).image), levels(result.image))
         assert not np.array_equal(levels(result.image), opened.stage.rgb)

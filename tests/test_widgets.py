@@ -206,7 +206,9 @@ def test_an_uploaded_photo_is_worked_on_and_compared_with_itself_until_there_is_
     assert said(desk) == "" and chosen(desk.photos) == [] and desk.photos.upload.value == ()
     assert desk.studio.photo.name == "me & you.jpg" and desk.studio.compares_with_itself
     assert "the clean photo itself" in desk.meaning.value and desk.known.layout.display != "none"
+    alone = after(desk)
     upload(desk.known, "me again.png", encoded(portrait(19).rotate(4)))
+    assert np.abs(after(desk) - alone).max() > 3  # a look that hides from it
     assert not desk.studio.compares_with_itself and "another photo of the same person" in desk.meaning.value
     assert desk.table["before"].max() < 0.9999
 

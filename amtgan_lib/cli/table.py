@@ -23,6 +23,7 @@ COMMANDS = {
         "protect the faces of a photo, or of a folder of photos",
         (
             ("me.jpg", "writes me_protected.png"),
+            ("me.jpg --known profile.jpg", "hides it from recognisers that hold this other photo of the same person"),
             ("me.jpg -o out.jpg --reference makeup.jpg", "in the makeup of another photo, written as JPEG"),
             ("holiday -o safer --report", "every photo of a folder, and what each recogniser says"),
             ("holiday -o safer --skip-existing", "resumes: existing outputs are kept"),

@@ -18,6 +18,7 @@ from amtgan_lib.faces import Box, DoubtfulFace, FaceCrop, SmallFace
 from amtgan_lib.images import Change, Photo, PhotoError, open_photo
 from amtgan_lib.models.rendering import Fields, Look, Worn, applied
 from amtgan_lib.recipes import Recipe
+from amtgan_lib.recognizers import Known
 
 if TYPE_CHECKING:
     from amtgan_lib.methods.generator import Guide
@@ -38,7 +39,8 @@ class Method:
     to. recognizers: all that it knew, by name. world: "drawn", or "" for real faces. guide: what an any-target
     generator is told. frame: the matrix of the crop that it wants of a face, where that is not ours (None). wear: the
     look of a face and a reference, begun from another where one is given, of a method that changes a photo by looks.
-    share: of the change, a factor on every strength. details: what else its file says (seed, steps, ...).
+    knowing: the same method, whose looks hide from known faces. share: of the change, a factor on every strength.
+    details: what else its file says (seed, steps, ...).
     """
 
     name: str
@@ -51,6 +53,7 @@ class Method:
     guide: Guide | None = None
     frame: Callable[[FaceCrop], np.ndarray] | None = None
     wear: Callable[[FaceCrop, FaceCrop, Look | None], Worn] | None = None
+    knowing: Callable[[Known], Method] | None = None
     share: float = 1.0
     details: Mapping[str, Any] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ from amtgan_lib.losses import EVERYDAY, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
-from amtgan_lib.recognizers import Recognizer, owners
+from amtgan_lib.recognizers import Known, Recognizer, owners
 
 NAME = "natural"
 SIZE = 256
@@ -93,8 +93,11 @@ def method(guide: Guide, search: Search = Search()) -> Method:
     def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         return applied(crop.image[None], wear(crop, reference).fields(), "bicubic")[0]
 
-    names = tuple(each.name for each in guide.recognizers)
-    return Method(NAME, draw, SIZE, target=guide.target.name, recognizers=names, guide=guide, wear=wear)
+    def knowing(known: Known) -> Method:
+        return method(replace(guide, known=known), search)
+
+    about = {"target": guide.target.name, "recognizers": tuple(each.name for each in guide.recognizers)}
+    return Method(NAME, draw, SIZE, **about, guide=guide, wear=wear, knowing=knowing)
 
 
 def worn(

@@ -26,23 +26,21 @@ class Known:
     do not share is not worth hiding. Each recogniser embeds the faces once.
     """
 
-    def __init__(self, crops: Sequence[FaceCrop]):
-        """``crops`` are of one size. FaceError if there are none."""
-        if not crops:
-            raise FaceError("known photos show at least one face")
-        self.images, self.points = (torch.stack(part) for part in zip(*((each.image, each.points) for each in crops)))
+    def __init__(self, images: Tensor, points: Tensor):
+        """Images (K,3,S,S) in [-1,1] and points (K,5,2) as ``Recognizer.embed`` takes them."""
+        self.images, self.points = images, points
         self._embedded: dict[str, Tensor] = {}
 
     @classmethod
     def on(cls, photos: Sequence[str | Path | Image.Image | np.ndarray], size: int = 256) -> Self:
-        """All faces of these photos, in crops of ``size`` pixels. FaceError names a photo that shows none."""
+        """All faces of one or more photos, in crops of ``size`` pixels. FaceError names a photo that shows none."""
         crops = []
         for photo in map(open_photo, photos):
             found, _ = faces.detect_all(photo, size)
             if not found:
                 raise FaceError(f"{photo.name}: no face was found, so nobody can be known by this photo")
             crops += found
-        return cls(crops)
+        return cls(*(torch.stack(part) for part in zip(*((each.image, each.points) for each in crops))))
 
     @torch.no_grad()
     def embedded(self, recognizer: Recognizer) -> Tensor:
@@ -68,7 +66,7 @@ class Known:
 
 def owners(crop: FaceCrop, known: Known | None, recognizers: Sequence[Recognizer]) -> list[Tensor]:
     """Per recogniser (P,2,D): the known faces, and their mirror images, of the person in a crop; of none, its own."""
-    own = [Known([crop]).embedded(recognizer) for recognizer in recognizers]
+    own = [Known(crop.image[None], crop.points[None]).embedded(each) for each in recognizers]
     if known is None:
         return own
     same = known.same_as([face[0, 0] for face in own], recognizers)

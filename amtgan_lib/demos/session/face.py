@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from amtgan_lib.demos.session.kits import Kit, StudioError
+from amtgan_lib.demos.session.kits import StudioError
 from amtgan_lib.faces import FaceCrop
-from amtgan_lib.methods.method import Painting
+from amtgan_lib.methods.method import Method, Painting
 from amtgan_lib.models.rendering import PARTS, Worn
 
 Style = FaceCrop | None  # a makeup reference; None: the face stays bare
@@ -45,8 +45,8 @@ class Settings:
 class Face:
     """A face and every makeup that was tried on it so far."""
 
-    def __init__(self, crop: FaceCrop, kit: Kit):
-        self.crop, self.kit = crop, kit
+    def __init__(self, crop: FaceCrop, method: Method):
+        self.crop, self.method = crop, method
         self._tried: dict[Style, Worn] = {}
 
     def painting(self, settings: Settings, first: Style = None, second: Style = None) -> Painting:
@@ -69,5 +69,5 @@ class Face:
     def _single(self, style: Style) -> Worn:
         """The slow part: the search for a look, which no slider changes."""
         if style not in self._tried:
-            self._tried[style] = self.kit.method.wear(self.crop, style or self.crop, None)
+            self._tried[style] = self.method.wear(self.crop, style or self.crop, None)
         return self._tried[style]

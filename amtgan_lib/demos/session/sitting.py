@@ -17,6 +17,7 @@ from amtgan_lib.evaluation import Probes
 from amtgan_lib.faces import Box, FaceCrop, overlap
 from amtgan_lib.images import OWN_MODES, Photo, open_photo
 from amtgan_lib.protection import Protected, none_found, pasted
+from amtgan_lib.recognizers import Known
 
 SHOWN = 640  # pixels: the longer side of the picture that is shown and judged, at most
 JUDGED = 256  # pixels of the crop that recognisers are shown
@@ -29,7 +30,8 @@ class Studio:
     """One photo, its faces opened once, and its judges.
 
     photo, known: files, pictures or ``Photo``; known is another photo of the same person, which recognisers compare
-    with. Without one they compare with the clean photo itself, which is the easiest to recognise. marks: boxes
+    with, and from which looks move away. Without one it is the clean photo itself, which is the easiest to recognise.
+    marks: boxes
     (x0, y0, x1, y1) in photo pixels, in which a face that no detector finds is sought; ``missed`` are those of them
     with nothing in them that can be changed. Raises PhotoError (one sentence) where there is no photo, no usable face,
     or none in ``known``.
@@ -49,7 +51,7 @@ class Studio:
             advice = "use a photo that shows one from the front, or mark it"
             raise StudioError(f"{self.photo.name}: {none_found(self.left)}; {advice}")
         self.missed = [face for face in self.left if any(overlap(face.box, box) for box in marks)]
-        self.faces = [Face(crop, kit) for crop in crops]
+        self.crops = crops
         self.stage, self._place = _staged(self.photo, crops[0])
         self._clean = evaluation.read_probes([self.stage])
         self._in_place = bool(marks) and not self._clean.found[0]  # whether no detector finds the face that is judged
@@ -65,8 +67,14 @@ class Studio:
         return [mark for mark in self.marks if not any(overlap(mark, face.box) for face in self.missed)]
 
     def compare_with(self, known: str | Path | Image.Image | Photo | None) -> None:
-        """Let recognisers compare with another photo of the same person, or (None) with the clean photo itself."""
-        self._known = _vectors(self._clean if known is None else _known(known), self.kit)
+        """Let recognisers compare with another photo of the same person, or (None) with the clean photo itself.
+
+        The looks are then those that hide from this photo.
+        """
+        probes = self._clean if known is None else _known(known)
+        method = self.kit.method if known is None else self.kit.method.knowing(Known(probes.image, probes.points))
+        self.faces = [Face(crop, method) for crop in self.crops]
+        self._known = _vectors(probes, self.kit)
         self._before = self._similarities(self._clean)
         self.known, self.compares_with_itself = known, known is None
 

@@ -37,7 +37,7 @@ SHEET = """
 .amtgan .amtgan-known { width: auto; height: 28px; align-self: flex-start; line-height: 26px;
   margin: 2px 0 8px; padding: 0 12px; border-radius: 8px; background: none; }
 .amtgan .amtgan-known i { display: inline; font-size: 12px; margin-right: 6px; }
-.amtgan .amtgan-known::after { content: "another photo of this person"; font-size: 12px; }
+.amtgan .amtgan-known::after { content: "hide from another photo of this person"; font-size: 12px; }
 
 .amtgan-picture { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 8px; background: #00000010;
   margin: 0; }
