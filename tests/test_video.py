@@ -303,7 +303,7 @@ def test_frames_in_which_a_face_jumps_are_named(squares, tmp_path, monkeypatch, 
     report = protect_video(clip, tmp_path / "out.mp4", painter())
     assert 10 in report.doubtful and report.lost == () and "in which a face jumps (0.4" in str(report)
     assert protect_video(make(tmp_path / "calm.mp4", walk()), tmp_path / "calm_out.mp4", painter()).doubtful == ()
-    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: painter())
+    monkeypatch.setattr(protection, "prepare", lambda _, **told: painter())
     assert main(["video", str(clip)]) == 1 and "a face jumps" in capsys.readouterr().out
 
 
@@ -443,13 +443,13 @@ def test_a_face_too_small_to_change_may_refuse_the_clip(far_behind, tmp_path):
 
 
 def test_the_command_s_status_says_that_a_face_was_too_small_to_change(far_behind, monkeypatch, capsys):
-    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: painter())
+    monkeypatch.setattr(protection, "prepare", lambda _, **told: painter())
     assert main(["video", str(far_behind)]) == 1
     assert "3 of them with one too small to change" in capsys.readouterr().out
 
 
 def test_the_command_says_what_it_did_and_its_status_that_a_face_was_lost(squares, interrupted, monkeypatch, capsys):
-    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: painter())
+    monkeypatch.setattr(protection, "prepare", lambda _, **told: painter())
     out = interrupted.with_name("clip_protected.mp4")
     assert main(["video", str(interrupted)]) == 1
     assert "4 frames with a lost face blanked" in capsys.readouterr().out and len(read(out)[0]) == 20
@@ -460,13 +460,16 @@ def test_the_command_says_what_it_did_and_its_status_that_a_face_was_lost(square
 
 
 @pytest.mark.usefixtures("squares")
-def test_the_command_passes_on_that_a_person_has_agreed(tmp_path, monkeypatch):
+def test_the_command_passes_on_that_a_person_has_agreed_and_which_photos_are_known(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(protection, "prepare", lambda generator, impersonate: asked.append(impersonate) or painter())
+    monkeypatch.setattr(protection, "prepare", lambda _, **told: asked.append(told) or painter())
     clip = str(make(tmp_path / "clip.mp4", walk()))
     assert main(["video", clip, "-o", str(tmp_path / "a.mp4"), "--impersonate"]) == 0
-    assert main(["video", clip, "-o", str(tmp_path / "b.mp4")]) == 0
-    assert asked == [True, False]
+    (public := tmp_path / "public").mkdir()
+    Image.new("RGB", (9, 9)).save(public / "me.png")
+    assert main(["video", clip, "-o", str(tmp_path / "b.mp4"), "--known", str(public)]) == 0
+    assert asked == [{"impersonate": True, "known": []}, {"impersonate": False, "known": [public / "me.png"]}]
+    assert main(["video", clip, "-o", str(tmp_path / "c.mp4"), "--known", "nowhere.png"]) == 2
 
 
 # ---------------------------------------------------------------- calm

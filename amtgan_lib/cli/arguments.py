@@ -16,6 +16,7 @@ def arg(metavar: str | None = None, default: str = "", **more: Any) -> Any:
 
 Flag = Annotated[tyro.conf.FlagCreatePairsOff[bool], arg()]
 PhotoFile = Annotated[Path | None, arg("PHOTO")]
+Photos = Annotated[tuple[Path, ...], arg("PHOTO|FOLDER"), tyro.conf.UseAppendAction]
 Format = Annotated[Literal["png", "jpg", "webp", "tiff", "same"] | None, arg("{png,jpg,webp,tiff,same}", "png")]
 Names = Annotated[str, arg("NAME,NAME")]
 Rate = Annotated[float, arg("RATE", "0.01")]
@@ -87,7 +88,7 @@ class Protect:
     output: Annotated[Path | None, arg("OUT", aliases=["-o"])] = None
     format: Format = None
     reference: PhotoFile = None
-    known: Annotated[tuple[Path, ...], arg("PHOTO|FOLDER"), tyro.conf.UseAppendAction] = ()
+    known: Photos = ()
     strength: Annotated[float, arg("0..1", "1")] = 1.0
     quick: Flag = False
     passes: Annotated[int | None, arg("N", "4")] = None

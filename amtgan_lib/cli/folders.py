@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,6 +53,11 @@ def look(where: Path, leave_out: Path | None = None) -> Contents:
     if not photos and not problems:
         raise NotDone(f"there is no photo in {where}.")
     return Contents(tuple(photos), tuple(others), tuple(problems))
+
+
+def photos(places: Iterable[Path]) -> list[Path]:
+    """The pictures that files and folders name, as ``look`` finds them."""
+    return [photo for place in places for photo in look(place).photos]
 
 
 def _same(one: Path, other: Path | None) -> bool:

@@ -138,7 +138,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
             passes=options.passes,
             held_out=held_out,
             quick=options.quick,
-            known=[photo for place in options.known for photo in folders.look(place).photos],
+            known=folders.photos(options.known),
         )
     reference = None if options.reference is None else protector.method.reference(options.reference)
     hinting = {judge.name: judge for judge in protector.method.guide.recognizers} if protector.method.guide else {}

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from amtgan_lib.cli.arguments import Flag, Interrupted, PhotoFile, arg, must_exist
+from amtgan_lib.cli.arguments import Flag, Interrupted, PhotoFile, Photos, arg, must_exist
 
 
 def video(
     clip: Annotated[Path, tyro.conf.Positional, arg("VIDEO")],
     output: Annotated[Path | None, arg("OUT", aliases=["-o"])] = None,
     reference: PhotoFile = None,
+    known: Photos = (),
     generator: Annotated[Path | None, arg("FILE")] = None,
     impersonate: Flag = False,
     strength: Annotated[float, arg("0..1", "1")] = 1.0,
@@ -32,7 +33,9 @@ def video(
         clip: The video.
         output: File to write. The default is NAME_protected beside the video, in the same container.
         reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
-        generator: Generator to use instead of the shipped one.
+        known: A photo of somebody in it that recognisers may know, such as a public one, or a folder of them; may be
+            repeated. The look moves away from these faces.
+        generator: Generator to use instead of a natural look.
         impersonate: Confirm that faces should pass as the person that the generator was trained for.
         strength: Share of the change to apply. Less is less visible and protects less.
         lost: What to do with frames in which a face was lost: blank makes them black, cover hides the place of the
@@ -41,10 +44,11 @@ def video(
         keep_location: Keep where the video was taken, which is otherwise removed.
         overwrite: Replace an existing file.
     """
-    must_exist(clip, reference, generator)  # before slow imports
+    must_exist(clip, reference, generator, *known)  # before slow imports
     from tqdm import tqdm
 
     from amtgan_lib import protection
+    from amtgan_lib.cli import folders
     from amtgan_lib.protection.video import VideoError, protect_video
 
     out = output or clip.with_stem(f"{clip.stem}_protected")
@@ -54,7 +58,7 @@ def video(
         report = protect_video(
             clip,
             out,
-            protection.prepare(generator, impersonate=impersonate),
+            protection.prepare(generator, impersonate=impersonate, known=folders.photos(known)),
             reference,
             strength=strength,
             lost=lost,
