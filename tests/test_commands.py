@@ -1307,6 +1307,14 @@ def test_the_default_look_on_a_real_photo(mirror, here, capsys):
     answers = json.loads(capsys.readouterr().out)["photos"][0]["faces"][0]["answers"]
     assert sum(answer["target"] > answer["threshold"] for answer in answers) >= 3
     assert faces.detect_one("friend_like.png")
+    row = manifest[manifest["set"] == "london"].iloc[0]
+    same = (manifest["person"] == row["person"]) & (manifest["part"] != row["part"])
+    other = datasets.file_of(manifest.loc[same, "asset"].item())
+    words = ["protect", "me.png", "-o", "known.png", "--known", str(other), "--quick", "--keep-recognised", "--json"]
+    command_line.main(words)
+    (face,) = json.loads(capsys.readouterr().out)["photos"][0]["faces"]
+    assert face["known_faces"] == 1
+    assert all(answer["threshold"] < answer["before"] < 0.99 and answer["after"] < 0.4 for answer in face["answers"])
     assert command_line.main(["evaluate", "me.png", "me_protected.png", "--ask", "edgeface_xs"]) == 0
 
 

@@ -252,7 +252,8 @@ class ProtectRun:
         panel = self.loaded.panel if self.loaded else None
         lines = outcomes.summary(self.done, panel, self.took_part)
         if self.options.report and panel:
-            lines.append("Similarity is measured against the clean face: 1 means the same face, 0 nothing in common.")
+            against = "the clean face" + ", or the most similar known one" * bool(self.options.known)
+            lines.append(f"Similarity is measured against {against}: 1 means the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
         if self.loaded and not faces.cross_checked():
             fetch = "`python -m amtgan_lib assets fetch --group weights` fetches one"
@@ -282,6 +283,8 @@ class ProtectRun:
             ways = ["leaving out --quick"] if self.options.quick else []
             ways += ["more --passes"] if method.guide and method.wear is None else []
             ways += ["a higher --strength"] if self.options.strength < 1 else []
+            stranger = method.knowing and not self.options.known
+            ways += ["--known with a photo that recognisers may hold"] if stranger else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
             lines.append(f"For faces still recognised, {advice}; --keep-recognised writes such photos anyway.")
         written = [outcome for outcome in self.done if outcome.missed and outcome.output]
