@@ -20,7 +20,7 @@ from amtgan_lib.losses import EVERYDAY, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
-from amtgan_lib.recognizers import Known, Recognizer, owners
+from amtgan_lib.recognizers import Known, Recognizer
 
 NAME = "natural"
 SIZE = 256
@@ -184,7 +184,9 @@ class Loss:
         self.spared: list[int] = []  # recognisers that a step is yet to leave out
         self.weight = 1.0  # of recognition, against all that is seen
         self.targets = guide.target.of(guide.recognizers)
-        self.owners = owners(crop, guide.known, self.recognizers)
+        clean = Known(crop.image[None], crop.points[None])
+        self.clean = [clean.embedded(each)[0, 0] for each in self.recognizers]
+        self.owners = clean.or_known(guide.known, self.recognizers)
         self.seen = self.colours_of(self.image)
 
     def __call__(self, look: Look, draw: torch.Generator) -> Tensor:
@@ -238,14 +240,14 @@ class Loss:
 
     @torch.no_grad()
     def still_known(self, look: Look) -> bool:
-        """Whether a recogniser takes the face in this look for a known one; where none is, for its clean self.
+        """Whether a recogniser takes the face in this look for that of its clean photo, the hardest to get away from.
 
-        That is the hardest to get away from. A recogniser without thresholds says nothing.
+        One without thresholds says nothing.
         """
         drawn = applied(self.image, paint(self.regions, look), "bicubic")
-        for network, owner in zip(self.recognizers, self.owners, strict=True):
+        for network, clean in zip(self.recognizers, self.clean, strict=True):
             (found,) = network.embed(drawn, self.points)
-            if FAR in network.thresholds and (owner[:, 0] @ found).amax() > network.thresholds[FAR]:
+            if FAR in network.thresholds and clean @ found > network.thresholds[FAR]:
                 return True
         return False
 

@@ -1,7 +1,7 @@
 """Face recognisers in one table: the four of the paper, an open zoo, our own, dlib's, and four of the drawn world."""
 
 from amtgan_lib.recognizers.alignment import align
-from amtgan_lib.recognizers.known import Known, owners
+from amtgan_lib.recognizers.known import Known
 from amtgan_lib.recognizers.recognizer import (
     Judge,
     Recognizer,

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from amtgan_lib import faces
-from amtgan_lib.faces import FaceCrop, FaceError
+from amtgan_lib.faces import FaceError
 from amtgan_lib.images import open_photo
 from amtgan_lib.losses import mirrored
 from amtgan_lib.recognizers.recognizer import Recognizer
@@ -51,6 +51,12 @@ class Known:
             self._embedded[recognizer.name] = both.unflatten(0, (2, -1)).transpose(0, 1)
         return self._embedded[recognizer.name]
 
+    def or_known(self, others: Self | None, recognizers: Sequence[Recognizer]) -> list[Tensor]:
+        """Per recogniser (P,2,D): faces of ``others`` that show the same person as the one here; without any, this one."""
+        own = [self.embedded(recognizer) for recognizer in recognizers]
+        same = torch.zeros(0) if others is None else others.same_as([face[0, 0] for face in own], recognizers)
+        return [others.embedded(recognizer)[same] for recognizer in recognizers] if same.any() else own
+
     def same_as(self, own: Sequence[Tensor], recognizers: Sequence[Recognizer]) -> Tensor:
         """(K,) bool: which faces these recognisers, on average, take for the one that they embed as ``own`` (D,).
 
@@ -62,12 +68,3 @@ class Known:
             if recognizer.thresholds
         ]
         return torch.stack(margins).mean(0) > 0 if margins else torch.ones(len(self.images), dtype=torch.bool)
-
-
-def owners(crop: FaceCrop, known: Known | None, recognizers: Sequence[Recognizer]) -> list[Tensor]:
-    """Per recogniser (P,2,D): the known faces, and their mirror images, of the person in a crop; of none, its own."""
-    own = [Known(crop.image[None], crop.points[None]).embedded(each) for each in recognizers]
-    if known is None:
-        return own
-    same = known.same_as([face[0, 0] for face in own], recognizers)
-    return [known.embedded(recognizer)[same] for recognizer in recognizers] if same.any() else own
