@@ -52,7 +52,7 @@ class Known:
         return self._embedded[recognizer.name]
 
     def or_known(self, others: Self | None, recognizers: Sequence[Recognizer]) -> list[Tensor]:
-        """Per recogniser (P,2,D): faces of ``others`` that show the same person as the one here; without any, this one."""
+        """Per recogniser (P,2,D): faces of ``others`` that show the person of the one here; without any, this one."""
         own = [self.embedded(recognizer) for recognizer in recognizers]
         same = torch.zeros(0) if others is None else others.same_as([face[0, 0] for face in own], recognizers)
         return [others.embedded(recognizer)[same] for recognizer in recognizers] if same.any() else own
