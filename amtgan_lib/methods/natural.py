@@ -61,7 +61,7 @@ class Search:
     more: int = 3
     rate: float = 0.25
     away: float = 1.0
-    towards: float = 0.5
+    towards: float = 0.1
     towards_a_person: float = 2.0
     visible: float = 0.0055
     rough: float = 0.45
