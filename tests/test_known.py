@@ -80,10 +80,16 @@ def test_without_thresholds_every_known_face_counts(pairs, crop):
     assert known.same_as(own, networks).all()
 
 
-def test_known_photos_need_a_face(tmp_path):
-    Image.new("RGB", (120, 120), (90, 120, 90)).save(tmp_path / "wall.png")
-    with pytest.raises(FaceError, match=r"wall\.png: no face was found, so nobody can be known by this photo"):
-        Known.on([tmp_path / "wall.png"])
+def test_known_photos_need_a_face(pairs, tmp_path, monkeypatch):
+    wall = tmp_path / "wall.png"
+    Image.new("RGB", (120, 120), (90, 120, 90)).save(wall)
+    with pytest.raises(FaceError, match=r"wall\.png: no face was found, so nobody is known by these photos"):
+        Known.on([wall])
+    known = Known.on([wall, pairs[0][1]])
+    assert len(known.images) == 1 and known.faceless == ("wall.png",)
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: names[:1])
+    with pytest.warns(protection.ProtectionWarning, match=r"wall\.png: no face was found"):
+        assert protection.prepare(known=[wall, pairs[0][1]]).known.faceless
 
 
 def test_a_look_moves_away_from_a_known_photo(pairs, crop, networks):

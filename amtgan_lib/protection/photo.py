@@ -203,7 +203,7 @@ def prepare(
 
     ``passes`` (None: 4) is the number of passes of an any-target generator over each face; ``held_out`` names
     recognisers that give no hints, so that they can judge the result; ``quick`` finds a look in fewer steps. Raises
-    FaceError for a known photo that shows no face, and ProtectionError if a person would be impersonated without
+    FaceError if no known photo shows a face, and ProtectionError if a person would be impersonated without
     ``impersonate=True``, for an option that the generator cannot take, if it was trained against a held-out recogniser,
     or if none is left to give hints.
     """
@@ -215,6 +215,8 @@ def prepare(
     else:
         aim = Aim(target, impersonate, passes, held_out, quick, known)
         protector = Protector(aimed(None if generator is None else Path(generator), aim), impersonate)
+    for name in protector.known.faceless if protector.known else ():
+        warnings.warn(f"{name}: no face was found, so nobody is known by it", ProtectionWarning, stacklevel=3)
     if protector.method.world:
         warnings.warn(
             "this generator was trained on drawn faces: it does not protect from recognisers of real people",
@@ -238,7 +240,7 @@ def protect(
 ) -> Protected:
     """Protect the faces of ``photo``, in the makeup of ``reference`` or (None) in their own.
 
-    By default, each face gets the wearable look that moves it furthest towards nobody (see
+    By default, each face gets the wearable look that moves it furthest from its owner (see
     :mod:`amtgan_lib.methods.natural`, and :func:`guide_to` for ``target``). ``generator`` selects another method: a
     file that notebook 03 wrote (``results/runs/<id>/train/<recipe>/generator.safetensors``), the published ``G.pth``,
     which gives square crops, or a loaded :class:`Protector`. One that was trained for one person needs

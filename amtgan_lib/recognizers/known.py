@@ -26,21 +26,25 @@ class Known:
     do not share is not worth hiding. Each recogniser embeds the faces once.
     """
 
-    def __init__(self, images: Tensor, points: Tensor):
-        """Images (K,3,S,S) in [-1,1] and points (K,5,2) as ``Recognizer.embed`` takes them."""
-        self.images, self.points = images, points
+    def __init__(self, images: Tensor, points: Tensor, faceless: Sequence[str] = ()):
+        """Images (K,3,S,S) in [-1,1] and points (K,5,2) as ``Recognizer.embed`` takes them.
+
+        faceless: names of photos that were looked at and show no face.
+        """
+        self.images, self.points, self.faceless = images, points, tuple(faceless)
         self._embedded: dict[str, Tensor] = {}
 
     @classmethod
     def on(cls, photos: Sequence[str | Path | Image.Image | np.ndarray], size: int = 256) -> Self:
-        """All faces of one or more photos, in crops of ``size`` pixels. FaceError names a photo that shows none."""
-        crops = []
+        """All faces of one or more photos, in crops of ``size`` pixels. FaceError where none shows any."""
+        crops, faceless = [], []
         for photo in map(open_photo, photos):
             found, _ = faces.detect_all(photo, size)
-            if not found:
-                raise FaceError(f"{photo.name}: no face was found, so nobody can be known by this photo")
             crops += found
-        return cls(*(torch.stack(part) for part in zip(*((each.image, each.points) for each in crops))))
+            faceless += [] if found else [photo.name]
+        if not crops:
+            raise FaceError(f"{', '.join(faceless)}: no face was found, so nobody is known by these photos")
+        return cls(*(torch.stack(part) for part in zip(*((each.image, each.points) for each in crops))), faceless)
 
     @torch.no_grad()
     def embedded(self, recognizer: Recognizer) -> Tensor:
