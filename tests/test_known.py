@@ -58,26 +58,36 @@ def test_each_recogniser_embeds_the_faces_and_their_mirror_images_once(crop):
     assert known.embedded(network) is found and not torch.equal(found[:, 0], found[:, 1])
 
 
-def test_all_faces_of_the_photos_are_known_and_only_the_same_person_is_compared(pairs, crop, networks, tmp_path):
+def test_all_faces_of_the_photos_are_known_and_those_of_one_person_are_told_apart(pairs, crop, networks, tmp_path):
     group = side_by_side(tmp_path / "group.png", pairs[1][1], pairs[0][1])
     known = Known.on([group, pairs[1][0]])
     assert len(known.images) == 3
     own = [network.embed(crop.image[None], crop.points[None])[0] for network in networks]
-    same = known.same_as(own, networks)
-    assert same.sum() == 1 and not same[2]
-    clean = Known(crop.image[None], crop.points[None])
-    compared = clean.or_known(known, networks)
-    assert all(torch.equal(v, known.embedded(network)[same]) for v, network in zip(compared, networks))
-    strangers = clean.or_known(Known.on([pairs[1][0]]), networks)
-    torch.testing.assert_close([v[0, 0] for v in strangers], own)
+    shown = known.showing(own, networks)
+    (place,) = [at for at in range(3) if torch.equal(known.images[at], shown.images[0])]
+    assert len(shown.images) == 1 and place < 2
+    assert all(torch.equal(shown.embedded(each)[0], known.embedded(each)[place]) for each in networks)
+    assert Known.on([pairs[1][0]]).showing(own, networks) is None
 
 
 def test_without_thresholds_every_known_face_counts(pairs, crop):
     networks = [each.with_thresholds({}) for each in fakes.tiny_recognizers("one", "two")]
-    known = Known.on([pairs[1][0]])
-    clean = Known(crop.image[None], crop.points[None])
-    own = [vectors[0, 0] for vectors in clean.or_known(None, networks)]
-    assert known.same_as(own, networks).all()
+    own = [network.embed(crop.image[None], crop.points[None])[0] for network in networks]
+    assert len(Known.on([pairs[1][0]]).showing(own, networks).images) == 1
+
+
+def test_a_look_hides_from_known_faces_of_the_same_person_alone(pairs, crop, networks):
+    there, search = natural.face_regions(crop.image, crop.mesh), natural.Search()
+
+    def loss(*known):
+        guide = Guide(networks, targets.nobody(networks), known=Known.on(known) if known else None)
+        return natural.Loss(crop, there, guide, search, {})
+
+    alone, stranger, same = loss(), loss(pairs[1][0]), loss(pairs[0][1])
+    assert all(torch.equal(*both) for both in zip(alone.owners, stranger.owners))
+    assert alone.towards == stranger.towards == search.towards > same.towards == search.towards_if_known
+    assert [torch.equal(*both) for both in zip(Known.on([pairs[0][1]]).embedded(networks[0]), same.owners[0])] == [True]
+    assert all(torch.equal(*both) for both in zip(alone.clean, same.clean))
 
 
 def test_known_photos_need_a_face(pairs, tmp_path, monkeypatch):
@@ -96,7 +106,9 @@ def test_a_look_moves_away_from_a_known_photo(pairs, crop, networks):
     known, nobody = Known.on([pairs[0][1]]), targets.nobody(networks)
 
     def nearest(guide):
-        image = natural.method(guide, natural.Search(20, more=0, towards=0, visible=0, unkind=0)).change(crop, crop)
+        image = natural.method(
+            guide, natural.Search(20, more=0, towards=0, towards_if_known=0, visible=0, unkind=0)
+        ).change(crop, crop)
         return sum(float(known.embedded(n)[0, 0] @ n.embed(image[None], crop.points[None])[0]) for n in networks)
 
     assert nearest(Guide(networks, nobody, known=known)) < nearest(Guide(networks, nobody)) - 0.02

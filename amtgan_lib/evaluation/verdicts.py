@@ -113,13 +113,13 @@ def same_face(
     images, points = zip(*(crop.view(picture, SIZE) for picture in (clean, protected)))
     both = torch.stack(images), torch.stack(points)
     pairs = [unit_vectors(each.embed(*both).cpu().numpy(), each.name) for each in recognizers]
-    same = None if known is None else known.same_as([torch.from_numpy(before) for before, _ in pairs], recognizers)
-    count, answers = 0 if same is None else int(same.sum()), []
+    shown = known and known.showing([torch.from_numpy(before) for before, _ in pairs], recognizers)
+    answers = []
     for recognizer, (before, after) in zip(recognizers, pairs):
-        faces = known.embedded(recognizer)[same][:, 0].cpu().numpy() if count else before[None]
+        faces = shown.embedded(recognizer)[:, 0].cpu().numpy() if shown else before[None]
         near = None if target is None else float(after @ np.asarray(target[recognizer.name]))
         similar = (float((faces @ face).max()) for face in (before, after))
-        answers.append(replace(_answer(recognizer, far, *similar, near), known=count))
+        answers.append(replace(_answer(recognizer, far, *similar, near), known=len(shown.images) if shown else 0))
     return answers
 
 

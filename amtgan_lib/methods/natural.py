@@ -50,18 +50,19 @@ class Search:
     """How a look is found: Adam's steps and the rate of the first, which falls to SLOWEST of it; what its loss weighs.
 
     more: how often half as many steps follow, each time with recognition weighed MORE times as much, where one of the
-    recognisers still knows the face; away: the cosine to the owner, mirrored or not, as the mean over the known
-    photos; towards, towards_a_person: 1 - the cosine to the target, where that is nobody or somebody; visible: the
-    mean square of S-CIELAB; rough: of differences between neighbours of the lattice; strained: the mean fourth power of
-    strain, in units of STRAIN; unkind: squares of what SHRINKING, GROWING and RIDGE say, in eye distances; makeup: of
-    the way from the reference's colours.
+    recognisers still knows the face; away: the cosine to the owner, mirrored or not, as the mean over the known photos;
+    towards: 1 - the cosine to nobody, towards_if_known: where photos of this person are known, towards_a_person: to
+    somebody; visible: the mean square of S-CIELAB; rough: of differences between neighbours of the lattice; strained:
+    the mean fourth power of strain, in units of STRAIN; unkind: squares of what SHRINKING, GROWING and RIDGE say, in
+    eye distances; makeup: of the way from the reference's colours.
     """
 
     steps: int = 30
     more: int = 3
     rate: float = 0.25
     away: float = 1.0
-    towards: float = 0.1
+    towards: float = 0.5
+    towards_if_known: float = 0.1
     towards_a_person: float = 2.0
     visible: float = 0.0055
     rough: float = 0.45
@@ -180,13 +181,15 @@ class Loss:
         self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
         self.eye, self.lengths = (crop.mesh[468] - crop.mesh[473]).norm(), _lengths(crop.mesh)
         self.recognizers: Sequence[Recognizer] = guide.recognizers
-        self.towards = search.towards if guide.target.name == NOBODY else search.towards_a_person
         self.spared: list[int] = []  # recognisers that a step is yet to leave out
         self.weight = 1.0  # of recognition, against all that is seen
         self.targets = guide.target.of(guide.recognizers)
         clean = Known(crop.image[None], crop.points[None])
         self.clean = [clean.embedded(each)[0, 0] for each in self.recognizers]
-        self.owners = clean.or_known(guide.known, self.recognizers)
+        known = guide.known and guide.known.showing(self.clean, self.recognizers)
+        self.owners = [(known or clean).embedded(each) for each in self.recognizers]
+        nobody = search.towards_if_known if known else search.towards
+        self.towards = nobody if guide.target.name == NOBODY else search.towards_a_person
         self.seen = self.colours_of(self.image)
 
     def __call__(self, look: Look, draw: torch.Generator) -> Tensor:

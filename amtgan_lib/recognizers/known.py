@@ -55,20 +55,19 @@ class Known:
             self._embedded[recognizer.name] = both.unflatten(0, (2, -1)).transpose(0, 1)
         return self._embedded[recognizer.name]
 
-    def or_known(self, others: Self | None, recognizers: Sequence[Recognizer]) -> list[Tensor]:
-        """Per recogniser (P,2,D): faces of ``others`` that show the person of the one here; without any, this one."""
-        own = [self.embedded(recognizer) for recognizer in recognizers]
-        same = torch.zeros(0) if others is None else others.same_as([face[0, 0] for face in own], recognizers)
-        return [others.embedded(recognizer)[same] for recognizer in recognizers] if same.any() else own
-
-    def same_as(self, own: Sequence[Tensor], recognizers: Sequence[Recognizer]) -> Tensor:
-        """(K,) bool: which faces these recognisers, on average, take for the one that they embed as ``own`` (D,).
+    def showing(self, own: Sequence[Tensor], recognizers: Sequence[Recognizer]) -> Self | None:
+        """Those faces that these recognisers, on average, take for the one that they embed as ``own`` (D,); None: none.
 
         At their lowest thresholds; one without thresholds says nothing, and where all say nothing, all faces count.
         """
         margins = [
-            self.embedded(recognizer)[:, 0] @ owner - min(recognizer.thresholds.values())
-            for owner, recognizer in zip(own, recognizers, strict=True)
+            self.embedded(recognizer)[:, 0] @ face - min(recognizer.thresholds.values())
+            for face, recognizer in zip(own, recognizers, strict=True)
             if recognizer.thresholds
         ]
-        return torch.stack(margins).mean(0) > 0 if margins else torch.ones(len(self.images), dtype=torch.bool)
+        same = torch.stack(margins).mean(0) > 0 if margins else torch.ones(len(self.images), dtype=torch.bool)
+        if not same.any():
+            return None
+        shown = type(self)(self.images[same], self.points[same])
+        shown._embedded = {name: vectors[same] for name, vectors in self._embedded.items()}
+        return shown
