@@ -1407,7 +1407,7 @@ def test_reproduce_is_the_default_preset(runs):
 def test_every_help_ends_with_examples_that_can_be_typed(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command = command_line.COMMANDS[name]
-    photos = ("me.jpg", "makeup.jpg", "friend.jpg", "group.jpg", "me_protected.png", "me_2019.jpg")
+    photos = ("me.jpg", "profile.jpg", "makeup.jpg", "friend.jpg", "group.jpg", "me_protected.png", "me_2019.jpg")
     for file in (*photos, "assets.zip", "card.yaml"):
         (tmp_path / file).touch()
     (tmp_path / "holiday").mkdir(), (tmp_path / "safer").mkdir()
