@@ -52,8 +52,8 @@ class Protect:
             each photo, jpg is written at quality 95, because stronger compression weakens the protection.
         reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
         known: Another photo of somebody in it that recognisers may know, such as a public one, or a folder of them; may
-            be repeated. The look moves away from these faces, and the verdict is about them. By default, both are about
-            the photo itself, which nobody else has; that hides less and shows more.
+            be repeated. The look hides from these faces, and the verdict is about them. By default, both are about the
+            photo itself, which nobody else has; that hides less.
         strength: Share of the change to apply. Less is less visible and protects less.
         quick: Search for each look in less than half of the steps: faster, but weaker protection.
         passes: Number of passes of an any-target generator over each face. More passes

@@ -84,8 +84,8 @@ class Loaded:
             del result  # a large photo's pixels
             judged = dict(zip(numbers, zip(self._answers(chosen, photo, open_photo(draft)), changes)))
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
-            outcome = PhotoOutcome(job.photo, job.output, seen, **self._about(photo, left))
-            outcome = replace(outcome, notes=(*outcome.notes, *self._strangers(seen), *filter(None, [lost])))
+            notes = (*_notes(photo, self.options), *self._strangers(seen), *filter(None, [lost]))
+            outcome = PhotoOutcome(job.photo, job.output, seen, notes=notes, **self._about(left))
             # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
                 return replace(outcome, output=None, notes=())
@@ -103,12 +103,11 @@ class Loaded:
             raise PhotoError(none_found(left))
         return crops, left
 
-    def _about(self, photo: Photo, left: Sequence[SmallFace | DoubtfulFace]) -> dict[str, Any]:
+    def _about(self, left: Sequence[SmallFace | DoubtfulFace]) -> dict[str, Any]:
         """What an outcome tells beside its faces."""
         small, doubtful = faces.sorted_out(left)
         about = {"too_small": small, "doubtful": doubtful, "all_chosen": self.options.everyone}
-        about |= {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
-        return about | {"notes": _notes(photo, self.options)}
+        return about | {"confirmed": outcomes.independent(self.panel.names, self.took_part)}
 
     def _strangers(self, seen: Sequence[Face]) -> tuple[str, ...]:
         """The protected faces that no known photo shows, where there are known photos."""
@@ -116,7 +115,7 @@ class Loaded:
         if not self.protector.known or not numbers:
             return ()
         which = f"face {numbers[0]} is" if len(numbers) == 1 else f"faces {', '.join(numbers)} are"
-        return (f"{which} on none of the known photos, so this photo itself was compared with",)
+        return (f"{which} on none of the known photos: similarity is that to this photo itself",)
 
     def _answers(self, chosen: Sequence[FaceCrop], clean: Photo, written: Photo) -> list[tuple[evaluation.Answer, ...]]:
         if self.protector.method.writes_crops:

@@ -34,7 +34,7 @@ def video(
         output: File to write. The default is NAME_protected beside the video, in the same container.
         reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
         known: A photo of somebody in it that recognisers may know, such as a public one, or a folder of them; may be
-            repeated. The look moves away from these faces.
+            repeated. The look hides from these faces.
         generator: Generator to use instead of a natural look.
         impersonate: Confirm that faces should pass as the person that the generator was trained for.
         strength: Share of the change to apply. Less is less visible and protects less.

@@ -62,7 +62,8 @@ def guide_to(
     target: None for nobody, a ``Target``, or one or more photos of a person, who is then
     impersonated. That needs ``impersonate=True``: whoever is matched with your photo may be held responsible for it.
 
-    known: faces that recognisers may compare with. Raises ProtectionError if somebody is named without it.
+    known: faces that recognisers may compare with. Raises ProtectionError if a target is named without
+    ``impersonate=True``.
     """
     check_target(target, impersonate)
     if isinstance(target, str) or not isinstance(target, Target | Sequence | None):
@@ -91,7 +92,7 @@ class Aim:
     passes: int | None = None
     held_out: Sequence[str] = ()
     quick: bool = False
-    known: Sequence[str | Path | Image.Image] = ()
+    known: str | Path | Image.Image | Sequence[str | Path | Image.Image] = ()
 
     def guide(self) -> Guide:
         """The guide of this aim."""

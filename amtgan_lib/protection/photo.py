@@ -197,7 +197,7 @@ def prepare(
     passes: int | None = None,
     held_out: Sequence[str] = (),
     quick: bool = False,
-    known: Sequence[str | Path | Image.Image] = (),
+    known: str | Path | Image.Image | Sequence[str | Path | Image.Image] = (),
 ) -> Protector:
     """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
 
@@ -230,7 +230,7 @@ def protect(
     photo: str | Path | Image.Image | np.ndarray,
     reference: str | Path | Image.Image | None = None,
     *,
-    known: Sequence[str | Path | Image.Image] = (),
+    known: str | Path | Image.Image | Sequence[str | Path | Image.Image] = (),
     target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None,
     impersonate: bool = False,
     generator: str | Path | Protector | None = None,
@@ -253,8 +253,8 @@ def protect(
     Args:
         photo: a file, a PIL image or an array (H,W,3) uint8.
         reference: a photo whose makeup is applied to every face.
-        known: other photos of the people in it that are public, or may be: recognisers will compare with these. A look
-            that moves away from them hides better and is seen less.
+        known: one or more other photos of the people in it that are public, or may be: recognisers will compare with
+            these, so that a look which moves away from them hides better.
         target: one or more photos of the person to be taken for; needs ``impersonate=True``.
         impersonate: whether that person has agreed.
         generator: a generator file, or a loaded protector.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,13 +16,15 @@ from amtgan_lib.images import open_photo
 from amtgan_lib.losses import mirrored
 from amtgan_lib.recognizers.recognizer import Recognizer
 
+Source = str | Path | Image.Image
+
 
 class Known:
     """The faces of some photos, whoever they are, in the eyes of any recogniser.
 
-    A protected photo is compared with others of its owner, not with its own original, which nobody else has. Two photos
-    of a person are only half alike to a recogniser (cosines of 0.5 to 0.6 among 300 people of CelebA-HQ), and what they
-    do not share is not worth hiding. Each recogniser embeds the faces once.
+    A protected photo is compared with others of its owner, not with its own original, which nobody else has. To a
+    recogniser two photos of a person are only partly alike, and what they do not share is not worth hiding. Each
+    recogniser embeds the faces once.
     """
 
     def __init__(self, images: Tensor, points: Tensor, faceless: Sequence[str] = ()):
@@ -35,10 +36,11 @@ class Known:
         self._embedded: dict[str, Tensor] = {}
 
     @classmethod
-    def on(cls, photos: Sequence[str | Path | Image.Image | np.ndarray], size: int = 256) -> Self:
+    def on(cls, photos: Source | Sequence[Source], size: int = 256) -> Self:
         """All faces of one or more photos, in crops of ``size`` pixels. FaceError where none shows any."""
+        several = isinstance(photos, Sequence) and not isinstance(photos, str)
         crops, faceless = [], []
-        for photo in map(open_photo, photos):
+        for photo in map(open_photo, photos if several else [photos]):
             found, _ = faces.detect_all(photo, size)
             crops += found
             faceless += [] if found else [photo.name]
