@@ -512,6 +512,29 @@ def test_the_photos_themselves_are_never_written_over(put, here, capsys):
     assert photo.read_bytes() == before and tree() == ["in/me.png", "link.png"]
 
 
+def test_no_photo_that_is_given_beside_them_is_written_over(put, capsys):
+    files = {name: put(name, WEAK) for name in ("known/profile.png", "makeup.png", "person.png")}
+    before = {name: file.read_bytes() for name, file in files.items()}
+    put("me.png")
+    given = ("--known", "known", "--reference", "makeup.png", "--target", "person.png", "--impersonate")
+    for name in files:
+        assert protect("me.png", *given, "-o", name, "--overwrite") == 1
+        assert protect("me.png", *given, "--show-faces", name, "--overwrite") == 1
+    assert capsys.readouterr().out.count("is one of the input photos") == 6
+    assert {name: file.read_bytes() for name, file in files.items()} == before and not Path("me_protected.png").exists()
+
+
+def test_a_picture_of_what_was_found_replaces_none_that_exists(put, capsys):
+    put("me.png")
+    other = put("other.png", WEAK).read_bytes()
+    assert protect("me.png", "--show-faces", "other.png") == 1
+    assert "other.png exists: --overwrite replaces it" in capsys.readouterr().out
+    assert protect("me.png", "--show-faces", "other.png", "--skip-existing") == 0
+    assert Path("other.png").read_bytes() == other
+    assert protect("me.png", "--show-faces", "other.png", "--overwrite") == 0
+    assert Path("other.png").read_bytes() != other
+
+
 def test_nor_through_a_link_in_the_output_folder_or_from_a_folder_below(put, here):
     photos = put("in/me.png"), put("in/in/me.png", WEAK)
     before = [photo.read_bytes() for photo in photos]

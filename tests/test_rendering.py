@@ -110,10 +110,23 @@ def test_the_sides_of_a_face_lie_left_and_right_of_its_nose(crop, turned):
     assert (sides[0] < 0).all() and (sides[1] > 0).all()
 
 
+def even(crop: faces.FaceCrop, level: float) -> torch.Tensor:
+    """The crop's image as skin of one brightness, in [-1,1]."""
+    return torch.full_like(crop.image, level) * torch.tensor([1.0, 0.98, 0.96])[:, None, None]
+
+
 def test_skin_that_is_nearly_white_takes_no_shade(crop):
+    cheek = crop.mesh[50].round().long()
     for level, least, most in ((0.4, 0.9, 1.01), (0.9, 0.1, 0.6), (0.99, 0.0, 0.06)):
-        even = torch.full_like(crop.image, level) * torch.tensor([1.0, 0.98, 0.96])[:, None, None]
-        assert least <= face_regions(even, crop.mesh).skin.max() <= most
+        picture = even(crop, 0.3)
+        place = (..., *(slice(middle - 12, middle + 12) for middle in cheek))
+        picture[place] = even(crop, level)[place]
+        assert least <= face_regions(picture, crop.mesh).skin[0, 0, *cheek] <= most
+
+
+def test_on_a_face_that_is_nearly_white_as_a_whole_shade_ends_sooner(crop):
+    shades = [face_regions(even(crop, level), crop.mesh).skin.max() for level in (0.2, 0.6, 0.7, 0.9)]
+    assert shades[0] > 0.95 and shades[1] < 0.8 and shades[2] < 0.6 and shades[3] < 0.1
 
 
 @pytest.mark.parametrize(("warm", "spread"), [((0.6, 1.0, 1.4), 2.0), ((0.9, 1.0, 1.1), 2.0), ((0.9, 1.0, 1.1), 0.01)])

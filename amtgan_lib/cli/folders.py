@@ -110,7 +110,8 @@ def plan(options: Protect, output: Path, contents: Contents) -> list[PhotoJob]:
         ]
     else:
         jobs = [PhotoJob(source, output)]
-    inputs = {_identity(photo) for photo in contents.photos}
+    given = (*contents.photos, *photos(options.known), *options.target, *filter(None, [options.reference]))
+    inputs = {_identity(photo) for photo in given}
     times = Counter(job.output for job in jobs)
     return [_checked(replace(job, shown=_shown(job, options)), options, inputs, times[job.output] > 1) for job in jobs]
 
@@ -157,6 +158,10 @@ def _checked(job: PhotoJob, options: Protect, inputs: set, twice: bool) -> Photo
         return replace(job, done=True)
     elif os.path.lexists(job.output) and not options.overwrite:
         reason = f"{job.output} exists: --overwrite replaces it, --skip-existing skips the photo"
+    elif job.shown and (there := _identity(job.shown)) and there in inputs:
+        reason = f"{job.shown} is one of the input photos: choose another place for --show-faces"
+    elif job.shown and os.path.lexists(job.shown) and not (options.overwrite or options.skip_existing):
+        reason = f"{job.shown} exists: --overwrite replaces it"
     else:
         return job
     return replace(job, problem=reason)

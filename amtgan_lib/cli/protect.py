@@ -97,7 +97,7 @@ class Loaded:
     def _found(self, photo: Photo, job: PhotoJob) -> tuple[list[FaceCrop], Sequence[SmallFace | DoubtfulFace]]:
         """The faces of a photo and what cannot be changed of it, drawn where that is asked for; PhotoError for none."""
         crops, left = self.protector.method.detect_all(photo, self.options.boxes)
-        if job.shown:
+        if job.shown and not (self.options.skip_existing and os.path.lexists(job.shown)):
             images.save(job.shown, faces.boxed(photo, crops, left))
         if not crops:
             raise PhotoError(none_found(left))

@@ -53,7 +53,10 @@ BLACKEST, PALE = 1.2, 0.4
 # A shade that is grey looks like soot on fair skin.
 TAN, TANS = np.array([0.6, 1.08, 1.35]), np.array([(0.5, 0.9, 1.0), (1.0, 1.2, 1.6)])
 SURE = 0.01  # variance of a logarithm of brightness that tells as much as TAN
-WHITE = 0.12  # of brightness in [0,1]: skin nearer to white has lost its shades, and takes less and less of new ones
+# Of brightness in [0,1]: skin nearer to white than WHITE has lost its shades, and takes less and less of new ones. On a
+# face that is nearly white as a whole, its middle brightness within GLARE, new shade looks painted on: there it is the
+# second.
+WHITE, GLARE = (0.12, 0.40), (0.70, 0.80)
 TURNED = (0.38, 0.62)  # where the ridge of a nose is at most taken to be, as a share of the crop's side
 AROUND = 0.09  # eye distances: how far what belongs to a brow, an eye or the mouth fades out
 GREYISH = 3  # levels between the channels of a pixel that has no colour
@@ -76,7 +79,7 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
     outline = _ramp(inward / EDGE)
     cover = Cover.of(picture, points, oval * (1 - features), eye)
     skin = outline * (1 - _ramp(2 * _softened(features, 0.03 * eye))) * cover.bare
-    shaded = skin * _ramp((1 - (_softened(picture.mean(0), SHADE[0] * eye) + 1) / 2) / WHITE)
+    shaded = skin * _dimmable(picture, skin, eye)
     near = _ramp(1.6 * _softened(cover.bare, 0.12 * eye) - 0.3)
     hair = _hair(picture, skin, eye)
     lips = _softened(_drawn(points, (LIPS,), side) * (1 - _drawn(points, (MOUTH,), side)), 0.018 * eye)
@@ -96,6 +99,14 @@ def face_regions(image: Tensor, mesh: Tensor) -> Regions:
         liner=_tensor(_liner(points, side, eye) * outline * near),
         colourless=torch.tensor([bool((np.ptp(picture, axis=0) < GREYISH / 127.5).mean() > 0.995)]),
     )
+
+
+def _dimmable(picture: np.ndarray, skin: np.ndarray, eye: float) -> np.ndarray:
+    """(S,S) in [0,1]: how much of a shade a picture (3,S,S) can take: less, the nearer it is to white."""
+    brightness = (_softened(picture.mean(0), SHADE[0] * eye) + 1) / 2
+    middle = np.median(brightness[skin > 0.7]) if (skin > 0.7).any() else 0.0
+    white = WHITE[0] + (WHITE[1] - WHITE[0]) * _ramp((middle - GLARE[0]) / (GLARE[1] - GLARE[0]))
+    return _ramp((1 - brightness) / white)
 
 
 def _shades(picture: np.ndarray, eye: float) -> np.ndarray:
