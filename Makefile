@@ -63,12 +63,16 @@ leave-one-out: setup ## Table 1 with each drawn recogniser held out in turn: fou
 export AMTGAN_UPLOAD_MB := 100
 UPLOADS = --$(1).tornado_settings="{'websocket_max_message_size': $(AMTGAN_UPLOAD_MB)999999}"
 
-# JupyterLab asks its makers for news and newer versions, and a package index for extensions, unless it is told not to.
+# JupyterLab asks its makers for news and newer versions, and a package index for extensions, unless it is told not to;
+# and the user, in a box over the notebook, whether it may, unless the environment's settings answer that.
 QUIET = --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
   --LabApp.extension_manager=readonly
+LAB_SETTINGS := .venv/share/jupyter/lab/settings
+NO_NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
 # From the checkout's root, so that results and reports can be opened, too.
 lab: setup ## open JupyterLab on the quickstart (LAB_ARGS="--no-browser")
+	@mkdir -p $(LAB_SETTINGS) && echo '$(NO_NEWS)' >$(LAB_SETTINGS)/overrides.json
 	$(VENV)/python -m jupyterlab notebooks/00_quickstart.ipynb --ServerApp.root_dir="$(CURDIR)" $(call UPLOADS,ServerApp) $(QUIET) $(LAB_ARGS)
 
 # Only what is to be clicked: a visitor of the folder of all notebooks could start a training.

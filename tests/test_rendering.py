@@ -302,6 +302,16 @@ def test_gains_stay_within_the_bounds(regions):
         assert 2 * low <= exponent.min() < 0 and exponent.max() <= 2 * high + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("part", "darkest", "brightest"),
+    [("contour", -0.12, 0.2), ("blush", -0.25, 0.1), ("lips", -0.5, 0.16), ("lids", -0.75, 0.25), ("liner", -1.2, 0.0)],
+)
+def test_no_part_goes_farther_than_a_person_would_post(regions, part, darkest, brightest):
+    """Logarithms of brightness, by eye: a bound that is raised beyond them has to be looked at again."""
+    exponents = torch.stack([paint(regions, strong(regions, [part], seed)).gain.log() for seed in range(4)])
+    assert darkest <= exponents.min() < darkest / 4 and exponents.max() <= brightest
+
+
 def test_light_softens_or_deepens_the_shades_that_a_face_has_and_adds_none(crop, regions):
     plain = torch.zeros(1, 1, rendering.LIGHTS, rendering.LIGHTS)
     softer, deeper = (render(crop.image[None], regions, Look(light=plain + sign * 9)) for sign in (-1, 1))

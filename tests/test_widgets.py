@@ -213,6 +213,18 @@ def test_an_uploaded_photo_is_worked_on_and_compared_with_itself_until_there_is_
     assert desk.table["before"].max() < 0.9999
 
 
+def test_the_makeup_of_a_drawn_person_is_not_worn_by_a_photo_until_it_is_chosen(desk):
+    desk.photos.buttons["portrait 3"].click()
+    desk.shelves["makeup"].buttons["plum"].click()
+    upload(desk.photos.upload, "notes.png", b"no picture")
+    assert chosen(desk.shelves["makeup"]) == ["plum"]  # nothing has changed
+    upload(desk.photos.upload, "me.png", encoded(portrait(19)))
+    assert desk.styles["makeup"] is None and chosen(desk.shelves["makeup"]) == ["own makeup"]
+    desk.shelves["makeup"].buttons["plum"].click()
+    upload(desk.photos.upload, "me again.png", encoded(portrait(19).rotate(4)))
+    assert chosen(desk.shelves["makeup"]) == ["plum"]
+
+
 def test_a_photograph_gets_the_kit_for_photographs(quickstart, monkeypatch):
     asked = []
     monkeypatch.setattr(session, "photo_kit", lambda held_out: (asked.append(held_out), session.drawn_kit())[1])

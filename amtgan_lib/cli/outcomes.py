@@ -142,8 +142,9 @@ def sentence(answer: Answer, took_part: bool = False) -> str:
     who = f"{answer.recogniser}{' (took part)' if took_part else ''}"
     if math.isnan(answer.before):
         return f"{who}: no face was found in the clean photo"
-    after = "no face found" if math.isnan(answer.after) else f"{answer.after:.2f}"
-    scores = f"similarity {answer.before:.2f} before, {after} after; same person above {answer.threshold:.2f}"
+    digits = 3 if abs(answer.after - answer.threshold) < 0.01 else 2  # which of them is larger, is seen
+    after = "no face found" if math.isnan(answer.after) else f"{answer.after:.{digits}f}"
+    scores = f"similarity {answer.before:.2f} before, {after} after; same person above {answer.threshold:.{digits}f}"
     near = "" if answer.target is None else f"; {answer.target:.2f} to the target"
     return f"{who}: {scores}{near}: {answer.verdict if answer.knew else NOT_KNOWN}"
 
@@ -159,8 +160,10 @@ def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Se
     tried = [outcome for outcome in outcomes if not outcome.kept]
     good = [outcome for outcome in tried if outcome.good]
     lines = []
-    if panel:
-        lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected {according_to(panel)}.")
+    if panel and tried:
+        asked = any(face.answers for outcome in tried for face in outcome.faces)
+        said = f" {according_to(panel)}" if asked else ""
+        lines.append(f"{len(good)} of {plural(len(tried), 'photo')} protected{said}.")
         if good and not independent(panel.names, took_part):
             lines.append(
                 "Unconfirmed: all of them took part in making the change; one that did not may still recognise a face. "

@@ -88,7 +88,8 @@ class Loaded:
             outcome = PhotoOutcome(job.photo, job.output, seen, notes=notes, **self._about(left))
             # A face too small to change does not keep the others from being written.
             if outcome.verdict == evaluation.NOT_PROTECTED and not self.options.keep_recognised:
-                return replace(outcome, output=None, notes=())
+                older = (f"the older {job.output} is left as it was",) if os.path.lexists(job.output) else ()
+                return replace(outcome, output=None, notes=older)
             if self.options.skip_existing and os.path.lexists(job.output):  # another run on this folder was faster
                 return PhotoOutcome(job.photo, job.output, kept=True)
             _move(draft, job.output, self.options.overwrite)

@@ -15,6 +15,10 @@ import numpy as np
 
 from amtgan_lib.faces.crops import FaceError
 
+# Raised inside mediapipe at first results; nothing that a user of ours can do about it. Ignored from the import on: what
+# is ignored inside somebody's `catch_warnings` is ignored no longer than that.
+warnings.filterwarnings("ignore", r"SymbolDatabase\.GetPrototype", UserWarning)
+
 
 @dataclass(frozen=True)
 class Solutions:
@@ -54,8 +58,6 @@ def started() -> Solutions:
         blank = np.zeros((192, 192, 3), np.uint8)
         for solution in vars(ready).values():  # the first picture, too, makes it talk
             solution.process(blank)
-    # Raised inside mediapipe at every first result; nothing that a user of ours can do about it.
-    warnings.filterwarnings("ignore", r"SymbolDatabase\.GetPrototype", UserWarning)
     return ready
 
 

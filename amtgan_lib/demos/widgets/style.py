@@ -15,6 +15,10 @@ SHEET = """
 .amtgan p { margin: 8px 0 0; font-size: 13px; }
 .amtgan small, .amtgan .quiet { font-size: 12px; color: var(--jp-ui-font-color2, #666); }
 
+/* A page of voila serves no other notebooks and no code: what links to them reads as text. */
+body[data-voila] a[href$=".ipynb"], body[data-voila] a[href$=".py"] { pointer-events: none; color: inherit;
+  text-decoration: none; }
+
 .amtgan-card { border: 1px solid var(--jp-border-color2, #e0e0e0); border-radius: 12px; padding: 14px 16px;
   background: var(--jp-layout-color1, #fff); box-sizing: border-box; overflow: hidden; }
 .amtgan-columns { display: flex; flex-flow: row wrap; gap: 14px; align-items: flex-start; overflow: visible; }

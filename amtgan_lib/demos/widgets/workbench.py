@@ -67,6 +67,7 @@ class Workbench(parts.Shown):
         self.styles: dict[str, FaceCrop | None] = {}
         self._makeups: dict[str, Photo | None] = {}
         self._asked: dict[str, Source] = {}
+        self._opened: Sample | Uploaded | Path | None = None  # what the studio shows
         self._marks: tuple[Box, ...] = ()  # on the photo that was chosen last
         self.pace = Newest(self._steps)
         self._make_widgets()
@@ -98,11 +99,12 @@ class Workbench(parts.Shown):
 
     def _begin(self, begin: Begin) -> None:
         """The first picture and its meters, complete before anything is shown; the rest may come later."""
-        drawn = dict(zip(("makeup", "second"), self.makeups))
+        # A drawn makeup shows what there is; on somebody's own photo nobody asked for it.
+        drawn = {} if begin.photo else dict(zip(("makeup", "second"), self.makeups))
         self._open(Path(begin.photo) if begin.photo else self.people[0])
         for key in self.shelves:
             named = getattr(begin, key)
-            self._wear(key, Path(named) if named else drawn[key])
+            self._wear(key, Path(named) if named else drawn.get(key))
         if begin.known:
             self.studio.compare_with(Path(begin.known))
         self.pace.ask()
@@ -209,6 +211,10 @@ class Workbench(parts.Shown):
             self.marking.box.selected_index = 0
             raise
         self.marking.show(photo, [face.crop for face in opened.faces], opened.left)
+        if isinstance(source, Uploaded) and isinstance(self._opened, Sample):
+            for key in self.shelves:  # the makeup of a drawn person was never chosen for this face
+                self._wear(key, None)
+        self._opened = source
         styles = {key: photo and opened.reference(photo) for key, photo in self._makeups.items()}
         self.studio, self.styles = opened, styles
         self.photos.mark(source.name if isinstance(source, Sample) else None)
