@@ -756,7 +756,7 @@ def test_somebody_else_in_the_photo_is_no_success(people_at):
     """The tables' probes and the similarities of two files: both look where the clean face was."""
     people_at({"a.jpg": [(LEFT, ME), (RIGHT, YOU)], "lost.png": [(RIGHT, YOU)], "b.png": [(RIGHT, YOU), (LEFT, ME)]})
     reports = {m: pd.DataFrame({"source": ["a.jpg"], "protected": [f"{m}.png"]}) for m in ("lost", "b")}
-    found = evaluation.probes_by_method(reports, size=SIDE)
+    found = evaluation.probes_by_method(reports, SIDE)
     colours = {method: colours_of(probes) for method, probes in found.items()}
     assert colours == {"clean": [ME], "lost": [None], "b": [ME]}
     recognizer = NoseRecognizer()
@@ -772,7 +772,7 @@ def test_a_photo_that_was_not_protected_is_scored_clean(monkeypatch):
     monkeypatch.setattr(tables, "read_probes", lambda files, size, *_: read.append((list(files), size)))
     first = pd.DataFrame({"source": ["a.jpg", "b.jpg"], "protected": ["1/a.png", "1/b.png"]})
     second = first.assign(protected=["2/a.png", ""])
-    found = evaluation.probes_by_method({"one": first, "two": second}, size=64)
+    found = evaluation.probes_by_method({"one": first, "two": second}, 64)
     assert list(found) == ["clean", "one", "two"]
     assert read == [(["a.jpg", "b.jpg"], 64), (["1/a.png", "1/b.png"], 64), (["2/a.png", "b.jpg"], 64)]
 
@@ -785,7 +785,7 @@ def test_reports_of_other_photos_are_not_compared(monkeypatch, other):
         for name, files in (("one", ["a.jpg", "b.jpg"]), ("two", other))
     }
     with pytest.raises(ValueError, match="the report of two lists other photos"):
-        evaluation.probes_by_method(reports)
+        evaluation.probes_by_method(reports, SIDE)
 
 
 def test_a_blank_picture_counts_against_the_method(tmp_path, world):

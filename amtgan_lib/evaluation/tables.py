@@ -99,9 +99,7 @@ def success_rows(scores: pd.DataFrame, threshold: float, far: float, **facts: Fa
     return rows
 
 
-def probes_by_method(
-    reports: Mapping[str, pd.DataFrame], progress: Progress = iter, size: int = 256
-) -> dict[str, Probes]:
+def probes_by_method(reports: Mapping[str, pd.DataFrame], size: int, progress: Progress = iter) -> dict[str, Probes]:
     """The faces of the clean photos and of every method's files, as crops of the gallery's ``size``.
 
     reports: of ``experiments.protect_pairs``, with the column source (the whole clean photo). A photo that a method
