@@ -13,12 +13,13 @@ from amtgan_lib.demos import session
 from amtgan_lib.faces import FaceError, parts
 from amtgan_lib.faces.regions import OVAL
 from amtgan_lib.images import to_pil
-from amtgan_lib.methods import Guide, MethodError, bare, natural, targets
+from amtgan_lib.methods import Guide, MethodError, bare, in_makeup_of, natural, targets
 from amtgan_lib.methods.method import Painting
 from amtgan_lib.methods.natural import Adam, Search
 from amtgan_lib.models import rendering
 from amtgan_lib.models.rendering import BARE, LIPS, PARTS, Fields, Look, mixture
 from amtgan_lib.protection import ProtectionError, Protector
+from amtgan_lib.recognizers import Known
 
 SHORT = Search(steps=6)
 
@@ -68,6 +69,23 @@ def test_a_bare_face_wears_no_makeup_and_a_reference_brings_it(crop, reference, 
     dressed = method.wear(crop, reference, None).look.worn()
     assert set(dressed) == set(PARTS)
     assert set(bare(method).wear(crop, reference, None).look.worn()) == set(BARE)
+
+
+def test_a_method_that_comes_to_know_a_face_stays_as_it_was_wrapped(crop, reference, guide):
+    method, known = natural.method(guide, SHORT), Known(crop.image[None], crop.points[None])
+
+    def worn_by(told):
+        return set(told.knowing(known).wear(crop, reference, None).look.worn())
+
+    assert worn_by(method) == set(PARTS)
+    assert worn_by(bare(method)) == set(BARE)
+    assert worn_by(in_makeup_of(method, crop)) == set(BARE)
+    assert worn_by(natural.only(method, ["shape"])) == {"shape"}
+
+
+def test_a_look_is_drawn_as_it_is_worn(crop, reference, guide):
+    for method in (bare(natural.method(guide, SHORT)), natural.only(natural.method(guide, SHORT), ["shape"])):
+        torch.testing.assert_close(method.draw(crop, reference).clamp(-1, 1), method.change(crop, reference))
 
 
 def test_lips_and_lids_begin_as_the_reference_wears_them(crop, reference, guide):

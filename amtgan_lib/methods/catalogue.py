@@ -135,14 +135,12 @@ def gradient_attack(
 
 def bare(dressed: Method) -> Method:
     """The same method, but every face keeps its own makeup, whatever the reference."""
-    wear = dressed.wear and (lambda crop, reference, begin=None: dressed.wear(crop, crop, begin))
-    return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop), wear=wear)
+    return dressed.wrapped(lambda act: lambda crop, reference, *begin: act(crop, crop, *begin))
 
 
 def in_makeup_of(method: Method, reference: FaceCrop) -> Method:
     """The same method, but every face gets the makeup of this ``reference``, a crop as the method wants it."""
-    wear = method.wear and (lambda crop, _, begin=None: method.wear(crop, reference, begin))
-    return replace(method, draw=lambda crop, _: method.draw(crop, reference), wear=wear)
+    return method.wrapped(lambda act: lambda crop, _, *begin: act(crop, reference, *begin))
 
 
 def by_region(method: Method) -> dict[str, Method]:
@@ -194,7 +192,7 @@ def weakened(strong: Method, crops: Sequence[FaceCrop], limit: float, measure: s
     def scaled(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         return crop.image + low * (strong.draw(crop, reference) - crop.image)
 
-    return replace(strong, draw=scaled, wear=None, details={**strong.details, "strength": round(low, 3)})
+    return replace(strong, draw=scaled, wear=None, knowing=None, details={**strong.details, "strength": round(low, 3)})
 
 
 def remembered(method: Method) -> Method:
