@@ -382,6 +382,13 @@ def test_curves_have_a_line_a_column(tmp_path):
     assert len({line.get_color() for line in axis.lines}) == 2
 
 
+def test_curves_repeat_their_styles_rather_than_leave_lines_out():
+    table = pd.DataFrame(np.ones((2, 15)), columns=list("abcdefghijklmno"))
+    (axis,) = figures.curves(table, "loss").axes
+    assert len(axis.lines) == 15
+    assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == 12
+
+
 def test_the_first_figure_of_a_notebook_does_not_hide_all_others(monkeypatch):
     """A notebook's backend becomes interactive with its first figure, and must stay so to show the next."""
     monkeypatch.setitem(plt.rcParams, "interactive", False)
