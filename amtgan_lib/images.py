@@ -68,13 +68,6 @@ class Change:
             values[top - y0 : bottom - y0, left - x0 : right - x0] += part.values
         return Change(values, x0, y0, self.photo_size)
 
-    def __abs__(self) -> Change:
-        return Change(np.abs(self.values), self.x, self.y, self.photo_size)
-
-    def mean(self) -> float:
-        """Mean over all pixels and channels of the photo, those outside the rectangle included."""
-        return float(self.values.sum(dtype=np.float64)) / (3 * self.photo_size[0] * self.photo_size[1])
-
 
 @dataclass(frozen=True, eq=False)
 class Photo:
