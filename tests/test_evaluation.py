@@ -94,9 +94,6 @@ def test_the_interval_of_a_threshold_contains_it_and_is_the_same_each_time(popul
     low, high = evaluation.calibration_interval(population, far, repeats=100)
     assert low < threshold < high and high - low < 0.25
     assert evaluation.calibration_interval(population, far, repeats=100) == (low, high)
-    assert evaluation.calibration_interval(population, far, repeats=100, seed=1) != (low, high)
-    narrow = evaluation.calibration_interval(population, far, repeats=100, level=0.5)
-    assert low < narrow[0] < narrow[1] < high
 
 
 def test_a_person_drawn_twice_is_no_impostor_of_himself(population):
@@ -598,11 +595,9 @@ def test_a_region_is_measured_where_the_clean_face_was(noise, tmp_path):
 def test_whole_pictures_are_squeezed_not_cut(tmp_path):
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 30:] = 255
-    probes = evaluation.whole_pictures(
-        [photo_of(wide, tmp_path / "a.png"), photo_of(wide, tmp_path / "b.png")], size=32
-    )
-    assert probes.image.shape == (2, 3, 32, 32) and probes.found.all() and len(probes) == 2
-    assert (probes.image[:, :, :, :12] == -1).all() and (probes.image[:, :, :, 20:] == 1).all()
+    probes = evaluation.whole_pictures([photo_of(wide, tmp_path / "a.png"), photo_of(wide, tmp_path / "b.png")])
+    assert probes.image.shape == (2, 3, 256, 256) and probes.found.all() and len(probes) == 2
+    assert (probes.image[:, :, :, :110] == -1).all() and (probes.image[:, :, :, 146:] == 1).all()
 
 
 def test_a_mean_row_has_n_and_an_interval():

@@ -93,12 +93,11 @@ def test_every_named_loss_has_a_panel(tmp_path, count, axes):
 
 
 def test_curves_are_running_means_over_steps():
-    rows = [{"step": 10 * number, "seconds": 0.0, "total": float(number % 2)} for number in range(1, 9)]
-    line = figures.loss_curves(rows, smooth=2).axes[0].lines[0]
-    assert line.get_xdata().tolist() == [10 * number for number in range(1, 9)]
-    assert line.get_ydata().tolist() == [1.0] + [0.5] * 7
-    unsmoothed = figures.loss_curves(rows, smooth=1).axes[0].lines[0]
-    assert unsmoothed.get_ydata().tolist() == [1.0, 0.0] * 4
+    rows = [{"step": 10 * number, "seconds": 0.0, "total": float(number % 2)} for number in range(1, 31)]
+    line = figures.loss_curves(rows).axes[0].lines[0]
+    assert line.get_xdata().tolist() == [10 * number for number in range(1, 31)]
+    np.testing.assert_allclose(line.get_ydata()[:3], [1, 1 / 2, 2 / 3])
+    np.testing.assert_allclose(line.get_ydata()[19:], 1 / 2)
 
 
 # ---------------------------------------------------------------- scores

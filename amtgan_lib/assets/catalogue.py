@@ -158,7 +158,7 @@ def groups() -> tuple[str, ...]:
     return tuple(dict.fromkeys(asset.group for asset in table()))
 
 
-def find(group: str | None = None, name: str | None = None, path_glob: str | None = None) -> list[Asset]:
+def find(group: str | None = None, path_glob: str | None = None) -> list[Asset]:
     """Assets that fit every given condition, in the order of the table; an empty list where none does.
 
     `path_glob` is compared with the path inside the repository; `*` crosses folders ("*/neutral_front/*.jpg").
@@ -169,9 +169,7 @@ def find(group: str | None = None, name: str | None = None, path_glob: str | Non
     return [
         asset
         for asset in table()
-        if (group is None or asset.group == group)
-        and (name is None or asset.name == name)
-        and (path_glob is None or fnmatchcase(asset.path, path_glob))
+        if (group is None or asset.group == group) and (path_glob is None or fnmatchcase(asset.path, path_glob))
     ]
 
 

@@ -49,8 +49,8 @@ def grid(
 
 
 @in_style
-def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: int = 20) -> Figure:
-    """Every named loss against the step, smoothed by a running mean; one small panel each, since units differ."""
+def loss_curves(history: Sequence[dict[str, float]], title: str = "") -> Figure:
+    """Every named loss against the step, as a running mean of 20; one small panel each, since units differ."""
     table = pd.DataFrame(history).set_index("step").drop(columns="seconds")
     columns = min(4, len(table.columns))
     lines = -(-len(table.columns) // columns)
@@ -58,7 +58,7 @@ def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: in
     for axis in axes.flat[len(table.columns) :]:
         axis.axis("off")
     for axis, (name, values) in zip(axes.flat, table.items()):
-        axis.plot(values.rolling(smooth, min_periods=1).mean(), color=COLOURS["genuine"], lw=1.2)
+        axis.plot(values.rolling(20, min_periods=1).mean(), color=COLOURS["genuine"], lw=1.2)
         axis.set_title(name)
     figure.suptitle(title)
     return figure

@@ -50,8 +50,8 @@ def threshold_curves(
 class MovingThreshold:
     """The figure of ``threshold_curves`` as PNG at one threshold after the other: all but its black line stays."""
 
-    def __init__(self, figure: Figure, dpi: int = 110):
-        figure.set_dpi(dpi)
+    def __init__(self, figure: Figure):
+        figure.set_dpi(110)
         self._canvas = FigureCanvasAgg(figure)
         self._lines = figure.findobj(lambda artist: artist.get_gid() == THRESHOLD)
         for line in self._lines:
