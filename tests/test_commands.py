@@ -1251,7 +1251,7 @@ def test_wrong_arguments_of_evaluate(put, capsys, words, said):
 def test_ctrl_c_during_an_evaluation(put, monkeypatch, capsys):
     for name in ("a.png", "b.png"):
         put(f"in/{name}")
-    original, calls = evaluation.similarities, []
+    original, calls = evaluation.compared, []
 
     def interrupted(*args):
         calls.append(1)
@@ -1259,7 +1259,7 @@ def test_ctrl_c_during_an_evaluation(put, monkeypatch, capsys):
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(evaluation, "similarities", interrupted)
+    monkeypatch.setattr(evaluation, "compared", interrupted)
     (Path("out")).mkdir()
     assert evaluate("in", "in", "--json") == 130
     captured = capsys.readouterr()

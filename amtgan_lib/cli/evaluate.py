@@ -122,12 +122,11 @@ def _by_name(folder: Path, contents: Contents) -> dict[Path, Path]:
 def _compared(pair: Pair, panel: Panel) -> PairOutcome:
     if missing := [name for name, file in vars(pair).items() if file is None]:
         return PairOutcome(pair, problem=f"there is no {missing[0]} photo of this name")
-    photos = {"clean": pair.clean, "protected": pair.protected}
     try:
-        table = evaluation.similarities(photos, _known(pair.known), panel.judges, panel.far)
+        answers = evaluation.compared(pair.clean, pair.protected, _known(pair.known), panel.judges, panel.far)
     except (ValueError, OSError, MemoryError) as error:
         return PairOutcome(pair, problem=str(error) or "not enough memory")
-    return PairOutcome(pair, tuple(evaluation.compared(table, panel.judges, panel.far)))
+    return PairOutcome(pair, tuple(answers))
 
 
 @functools.lru_cache(maxsize=1)
