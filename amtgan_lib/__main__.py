@@ -184,4 +184,10 @@ if __name__ == "__main__":
     # An interrupt inside exec() of a text (every named tuple runs one) is remembered by CPython until the next exec():
     # `python -m` would then die of SIGINT instead of ending with the status.
     exec("")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # A process of torchrun ends without Python's own end: there gloo's threads may abort it, with everything done
+        # (pytorch/pytorch#179291; seen once on a busy machine in spite of the barrier in `distributed.process_group`).
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended)
     sys.exit(ended)
