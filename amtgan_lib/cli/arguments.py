@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from amtgan_lib.errors import WrongArguments
+
 
 def arg(metavar: str | None = None, default: str = "", **more: Any) -> Any:
     """An argument whose help gives the default in words or not at all, where tyro would print None."""
@@ -23,20 +25,8 @@ Rate = Annotated[float, arg("RATE", "0.01")]
 Table = Annotated[Path | None, arg("CSV", "the recognisers' own")]
 
 
-class WrongArguments(Exception):
-    """Arguments that contradict each other or cannot be right; one sentence."""
-
-    exit_status = 2
-
-
 class NotDone(Exception):
     """A command that cannot do its work; one sentence."""
-
-
-class Interrupted(Exception):
-    """Ctrl-C: finished files stay, none is half written; one sentence."""
-
-    exit_status = 130
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from amtgan_lib import evaluation, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
-from amtgan_lib.cli.arguments import Evaluate, Interrupted, WrongArguments
+from amtgan_lib.cli.arguments import Evaluate
 from amtgan_lib.cli.asking import Panel
 from amtgan_lib.cli.folders import Contents
 from amtgan_lib.cli.outcomes import NOT_KNOWN, according_to, plural
+from amtgan_lib.errors import Interrupted, WrongArguments
 from amtgan_lib.evaluation import NOT_PROTECTED, Answer
 
 
