@@ -13,7 +13,7 @@ from amtgan_lib.demos import session
 from amtgan_lib.faces import FaceError, parts
 from amtgan_lib.faces.regions import OVAL
 from amtgan_lib.images import to_pil
-from amtgan_lib.methods import Guide, MethodError, bare, in_makeup_of, natural, targets
+from amtgan_lib.methods import Guide, MethodError, bare, in_makeup_of, natural, remembered, targets
 from amtgan_lib.methods.method import Painting
 from amtgan_lib.methods.natural import Adam, Search
 from amtgan_lib.models import rendering
@@ -121,7 +121,7 @@ def test_a_search_begins_with_the_look_of_the_frame_before(crop, guide, painting
 
 
 def test_strength_scales_a_look_down_to_nothing(crop, guide):
-    method = natural.once(natural.method(guide, SHORT))
+    method = remembered(natural.method(guide, SHORT))
     assert torch.equal(method.change(crop, crop, 0.0), crop.image)
     changes = [(method.change(crop, crop, strength) - crop.image).abs().mean() for strength in (0.3, 1.0)]
     assert 0 < changes[0] < changes[1]
@@ -131,7 +131,7 @@ def test_a_look_is_searched_once_and_taken_apart(crop, reference, guide):
     asked = []
     inner = natural.method(guide, SHORT)
     counted = replace(inner, wear=lambda *faces: asked.append(faces) or inner.wear(*faces))
-    method = natural.once(counted)
+    method = remembered(counted)
     whole = method.change(crop, reference)
     assert torch.equal(method.change(crop, reference), whole) and len(asked) == 1
     shape = natural.only(method, ["shape"]).wear(crop, reference, None).look

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import makeup_transfer
-from amtgan_lib.models.rendering import PARTS
+from amtgan_lib.models.rendering import PARTS, Look
 from amtgan_lib.recipes import RECIPES
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting.results import REGIONS
@@ -196,19 +197,23 @@ def weakened(strong: Method, crops: Sequence[FaceCrop], limit: float, measure: s
 
 
 def remembered(method: Method) -> Method:
-    """The same method, which looks at no reference, computed once for every crop: for attacks of many steps.
+    """The same method, computed once for every face and reference: for attacks of many steps, and looks taken apart.
 
     Its cost is no longer what it seems: ask ``seconds_a_face`` before.
     """
-    known: dict[bytes, Tensor] = {}
 
-    def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        key = hashlib.sha256(crop.image.numpy().tobytes()).digest()
-        if key not in known:
-            known[key] = method.draw(crop, crop)
-        return known[key]
+    def once(act: Callable) -> Callable:
+        known: dict[tuple[bytes, ...], Any] = {}
 
-    return replace(method, draw=change, wear=None)
+        def remember(*given: FaceCrop | Look | None) -> Any:
+            key = tuple(hashlib.sha256(each.image.numpy().tobytes()).digest() for each in given[:2])
+            if key not in known:
+                known[key] = act(*given)
+            return known[key]
+
+        return remember
+
+    return method.wrapped(once)
 
 
 def seconds_a_face(method: Method, crops: Sequence[FaceCrop]) -> float:

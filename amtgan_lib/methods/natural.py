@@ -309,19 +309,6 @@ def only(method: Method, parts: Sequence[str]) -> Method:
     return method.wrapped(lambda wear: lambda *faces: part_of(wear(*faces)))
 
 
-def once(method: Method) -> Method:
-    """The same method, which searches once for each face and reference: for looks that are taken apart afterwards."""
-    known: dict[tuple[bytes, ...], Worn] = {}
-
-    def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
-        key = tuple(each.image.numpy().tobytes() for each in (crop, reference))
-        if key not in known:
-            known[key] = method.wear(crop, crop if crop is reference else reference, begin)
-        return known[key]
-
-    return replace(method, wear=wear)
-
-
 def moved(crop: FaceCrop, look: Worn) -> Tensor:
     """How far each of the 478 points of a face's mesh is moved, as a share of the distance of the eyes."""
     y, x = crop.mesh.round().long().clamp(0, crop.size - 1).T
