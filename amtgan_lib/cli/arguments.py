@@ -58,8 +58,8 @@ class Protect:
             nobody. Needs --impersonate.
         impersonate: Confirm that faces should pass as that person, who may be held responsible for it.
         generator: Generator to use instead of a natural look: made by `train`, or G.pth of the paper's authors.
-        ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default those that gave
-            hints, or the open ones.
+        ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default the open ones on
+            this machine, or our own, which tells strangers apart poorly, if there are none.
         held_out: Recognisers that judge the result and give no hints, directly or through distillation. The verdict
             is more reliable and the protection a little weaker. By default all available recognisers give hints.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
