@@ -5,7 +5,6 @@ help is fast. Exit status: 0 done, 1 failed with a reason, 2 wrong arguments, 13
 """
 
 import contextlib
-import difflib
 import functools
 import importlib
 import io
@@ -19,8 +18,9 @@ from collections.abc import Callable, Sequence
 from amtgan_lib import __version__, lazy
 from amtgan_lib.cli import PROGRAM, is_ours
 from amtgan_lib.cli.table import COMMANDS
+from amtgan_lib.errors import Interrupted, WrongArguments, did_you_mean
 
-FAILED, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
+FAILED = 1
 UNRECOGNIZED = "Unrecognized options: "
 
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        return _say("interrupted.", INTERRUPTED)
+        return _say("interrupted.", Interrupted.exit_status)
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough. Python would complain when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -73,12 +73,11 @@ def _run(arguments: list[str]) -> int:
         print(f"amtgan_lib {__version__}")
         return 0
     if not arguments:
-        return _say(f"name a command: {', '.join(COMMANDS)} (see --help).", WRONG_ARGUMENTS)
+        return _say(f"name a command: {', '.join(COMMANDS)} (see --help).", WrongArguments.exit_status)
     name, *rest = arguments
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(COMMANDS)}."
-        return _say(f"there is no command {name!r}: {hint}", WRONG_ARGUMENTS)
+        said = did_you_mean(name, COMMANDS, "the commands are")
+        return _say(f"there is no command {name!r}: {said}", WrongArguments.exit_status)
     for package in ("pandas", "matplotlib.pyplot"):
         lazy.later(package)
     module, attribute = COMMANDS[name].target.split(":")
@@ -118,7 +117,7 @@ def _call(target: Callable | dict[str, Callable], name: str, arguments: list[str
         if not stop.code:
             return 0
         sentence = _unknown_option(target, program, arguments) or _too_many(name, _sentence(complaint.getvalue()))
-        return _say(f"{sentence} (see `{program} --help`).", WRONG_ARGUMENTS)
+        return _say(f"{sentence} (see `{program} --help`).", WrongArguments.exit_status)
     return ready() or 0
 
 
@@ -144,8 +143,8 @@ def _unknown_option(target: Callable | dict[str, Callable], program: str, argume
     wrong = next((option for option in options if option.replace("_", "-") not in known), None)
     if wrong is None or not known:
         return ""
-    near = difflib.get_close_matches(wrong, known, n=1)
-    return f"{UNRECOGNIZED}{wrong}" + (f"; did you mean {near[0]}?" if near else "")
+    said = did_you_mean(wrong, known)
+    return f"{UNRECOGNIZED}{wrong}" + (said and f"; {said}")
 
 
 def _too_many(name: str, complaint: str) -> str:
@@ -184,4 +183,10 @@ if __name__ == "__main__":
     # An interrupt inside exec() of a text (every named tuple runs one) is remembered by CPython until the next exec():
     # `python -m` would then die of SIGINT instead of ending with the status.
     exec("")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # A process of torchrun ends without Python's own end: there gloo's threads may abort it, with everything done
+        # (pytorch/pytorch#179291; seen once on a busy machine in spite of the barrier in `distributed.process_group`).
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended)
     sys.exit(ended)

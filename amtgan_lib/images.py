@@ -6,6 +6,7 @@ Inside the library an image is float RGB, (3, H, W) or (N, 3, H, W), in [-1, 1].
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,13 +68,6 @@ class Change:
             left, top, right, bottom = part.box
             values[top - y0 : bottom - y0, left - x0 : right - x0] += part.values
         return Change(values, x0, y0, self.photo_size)
-
-    def __abs__(self) -> Change:
-        return Change(np.abs(self.values), self.x, self.y, self.photo_size)
-
-    def mean(self) -> float:
-        """Mean over all pixels and channels of the photo, those outside the rectangle included."""
-        return float(self.values.sum(dtype=np.float64)) / (3 * self.photo_size[0] * self.photo_size[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,6 +278,18 @@ def save(path: str | Path, image: Tensor | Image.Image, **options: Any) -> Path:
     with written(path) as partial:
         picture.save(partial, **options)
     return path
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """A picture as the content of a file; ``options`` are those of the file format."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """The content of a picture's file in an address; kind: png or jpeg."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def blur(images: Tensor, sigma: float | Tensor, radius: int, border: str = "replicate") -> Tensor:

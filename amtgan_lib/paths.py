@@ -26,7 +26,7 @@ ROOT = LIBRARY.parent if IN_CHECKOUT else _chosen("AMTGAN_HOME", Path.home() / "
 _READ = ROOT if IN_CHECKOUT else _SHIPPED
 
 WEIGHTS = LIBRARY / "weights"
-"""What comes with the package: the drawn recognisers, the distilled one, both generators, and the faces of nobody."""
+"""What comes with the package: recognisers, generators, the networks that trainings begin with, the faces of nobody."""
 
 DATA = ROOT / "data"
 RAW = DATA / "raw"

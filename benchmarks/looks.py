@@ -70,7 +70,7 @@ def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
     thresholds = {judge.name: judge.thresholds[0.01] for judge in judges}
     facts = {"preset": "natural", "target": person, "seed": 0, "dataset": "celeba_hq test"}
     judge = evaluation.Judgement(face_set, person, pairs.person, thresholds, 0.01, held_out=judging)
-    probes = evaluation.probes_by_method(reports, tqdm, face_set.size)
+    probes = evaluation.probes_by_method(reports, face_set.size, tqdm)
     for method, how in itertools.product(reports, AGAIN):
         files = [row.protected or row.source for row in reports[method].itertuples()]
         again = evaluation.republished(files, folder / f"{method} {how}", how)

@@ -25,7 +25,7 @@ from amtgan_lib import datasets, evaluation, faces, paths, protection, recipes, 
 from amtgan_lib.cli import arguments, asking, folders, outcomes
 from amtgan_lib.cli import pipeline as pipeline_commands
 from amtgan_lib.cli import protect as protecting
-from amtgan_lib.cli.arguments import WrongArguments
+from amtgan_lib.errors import WrongArguments
 from amtgan_lib.evaluation import Answer
 from amtgan_lib.images import open_photo
 from amtgan_lib.methods import Method, generator
@@ -867,7 +867,7 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
         ("none.png", 2, "there is no file or folder none.png: check the path."),
         ("me.png in/a.png", 2, "protect takes one photo or a folder of photos, not in/a.png as well (see `"),
         ("in me.png --quick", 2, "protect takes one photo or a folder of photos, not me.png as well"),
-        ("me.png in/a.png --fcaes all", 2, "Unrecognized options: --fcaes; did you mean --faces?"),
+        ("me.png in/a.png --fcaes all", 2, "Unrecognized options: --fcaes; did you mean '--faces'?"),
         ("me.png --reference none.png", 2, "there is no file or folder none.png: check the path."),
         ("me.png --strength 1.1", 2, "--strength is 1.1: it must be between 0 and 1."),
         ("me.png --strength nan", 2, "--strength is nan: it must be between 0 and 1."),
@@ -879,7 +879,7 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
         ("me.png --overwrite --skip-existing", 2, "--overwrite and --skip-existing contradict each other: choose one."),
         ("me.png --target me.png", 2, "who may be held responsible for it: add --impersonate"),
         ("me.png --target me.png --impersonate", 1, "was trained for one target: omit the target"),
-        ("me.png --ask edgeface", 2, "no recogniser 'edgeface'; did you mean edgeface_xs"),
+        ("me.png --ask edgeface", 2, "no recogniser 'edgeface': did you mean 'edgeface_xs'"),
         ("me.png --faces some", 2, "invalid choice 'some' for argument '--faces'"),
         ("me.png -o out.gif", 2, "out.gif has a suffix that cannot be written: use .bmp"),
         ("me.png -o out.png --format jpg", 2, "OUT out.png already has a format: omit --format."),
@@ -1051,7 +1051,7 @@ def test_what_open_thresholds_were_measured_on_is_said(mirror):
 def test_names_of_recognisers_and_of_sets():
     assert asking.names("drawn_ir, drawn,drawn_ir") == list(recognizers.DRAWN)
     assert asking.names("open") == list(recognizers.zoo("open"))
-    with pytest.raises(WrongArguments, match="--ask: no recogniser ''"):
+    with pytest.raises(WrongArguments, match="--ask: there is no recogniser ''"):
         asking.names("")
 
 
@@ -1251,7 +1251,7 @@ def test_wrong_arguments_of_evaluate(put, capsys, words, said):
 def test_ctrl_c_during_an_evaluation(put, monkeypatch, capsys):
     for name in ("a.png", "b.png"):
         put(f"in/{name}")
-    original, calls = evaluation.similarities, []
+    original, calls = evaluation.compared, []
 
     def interrupted(*args):
         calls.append(1)
@@ -1259,7 +1259,7 @@ def test_ctrl_c_during_an_evaluation(put, monkeypatch, capsys):
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(evaluation, "similarities", interrupted)
+    monkeypatch.setattr(evaluation, "compared", interrupted)
     (Path("out")).mkdir()
     assert evaluate("in", "in", "--json") == 130
     captured = capsys.readouterr()

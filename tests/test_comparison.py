@@ -27,6 +27,18 @@ def face(file, size: int) -> faces.FaceCrop:
     return fakes.photo_crop(photo, scale=photo.size[0] / size, size=size)
 
 
+class Measuring(fakes.NoseRecognizer):
+    """Keeps the sizes of the faces that it is shown."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.sizes: set[int] = set()
+
+    def embed(self, images, points=None):
+        self.sizes.add(images.shape[-1])
+        return super().embed(images, points)
+
+
 @pytest.fixture
 def compared(monkeypatch, tmp_path) -> Comparison:
     """Photos of two people, and a judge who knows faces by the colour of their noses."""
@@ -38,7 +50,7 @@ def compared(monkeypatch, tmp_path) -> Comparison:
     pairs = pd.DataFrame({"probe": ["0.png", "1.png"], "source": list(map(str, sources)), "reference": str(sources[0])})
     judge = Judgement(fakes.plain_set(COLOURS), "london/blue", people, {JUDGE: 0.9}, 0.01, [JUDGE])
     facts = {"preset": "procedural", "seed": 0, "dataset": "drawn test", "target": "london/blue"}
-    return Comparison(tmp_path, "12", pairs, judge, [fakes.NoseRecognizer(JUDGE)], "family", face, facts)
+    return Comparison(tmp_path, "12", pairs, judge, [Measuring(JUDGE)], "family", face, facts)
 
 
 def method(change, knows: str = OUTSIDER) -> Method:
@@ -75,6 +87,11 @@ def test_an_adversary_changes_what_each_method_saved_and_leaves_what_it_cannot_c
     reached = dict.fromkeys(("clean", "clean greyed", "clean failing", "attack greyed"), 0)
     assert stored(compared, "impersonation") == reached | {"attack": 1, "attack failing": 1}
     assert stored(compared, "dodging")["clean greyed"] == 1
+
+
+def test_judges_see_every_face_at_the_size_of_those_in_the_gallery(compared):
+    compared.table({"attack": method(blue)}, "part", ["half"])
+    assert compared.judging[0].sizes == {compared.judge.face_set.size}
 
 
 def test_seconds_that_are_given_take_the_place_of_those_of_the_call(compared):

@@ -39,6 +39,7 @@ ORDER = (
     "paths",
     "compute",
     "interrupts",
+    "errors",
     "lazy",
 )
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from amtgan_lib import paths, training
+from amtgan_lib.__main__ import main
 from amtgan_lib.cli import training as launcher
 from amtgan_lib.losses import InputDiversity
 from amtgan_lib.pipeline import PresetError
@@ -222,7 +223,7 @@ def test_the_command_takes_every_parameter_of_the_notebook_that_decides_a_traini
     ],
 )
 def test_a_wrong_command_is_one_sentence(preset, assignment, message, capsys):
-    assert launcher.main(["--preset", preset, "-p", assignment, "--run-id", "r"]) == 1
+    assert main(["launch", "--preset", preset, "-p", assignment, "--run-id", "r"]) == 2
     said = capsys.readouterr().err.strip()
     assert message.lower() in said.lower() and len(said.splitlines()) == 1
 
@@ -253,7 +254,7 @@ def test_the_command_trains_a_preset(small_world, monkeypatch, capsys):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "PREPARED", small_world / "prepared")
     monkeypatch.setattr(paths, "RUNS", small_world / "runs")
-    assert launcher.main([*FLAGS, "-p", "steps={residual: 1}"]) == 0
+    assert main(["launch", *FLAGS, "-p", "steps={residual: 1}"]) == 0
     generator = small_world / "runs" / "r" / "train" / "residual" / "generator.safetensors"
     assert generator.is_file() and f"{generator}: step 1 of 1" in capsys.readouterr().out
 
@@ -264,11 +265,11 @@ def launched(small_world) -> Callable[..., subprocess.CompletedProcess]:
     # The folders are constants of the library, so each process sets them before it begins.
     script = small_world / "script.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom amtgan_lib import paths\n"
+        "import runpy\nfrom pathlib import Path\nfrom amtgan_lib import paths\n"
         f"root = Path({str(small_world)!r})\npaths.PREPARED, paths.RUNS = root / 'prepared', root / 'runs'\n"
-        "from amtgan_lib.cli.training import main\nsys.exit(main(sys.argv[1:]))\n"
+        "runpy.run_module('amtgan_lib', run_name='__main__')\n"
     )
-    return lambda *words: torchrun(str(script), *FLAGS, *words, folder=small_world)
+    return lambda *words: torchrun(str(script), "launch", *FLAGS, *words, folder=small_world)
 
 
 @pytest.mark.slow
@@ -285,10 +286,7 @@ def test_torchrun_trains_a_preset_goes_on_and_refuses_what_two_processes_cannot_
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] == 2
     odd = launched("-p", "batch={residual: 3}")
     assert odd.returncode == 1
-    assert "python -m amtgan_lib.cli.training: batch is 3, which 2 processes cannot share evenly" in odd.stderr
+    assert "python -m amtgan_lib: batch is 3, which 2 processes cannot share evenly" in odd.stderr
     timed = launched("--minutes", "1")
     assert timed.returncode == 1
-    assert (
-        "python -m amtgan_lib.cli.training: 2 processes would stop at different steps: leave out minutes"
-        in timed.stderr
-    )
+    assert "python -m amtgan_lib: 2 processes would stop at different steps: leave out minutes" in timed.stderr

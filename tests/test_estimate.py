@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from amtgan_lib import paths, pipeline
+from amtgan_lib import errors, paths, pipeline
 from amtgan_lib.pipeline import estimate, presets, runs
 from amtgan_lib.reporting import results
 
@@ -108,7 +108,7 @@ def test_ctrl_c_while_it_is_measured_leaves_a_run_that_can_go_on(tmp_path, monke
 
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(estimate, "expected", interrupt)
-    with pytest.raises(pipeline.Interrupted, match=r"before the first notebook; to resume: .* --run-id r --resume"):
+    with pytest.raises(errors.Interrupted, match=r"before the first notebook; to resume: .* --run-id r --resume"):
         pipeline.run("procedural", run_id="r", foretell=True)
     assert runs.read(tmp_path / "runs" / "r")["status"] == "interrupted"
     assert (tmp_path / "runs" / "r" / "report.html").is_file()

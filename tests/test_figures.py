@@ -93,12 +93,11 @@ def test_every_named_loss_has_a_panel(tmp_path, count, axes):
 
 
 def test_curves_are_running_means_over_steps():
-    rows = [{"step": 10 * number, "seconds": 0.0, "total": float(number % 2)} for number in range(1, 9)]
-    line = figures.loss_curves(rows, smooth=2).axes[0].lines[0]
-    assert line.get_xdata().tolist() == [10 * number for number in range(1, 9)]
-    assert line.get_ydata().tolist() == [1.0] + [0.5] * 7
-    unsmoothed = figures.loss_curves(rows, smooth=1).axes[0].lines[0]
-    assert unsmoothed.get_ydata().tolist() == [1.0, 0.0] * 4
+    rows = [{"step": 10 * number, "seconds": 0.0, "total": float(number % 2)} for number in range(1, 31)]
+    line = figures.loss_curves(rows).axes[0].lines[0]
+    assert line.get_xdata().tolist() == [10 * number for number in range(1, 31)]
+    np.testing.assert_allclose(line.get_ydata()[:3], [1, 1 / 2, 2 / 3])
+    np.testing.assert_allclose(line.get_ydata()[19:], 1 / 2)
 
 
 # ---------------------------------------------------------------- scores
@@ -380,6 +379,13 @@ def test_curves_have_a_line_a_column(tmp_path):
     assert [line.get_label() for line in axis.lines] == ["a", "b"] and axis.get_xlabel() == "step"
     assert axis.lines[1].get_ydata().tolist() == list(range(9))
     assert len({line.get_color() for line in axis.lines}) == 2
+
+
+def test_curves_repeat_their_styles_rather_than_leave_lines_out():
+    table = pd.DataFrame(np.ones((2, 15)), columns=list("abcdefghijklmno"))
+    (axis,) = figures.curves(table, "loss").axes
+    assert len(axis.lines) == 15
+    assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == 12
 
 
 def test_the_first_figure_of_a_notebook_does_not_hide_all_others(monkeypatch):

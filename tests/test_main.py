@@ -111,13 +111,13 @@ def test_wrong_arguments_are_one_sentence_and_status_2(arguments, expected, caps
 def test_a_misspelt_option_is_named_wherever_it_stands_with_the_right_one(arguments, capsys):
     assert command_line.main(["protect", *arguments]) == 2
     line = one_line(capsys)
-    assert "--fcaes" in line and "--faces?" in line
+    assert "--fcaes" in line and "'--faces'?" in line
 
 
 def test_an_option_of_a_subcommand_is_looked_for_among_its_own(capsys):
     assert command_line.main(["assets", "list", "--jsno"]) == 2
     line = one_line(capsys)
-    assert "--jsno" in line and "--json?" in line
+    assert "--jsno" in line and "'--json'?" in line
 
 
 def test_it_says_its_version(capsys):

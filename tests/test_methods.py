@@ -250,13 +250,15 @@ def test_a_method_that_is_hardly_seen_stays_as_it_is(loaded, tmp_path):
     assert methods.weakened(strong, [CLEAN], methods.visibility(strong, [CLEAN]) + 0.01) is strong
 
 
-def test_a_remembered_method_is_computed_once_a_face(loaded, tmp_path):
+def test_a_remembered_method_is_computed_once_a_face_and_reference(loaded, tmp_path):
     counted, asked = [], of("mi_fgsm", tmp_path)
     method = replace(asked, draw=lambda crop, reference: counted.append(crop) or asked.draw(crop, reference))
     remembered = methods.remembered(method)
-    first, again = (remembered.change(CLEAN, reference) for reference in (REFERENCE, CLEAN))
-    assert torch.equal(first, again) and torch.equal(first, asked.change(CLEAN, CLEAN)) and len(counted) == 1
-    assert not torch.equal(remembered.change(TARGET, CLEAN), first) and len(counted) == 2
+    first, again = (remembered.change(CLEAN, REFERENCE) for _ in range(2))
+    assert torch.equal(first, again) and torch.equal(first, asked.change(CLEAN, REFERENCE)) and len(counted) == 1
+    remembered.change(CLEAN, CLEAN), methods.bare(remembered).change(CLEAN, REFERENCE)
+    assert len(counted) == 2  # a bare face is its own reference
+    assert not torch.equal(remembered.change(TARGET, CLEAN), first) and len(counted) == 3
 
 
 def test_seconds_a_face_are_the_median_of_calls_after_a_first(loaded, tmp_path, monkeypatch):

@@ -13,12 +13,13 @@ from amtgan_lib.demos import session
 from amtgan_lib.faces import FaceError, parts
 from amtgan_lib.faces.regions import OVAL
 from amtgan_lib.images import to_pil
-from amtgan_lib.methods import Guide, MethodError, bare, natural, targets
+from amtgan_lib.methods import Guide, MethodError, bare, in_makeup_of, natural, remembered, targets
 from amtgan_lib.methods.method import Painting
 from amtgan_lib.methods.natural import Adam, Search
 from amtgan_lib.models import rendering
 from amtgan_lib.models.rendering import BARE, LIPS, PARTS, Fields, Look, mixture
 from amtgan_lib.protection import ProtectionError, Protector
+from amtgan_lib.recognizers import Known
 
 SHORT = Search(steps=6)
 
@@ -70,6 +71,23 @@ def test_a_bare_face_wears_no_makeup_and_a_reference_brings_it(crop, reference, 
     assert set(bare(method).wear(crop, reference, None).look.worn()) == set(BARE)
 
 
+def test_a_method_that_comes_to_know_a_face_stays_as_it_was_wrapped(crop, reference, guide):
+    method, known = natural.method(guide, SHORT), Known(crop.image[None], crop.points[None])
+
+    def worn_by(told):
+        return set(told.knowing(known).wear(crop, reference, None).look.worn())
+
+    assert worn_by(method) == set(PARTS)
+    assert worn_by(bare(method)) == set(BARE)
+    assert worn_by(in_makeup_of(method, crop)) == set(BARE)
+    assert worn_by(natural.only(method, ["shape"])) == {"shape"}
+
+
+def test_a_look_is_drawn_as_it_is_worn(crop, reference, guide):
+    for method in (bare(natural.method(guide, SHORT)), natural.only(natural.method(guide, SHORT), ["shape"])):
+        torch.testing.assert_close(method.draw(crop, reference).clamp(-1, 1), method.change(crop, reference))
+
+
 def test_lips_and_lids_begin_as_the_reference_wears_them(crop, reference, guide):
     regions = natural.face_regions(crop.image, crop.mesh)
     colours = natural.reference_colours(crop, regions, reference)
@@ -103,7 +121,7 @@ def test_a_search_begins_with_the_look_of_the_frame_before(crop, guide, painting
 
 
 def test_strength_scales_a_look_down_to_nothing(crop, guide):
-    method = natural.once(natural.method(guide, SHORT))
+    method = remembered(natural.method(guide, SHORT))
     assert torch.equal(method.change(crop, crop, 0.0), crop.image)
     changes = [(method.change(crop, crop, strength) - crop.image).abs().mean() for strength in (0.3, 1.0)]
     assert 0 < changes[0] < changes[1]
@@ -113,7 +131,7 @@ def test_a_look_is_searched_once_and_taken_apart(crop, reference, guide):
     asked = []
     inner = natural.method(guide, SHORT)
     counted = replace(inner, wear=lambda *faces: asked.append(faces) or inner.wear(*faces))
-    method = natural.once(counted)
+    method = remembered(counted)
     whole = method.change(crop, reference)
     assert torch.equal(method.change(crop, reference), whole) and len(asked) == 1
     shape = natural.only(method, ["shape"]).wear(crop, reference, None).look

@@ -82,6 +82,11 @@ def test_photos_that_are_all_moved_to_one_place_are_alike_again(saved):
     assert set(results.read(saved.comparison.file("galleries"))["recogniser"]) == {JUDGE}
 
 
+def test_judges_see_every_face_at_the_size_of_those_in_the_gallery(saved):
+    saved.galleries(), saved.verifiers(), saved.detectors()
+    assert saved.comparison.judging[0].sizes == {saved.comparison.judge.face_set.size}
+
+
 def test_a_verifier_that_saw_protected_photos_passes_over_what_they_have_in_common(saved):
     ways, rows = results.read(saved.comparison.file("ways")), saved.verifiers()
     found, wrong = rates(rows), rates(rows, "false accepts")

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from amtgan_lib import __main__ as command_line
-from amtgan_lib import paths, pipeline
+from amtgan_lib import errors, paths, pipeline
 from amtgan_lib.pipeline import engine, parameters, presets, runs, sweeps
 from amtgan_lib.pipeline.parameters import PresetError, Text
 from amtgan_lib.reporting import results
@@ -785,7 +785,7 @@ def test_a_killed_training_resumes_from_its_last_checkpoint_unless_something_has
     checkpoint = paths.RUNS / "r" / "train" / "residual" / "checkpoint.pt"
 
     def resumed_from(resume: bool = True, **overrides) -> str | None:
-        with pytest.raises(pipeline.Interrupted):
+        with pytest.raises(errors.Interrupted):
             pipeline.run("small", run_id="r", resume=resume, overrides=overrides)
         return written.call_args.args[1].get("resume_from")
 

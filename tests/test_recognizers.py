@@ -377,11 +377,9 @@ def test_each_open_network_sees_what_its_authors_fed_it():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     for call in (recognizers.build, recognizers.load, recognizers.spec):
-        with pytest.raises(ValueError, match=r"'ir_152'; did you mean ir152"):
+        with pytest.raises(ValueError, match=r"'ir_152': did you mean 'ir152'\?"):
             call("ir_152")
-    with pytest.raises(ValueError, match="edgeface_xs, edgeface_xxs"):
-        recognizers.spec("edgeface_s")
-    with pytest.raises(ValueError, match="facenet"):
+    with pytest.raises(ValueError, match=r"there are .*facenet"):
         recognizers.spec("zzz")
 
 

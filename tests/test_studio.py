@@ -159,7 +159,8 @@ def test_a_large_photo_is_cut_to_its_face_and_judged_as_the_saved_one(kit, sampl
     outside = np.abs(levels(result.image) - levels(photo)).max(2) > 0
     assert outside[450:1350, 900:1800].any() and not outside[:, :800].any() and not outside[:, 1900:].any()
     file = result.save(tmp_path / "saved.png")
-    saved = evaluation.similarities({"after": file}, sample.known(), kit.judges)["after"]
+    known = evaluation.read_probes([sample.known()])
+    saved = [answer.after for answer in evaluation.compared(file, file, known, kit.judges, 0.01)]
     shown = opened.judge(opened.picture(Settings(), makeups[0]))["similarity"]
     assert np.abs(saved - shown).max() < 0.03
 
@@ -204,11 +205,12 @@ def test_meters_say_what_recognisers_say_to_the_saved_file(opened, kit, makeups,
     picture = opened.picture(Settings(), makeups[0])
     table = opened.judge(picture)
     file = images.save(tmp_path / "shown.png", picture)
-    scores = evaluation.similarities({"before": sample.small, "after": file}, sample.known(), kit.judges)
+    known = evaluation.read_probes([sample.known()])
+    answers = evaluation.compared(sample.small, file, known, kit.judges, 0.01)
     assert table["recogniser"].tolist() == list(recognizers.DRAWN)
-    assert np.allclose(table[["before", "similarity"]], scores[["before", "after"]], atol=1e-6)
-    assert np.allclose(table["threshold"], scores["threshold"])
-    assert ((table["verdict"] == "not protected") == scores["after recognised"]).all()
+    said = [(answer.before, answer.after, answer.threshold) for answer in answers]
+    assert np.allclose(table[["before", "similarity", "threshold"]], said, atol=1e-6)
+    assert table["verdict"].tolist() == [answer.verdict for answer in answers]
     assert table["role"].tolist() == ["gave hints"] * 3 + ["held out"]
 
 

@@ -1,7 +1,6 @@
 """The table of assets: the pinned rows of the package and, added in memory, photographs of a mirror and of imports."""
 
 import csv
-import difflib
 import functools
 import os
 import re
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from amtgan_lib import paths
+from amtgan_lib.errors import WrongArguments, did_you_mean
 
 MIRROR_VARIABLE = "AMTGAN_ASSET_MIRROR"
 PINNED_TABLE = Path(__file__).resolve().parents[1] / "assets_table.csv"
@@ -28,10 +28,8 @@ class AssetError(Exception):
     """One sentence: what arrived, what was expected, what to do."""
 
 
-class UnknownAsset(AssetError):
-    """A name that is not in the table: wrong arguments, so the command line exits with 2."""
-
-    exit_status = 2
+class UnknownAsset(AssetError, WrongArguments):
+    """A name that is not in the table."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def groups() -> tuple[str, ...]:
     return tuple(dict.fromkeys(asset.group for asset in table()))
 
 
-def find(group: str | None = None, name: str | None = None, path_glob: str | None = None) -> list[Asset]:
+def find(group: str | None = None, path_glob: str | None = None) -> list[Asset]:
     """Assets that fit every given condition, in the order of the table; an empty list where none does.
 
     `path_glob` is compared with the path inside the repository; `*` crosses folders ("*/neutral_front/*.jpg").
@@ -169,9 +167,7 @@ def find(group: str | None = None, name: str | None = None, path_glob: str | Non
     return [
         asset
         for asset in table()
-        if (group is None or asset.group == group)
-        and (name is None or asset.name == name)
-        and (path_glob is None or fnmatchcase(asset.path, path_glob))
+        if (group is None or asset.group == group) and (path_glob is None or fnmatchcase(asset.path, path_glob))
     ]
 
 
@@ -180,6 +176,4 @@ def get(name: str) -> Asset:
     named = {asset.name: asset for asset in table() if asset.name}
     if name in named:
         return named[name]
-    near = difflib.get_close_matches(name, named, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(named)}."
-    raise UnknownAsset(f"No asset is called {name!r}: {hint}")
+    raise UnknownAsset(f"No asset is called {name!r}: {did_you_mean(name, named, 'the names are')}")

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from amtgan_lib.errors import WrongArguments
+
 
 def arg(metavar: str | None = None, default: str = "", **more: Any) -> Any:
     """An argument whose help gives the default in words or not at all, where tyro would print None."""
@@ -23,20 +25,8 @@ Rate = Annotated[float, arg("RATE", "0.01")]
 Table = Annotated[Path | None, arg("CSV", "the recognisers' own")]
 
 
-class WrongArguments(Exception):
-    """Arguments that contradict each other or cannot be right; one sentence."""
-
-    exit_status = 2
-
-
 class NotDone(Exception):
     """A command that cannot do its work; one sentence."""
-
-
-class Interrupted(Exception):
-    """Ctrl-C: finished files stay, none is half written; one sentence."""
-
-    exit_status = 130
 
 
 @dataclass(frozen=True)
@@ -68,8 +58,8 @@ class Protect:
             nobody. Needs --impersonate.
         impersonate: Confirm that faces should pass as that person, who may be held responsible for it.
         generator: Generator to use instead of a natural look: made by `train`, or G.pth of the paper's authors.
-        ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default those that gave
-            hints, or the open ones.
+        ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default the open ones on
+            this machine, or our own, which tells strangers apart poorly, if there are none.
         held_out: Recognisers that judge the result and give no hints, directly or through distillation. The verdict
             is more reliable and the protection a little weaker. By default all available recognisers give hints.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from amtgan_lib import evaluation, paths, recognizers
-from amtgan_lib.cli.arguments import NotDone, WrongArguments
+from amtgan_lib.cli.arguments import NotDone
+from amtgan_lib.errors import WrongArguments
 from amtgan_lib.recognizers import Recognizer
 
 ZOOS = ("open", "drawn", "published")

@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from amtgan_lib import evaluation, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
-from amtgan_lib.cli.arguments import Evaluate, Interrupted, WrongArguments
+from amtgan_lib.cli.arguments import Evaluate
 from amtgan_lib.cli.asking import Panel
 from amtgan_lib.cli.folders import Contents
 from amtgan_lib.cli.outcomes import NOT_KNOWN, according_to, plural
+from amtgan_lib.errors import Interrupted, WrongArguments
 from amtgan_lib.evaluation import NOT_PROTECTED, Answer
 
 
@@ -122,12 +123,11 @@ def _by_name(folder: Path, contents: Contents) -> dict[Path, Path]:
 def _compared(pair: Pair, panel: Panel) -> PairOutcome:
     if missing := [name for name, file in vars(pair).items() if file is None]:
         return PairOutcome(pair, problem=f"there is no {missing[0]} photo of this name")
-    photos = {"clean": pair.clean, "protected": pair.protected}
     try:
-        table = evaluation.similarities(photos, _known(pair.known), panel.judges, panel.far)
+        answers = evaluation.compared(pair.clean, pair.protected, _known(pair.known), panel.judges, panel.far)
     except (ValueError, OSError, MemoryError) as error:
         return PairOutcome(pair, problem=str(error) or "not enough memory")
-    return PairOutcome(pair, tuple(evaluation.compared(table, panel.judges, panel.far)))
+    return PairOutcome(pair, tuple(answers))
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from amtgan_lib.cli.arguments import NotDone, Protect, WrongArguments
+from amtgan_lib.cli.arguments import NotDone, Protect
+from amtgan_lib.errors import WrongArguments
 from amtgan_lib.files import temporary
 from amtgan_lib.formats import WRITTEN, PhotoError, format_of, is_picture
 

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from amtgan_lib import evaluation, faces, formats, images, metadata, protection, recognizers
 from amtgan_lib.cli import asking, folders, outcomes
-from amtgan_lib.cli.arguments import Interrupted, Protect, WrongArguments, face_numbers
+from amtgan_lib.cli.arguments import Protect, face_numbers
 from amtgan_lib.cli.asking import Panel
 from amtgan_lib.cli.folders import PhotoJob
 from amtgan_lib.cli.outcomes import Face, PhotoOutcome, plural
+from amtgan_lib.errors import Interrupted, WrongArguments
 from amtgan_lib.faces import DoubtfulFace, FaceCrop, SmallFace
 from amtgan_lib.images import Photo, PhotoError, open_photo
 from amtgan_lib.methods import targets

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from amtgan_lib.cli.arguments import WrongArguments, arg
+from amtgan_lib.cli.arguments import arg
+from amtgan_lib.errors import WrongArguments
 
 
 def protocol(

@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 
 from amtgan_lib import paths
-from amtgan_lib.cli.arguments import Flag, WrongArguments, arg
+from amtgan_lib.cli.arguments import Flag, arg
 from amtgan_lib.cli.table import COMMANDS
+from amtgan_lib.errors import WrongArguments
 from amtgan_lib.reporting import pages
 
 Files = Annotated[tuple[str, ...], arg("FILE"), tyro.conf.UseAppendAction]

@@ -11,10 +11,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from amtgan_lib.cli import asking
-from amtgan_lib.cli.arguments import Evaluate, NotDone, WrongArguments
+from amtgan_lib.cli.arguments import Evaluate, NotDone
 from amtgan_lib.cli.outcomes import plural
 from amtgan_lib.datasets import protocol
 from amtgan_lib.datasets.protocol import Protocol, ProtocolError
+from amtgan_lib.errors import WrongArguments
 from amtgan_lib.evaluation import leaderboard, submissions
 from amtgan_lib.evaluation.leaderboard import Card, EntryError
 from amtgan_lib.evaluation.submissions import Scores, Submission

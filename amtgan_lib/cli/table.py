@@ -86,6 +86,11 @@ COMMANDS = {
         "run a preset for each value of a parameter, in parallel",
         (("--preset procedural-long --over seed=0,1,2 -p held_out=mobilefacenet", "three runs, one table"),),
     ),
+    "launch": Command(
+        "amtgan_lib.cli.training:launch",
+        "train generators without a notebook, in every process that torchrun starts",
+        (("--run-id gpu --preset open --minutes 8 --half", "eight minutes; with --resume it goes on"),),
+    ),
     "assets": Command(
         "amtgan_lib.cli.assets:COMMANDS",
         "list, fetch, verify and import photographs and weights",

@@ -1,4 +1,4 @@
-"""Training in several processes, one a GPU: `torchrun --nproc-per-node 4 -m amtgan_lib.cli.training --preset open`.
+"""Training in several processes, one a GPU: `torchrun --nproc-per-node 4 -m amtgan_lib launch --run-id ID`.
 
 It trains what notebook 03_train of a preset would train, with the same parameters, into the same folder of a run, which
 `pipeline --run-id ID --from 04` continues. `batch` is that of all processes together. Without torchrun there is one.
@@ -6,16 +6,12 @@ It trains what notebook 03_train of a preset would train, with the same paramete
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import torch
 import tyro
 
-from amtgan_lib.cli import is_ours
 from amtgan_lib.cli.arguments import arg
 from amtgan_lib.cli.pipeline import Parameters, Preset, overrides
 from amtgan_lib.pipeline import PresetError, presets, runs
@@ -68,35 +64,3 @@ def planned(preset: str, assignments: Sequence[str]) -> list[dict]:
         raise PresetError(f"The preset {preset} does not run the notebook {TRAINING}, so there is nothing to train.")
     presets.check_recipes(steps)
     return [step.values for step in steps]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0, or 1 after one sentence for an error of this package or the system's; any other is a bug.
-
-    A process of torchrun ends here, without Python's own end: there gloo's threads may abort it, with everything done
-    (pytorch/pytorch#179291; seen once on a busy machine in spite of the barrier in ``distributed.process_group``).
-    """
-    status = _status(arguments)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
-
-
-def _status(arguments: Sequence[str] | None) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # torchrun ends its processes so: they save first
-    try:
-        tyro.cli(launch, prog="python -m amtgan_lib.cli.training", args=arguments)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        if not is_ours(error):
-            raise
-        print(f"python -m amtgan_lib.cli.training: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from amtgan_lib.cli.arguments import Flag, Interrupted, PhotoFile, Photos, arg, must_exist
+from amtgan_lib.cli.arguments import Flag, PhotoFile, Photos, arg, must_exist
+from amtgan_lib.errors import Interrupted
 
 
 def video(

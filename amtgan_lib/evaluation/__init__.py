@@ -53,7 +53,6 @@ from amtgan_lib.evaluation.tables import (
     picture_table,
     probes_by_method,
     quality_table,
-    similarities,
     success_rows,
 )
 from amtgan_lib.evaluation.verdicts import (

@@ -218,7 +218,7 @@ def stretched(report: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     return report.assign(protected=[file and written(file) for file in report["protected"]])
 
 
-def whole_pictures(files: Iterable[str | Path], size: int = 256) -> Probes:
-    """Files as whole pictures, unaligned and uncropped: what the published code shows its recognisers."""
-    tensors = [to_tensor(Image.fromarray(open_photo(file).rgb).resize((size, size))) for file in files]
+def whole_pictures(files: Iterable[str | Path]) -> Probes:
+    """Files as whole pictures of 256 px, unaligned and uncropped: what the published code shows its recognisers."""
+    tensors = [to_tensor(Image.fromarray(open_photo(file).rgb).resize((256, 256))) for file in files]
     return Probes(torch.stack(tensors), torch.zeros(len(tensors), 5, 2), np.ones(len(tensors), bool))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageFilter
 
-from amtgan_lib.images import open_photo, save
+from amtgan_lib.images import encoded, open_photo, save
 
 BLUR = 0.0075  # of the longer side: 1.2 pixels of 160
 ZOOM, BORDER = 0.8, 0.03  # of a screenshot: how large the picture is shown, and what is cut off at each side
@@ -69,9 +69,8 @@ def republish(picture: Image.Image, how: str) -> Image.Image:
     changed = way.change(picture)
     if way.suffix == ".png":  # without loss
         return changed
-    file = io.BytesIO()
-    changed.save(file, Image.registered_extensions()[way.suffix], **way.options)
-    return Image.open(file).convert("RGB")
+    file = encoded(changed, Image.registered_extensions()[way.suffix], **way.options)
+    return Image.open(io.BytesIO(file)).convert("RGB")
 
 
 def _way(how: str) -> Way:

@@ -71,21 +71,18 @@ def false_accepts(impostors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return 1 - np.searchsorted(np.sort(impostors), thresholds, "right") / len(impostors)
 
 
-def calibration_interval(
-    scores: np.ndarray, far: float, repeats: int = 200, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Bootstrap interval of a threshold, resampling people (pairs that share a person are not independent).
+def calibration_interval(scores: np.ndarray, far: float, repeats: int = 200) -> tuple[float, float]:
+    """95 % bootstrap interval of a threshold, resampling people (pairs that share a person are not independent).
 
     ``scores`` (P, P): the same people in the same order on both sides; the diagonal is left out.
     """
-    draw = np.random.default_rng(seed)
-    thresholds = []
+    draw, thresholds = np.random.default_rng(0), []
     for _ in range(repeats):
         people = draw.integers(0, len(scores), len(scores))
         pairs = scores[np.ix_(people, people)][people[:, None] != people[None]]
         thresholds.append(np.nanquantile(pairs, 1 - far))
-    tail = (1 - level) / 2
-    return float(np.quantile(thresholds, tail)), float(np.quantile(thresholds, 1 - tail))
+    low, high = np.quantile(thresholds, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def equal_error_rate(genuine: np.ndarray, impostors: np.ndarray) -> float:

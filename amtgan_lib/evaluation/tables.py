@@ -6,7 +6,6 @@ import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,9 +98,7 @@ def success_rows(scores: pd.DataFrame, threshold: float, far: float, **facts: Fa
     return rows
 
 
-def probes_by_method(
-    reports: Mapping[str, pd.DataFrame], progress: Progress = iter, size: int = 256
-) -> dict[str, Probes]:
+def probes_by_method(reports: Mapping[str, pd.DataFrame], size: int, progress: Progress = iter) -> dict[str, Probes]:
     """The faces of the clean photos and of every method's files, as crops of the gallery's ``size``.
 
     reports: of ``experiments.protect_pairs``, with the column source (the whole clean photo). A photo that a method
@@ -117,34 +114,6 @@ def probes_by_method(
         files = [row.protected or row.source for row in report.itertuples()]
         probes[method] = read_probes(files, size, clean, progress)
     return probes
-
-
-def similarities(
-    photos: Mapping[str, Path | str], known: Path | str | Probes, recognizers: Sequence[Recognizer], far: float = 0.01
-) -> pd.DataFrame:
-    """How similar each photo is to a known photo of the same person: one row a recogniser, one column a photo.
-
-    ``photos`` are a clean photo and then what was made of it: in those of its size, its face is the one in the same
-    place (see ``read_probes``). ``known`` is a file, or one that ``read_probes`` has read (for many photos).
-    Columns besides: recogniser, threshold (its own, at ``far``), and ``<photo> recognised``; a photo without a face has
-    NaN, and is not called unrecognised. Raises ValueError for a recogniser without a threshold at ``far``.
-    """
-    owner = known if isinstance(known, Probes) else read_probes([known])
-    if not owner.found[0]:
-        named = "the known photo" if isinstance(known, Probes) else known
-        raise faces.FaceError(f"{named}: no face was found, so there is nothing to compare with")
-    clean, *others = photos.values()
-    first = read_probes([clean])
-    probes, rows = [first, *(read_probes([other], clean=first) for other in others)], []
-    for recognizer in recognizers:
-        if far not in recognizer.thresholds:
-            raise ValueError(f"{recognizer.name} has no threshold at FAR {far}: run notebook 02_recognizers")
-        (person,) = embed(owner, recognizer)
-        cosines = {name: float(embed(probe, recognizer)[0] @ person) for name, probe in zip(photos, probes)}
-        threshold = recognizer.thresholds[far]
-        verdicts = {f"{name} recognised": not cosine <= threshold for name, cosine in cosines.items()}
-        rows.append({"recogniser": recognizer.name, **cosines, "threshold": threshold, **verdicts})
-    return pd.DataFrame(rows)
 
 
 def quality_table(

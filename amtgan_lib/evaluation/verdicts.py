@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 
-from amtgan_lib.evaluation.pictures import unit_vectors
+from amtgan_lib.evaluation.pictures import Probes, embed, read_probes, unit_vectors
 from amtgan_lib.evaluation.scores import stored_thresholds
-from amtgan_lib.faces import FaceCrop
+from amtgan_lib.faces import FaceCrop, FaceError
 from amtgan_lib.images import Photo
 from amtgan_lib.recognizers import Known, Recognizer
 
@@ -123,10 +122,21 @@ def same_face(
     return answers
 
 
-def compared(similarity: pd.DataFrame, recognizers: Sequence[Recognizer], far: float) -> list[Answer]:
-    """The answers in a table that ``similarities`` made, at ``far``, of the photos "clean" and "protected"."""
-    by_name = {recognizer.name: recognizer for recognizer in recognizers}
-    return [_answer(by_name[row.recogniser], far, row.clean, row.protected) for row in similarity.itertuples()]
+def compared(
+    clean: Path, protected: Path | Image.Image, known: Probes, recognizers: Sequence[Recognizer], far: float
+) -> list[Answer]:
+    """Are the faces of the clean and the protected photo that of the one ``known`` photo?
+
+    In a protected photo of the clean one's size, its face is the one in the same place (see ``read_probes``).
+    """
+    if not known.found[0]:
+        raise FaceError("the known photo: no face was found, so there is nothing to compare with")
+    before = read_probes([clean])
+    both, answers = (before, read_probes([protected], clean=before)), []
+    for recognizer in recognizers:
+        (person,) = embed(known, recognizer)
+        answers.append(_answer(recognizer, far, *(float(embed(probe, recognizer)[0] @ person) for probe in both)))
+    return answers
 
 
 def _answer(recognizer: Recognizer, far: float, before: float, after: float, target: float | None = None) -> Answer:

@@ -91,13 +91,14 @@ class Comparison:
         self, reports: Mapping[str, pd.DataFrame], part: str, ways: Mapping[str, Callable], **facts: Any
     ) -> pd.DataFrame:
         """Rows of every method as it is, and after each of the ways (files, folder) -> files, judge by judge."""
-        probes = evaluation.probes_by_method(reports, iter)
+        size = self.judge.face_set.size
+        probes = evaluation.probes_by_method(reports, size)
         clean, tables = probes["clean"], [self.judge.table(probes, self.judging, **facts)[0]]
         # A photo that a method failed to protect counts as it would be published: clean.
         files = {method: self.files(part, method) for method in ("clean", *reports)}
         for how, change in ways.items():  # one after the other: all faces at once may fill the memory
             again = {f"{name} {how}": change(old, self.folder(part) / f"{name} {how}") for name, old in files.items()}
-            probes = {name: evaluation.read_probes(made, clean=clean) for name, made in again.items()}
+            probes = {name: evaluation.read_probes(made, size, clean) for name, made in again.items()}
             tables.append(self.judge.table(probes, self.judging, **facts)[0])
         rows = results.joined(*tables)
         return results.joined(*(rows[rows["recogniser"] == judge.name] for judge in self.judging))

@@ -157,7 +157,12 @@ class Panel:
 
     @cached_property
     def _learned_others(self) -> Probes:
-        return evaluation.read_probes(_of_other_photos(self.learners)["source"])
+        return evaluation.read_probes(_of_other_photos(self.learners)["source"], self._size)
+
+    @property
+    def _size(self) -> int:
+        """Of the gallery's crops, and so of all that are compared with them."""
+        return self.comparison.judge.face_set.size
 
     def _protected(self, pairs: pd.DataFrame, part: str) -> dict[str, Seen]:
         side = self.comparison
@@ -167,10 +172,10 @@ class Panel:
     def _seen(self, pairs: pd.DataFrame, part: str) -> dict[str, Seen]:
         """What is known of the faces of a part's clean photos and of every method's files."""
         side = replace(self.comparison, pairs=pairs)
-        clean = evaluation.read_probes(pairs["source"])
+        clean = evaluation.read_probes(pairs["source"], self._size)
         found = {CLEAN: Seen.of(clean, side.judging)}
         for name in self.methods:
-            found[name] = Seen.of(evaluation.read_probes(side.files(part, name), clean=clean), side.judging)
+            found[name] = Seen.of(evaluation.read_probes(side.files(part, name), self._size, clean), side.judging)
         return found
 
     def _rows(

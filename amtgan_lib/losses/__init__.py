@@ -1,7 +1,7 @@
 """The training losses of AMT-GAN and the image measures built from the same parts, as pure tensor functions.
 
 Images are float RGB (N,3,H,W) in [-1,1]; values outside, which the regularizer may produce, are clamped where a colour
-level is needed. Networks are handed in as callables, so nothing of this library is imported here.
+level is needed. Networks are handed in as callables.
 Sources: AMT-GAN (CVPR 2022, arXiv 2203.03121) and its published code; histogram loss from BeautyGAN and PSGAN.
 """
 

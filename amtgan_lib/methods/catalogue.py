@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import Method
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import makeup_transfer
-from amtgan_lib.models.rendering import PARTS
+from amtgan_lib.models.rendering import PARTS, Look
 from amtgan_lib.recipes import RECIPES
 from amtgan_lib.recognizers import Recognizer
 from amtgan_lib.reporting.results import REGIONS
@@ -135,14 +136,12 @@ def gradient_attack(
 
 def bare(dressed: Method) -> Method:
     """The same method, but every face keeps its own makeup, whatever the reference."""
-    wear = dressed.wear and (lambda crop, reference, begin=None: dressed.wear(crop, crop, begin))
-    return replace(dressed, draw=lambda crop, reference: dressed.draw(crop, crop), wear=wear)
+    return dressed.wrapped(lambda act: lambda crop, reference, *begin: act(crop, crop, *begin))
 
 
 def in_makeup_of(method: Method, reference: FaceCrop) -> Method:
     """The same method, but every face gets the makeup of this ``reference``, a crop as the method wants it."""
-    wear = method.wear and (lambda crop, _, begin=None: method.wear(crop, reference, begin))
-    return replace(method, draw=lambda crop, _: method.draw(crop, reference), wear=wear)
+    return method.wrapped(lambda act: lambda crop, _, *begin: act(crop, reference, *begin))
 
 
 def by_region(method: Method) -> dict[str, Method]:
@@ -194,23 +193,27 @@ def weakened(strong: Method, crops: Sequence[FaceCrop], limit: float, measure: s
     def scaled(crop: FaceCrop, reference: FaceCrop) -> Tensor:
         return crop.image + low * (strong.draw(crop, reference) - crop.image)
 
-    return replace(strong, draw=scaled, wear=None, details={**strong.details, "strength": round(low, 3)})
+    return replace(strong, draw=scaled, wear=None, knowing=None, details={**strong.details, "strength": round(low, 3)})
 
 
 def remembered(method: Method) -> Method:
-    """The same method, which looks at no reference, computed once for every crop: for attacks of many steps.
+    """The same method, computed once for every face and reference: for attacks of many steps, and looks taken apart.
 
     Its cost is no longer what it seems: ask ``seconds_a_face`` before.
     """
-    known: dict[bytes, Tensor] = {}
 
-    def change(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        key = hashlib.sha256(crop.image.numpy().tobytes()).digest()
-        if key not in known:
-            known[key] = method.draw(crop, crop)
-        return known[key]
+    def once(act: Callable) -> Callable:
+        known: dict[tuple[bytes, ...], Any] = {}
 
-    return replace(method, draw=change, wear=None)
+        def remember(*given: FaceCrop | Look | None) -> Any:
+            key = tuple(hashlib.sha256(each.image.numpy().tobytes()).digest() for each in given[:2])
+            if key not in known:
+                known[key] = act(*given)
+            return known[key]
+
+        return remember
+
+    return method.wrapped(once)
 
 
 def seconds_a_face(method: Method, crops: Sequence[FaceCrop]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,17 @@ class Method:
         if self.recipe is not None and self.recipe.stretch_output:
             drawn = images.stretch(drawn[None])[0]
         return Difference(strength * (drawn.detach().float().cpu() - crop.image))
+
+    def wrapped(self, how: Callable[[Callable], Callable]) -> Method:
+        """The same method, but ``how`` wraps what draws or wears, also where the method comes to know faces."""
+        if self.wear is None:
+            return replace(self, draw=how(self.draw))
+        wear, knowing = how(self.wear), self.knowing and (lambda known: self.knowing(known).wrapped(how))
+
+        def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
+            return applied(crop.image[None], wear(crop, reference, None).fields(), "bicubic")[0]
+
+        return replace(self, draw=draw, wear=wear, knowing=knowing)
 
     def _check(self, crop: FaceCrop, *parts: Tensor) -> None:
         if not all(bool(torch.isfinite(part).all()) for part in parts):

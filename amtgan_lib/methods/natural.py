@@ -302,24 +302,11 @@ def _beside_skin(image: Tensor, where: Tensor, skin: Tensor) -> Tensor:
 def only(method: Method, parts: Sequence[str]) -> Method:
     """The same method, but of the look that it finds only these parts are worn: to see what each of them buys."""
 
-    def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
-        found = method.wear(crop, reference, begin)
-        return Worn(found.regions, Look(**{part: value for part, value in found.look.worn().items() if part in parts}))
+    def part_of(found: Worn) -> Worn:
+        look = Look(**{part: value for part, value in found.look.worn().items() if part in parts})
+        return Worn(found.regions, look)
 
-    return replace(method, wear=wear)
-
-
-def once(method: Method) -> Method:
-    """The same method, which searches once for each face and reference: for looks that are taken apart afterwards."""
-    known: dict[tuple[bytes, ...], Worn] = {}
-
-    def wear(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
-        key = tuple(each.image.numpy().tobytes() for each in (crop, reference))
-        if key not in known:
-            known[key] = method.wear(crop, crop if crop is reference else reference, begin)
-        return known[key]
-
-    return replace(method, wear=wear)
+    return method.wrapped(lambda wear: lambda *faces: part_of(wear(*faces)))
 
 
 def moved(crop: FaceCrop, look: Worn) -> Tensor:

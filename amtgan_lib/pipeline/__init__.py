@@ -6,5 +6,5 @@ A notebook needs only `require`, which stops it where the notebooks before it ha
 
 from amtgan_lib.pipeline.prerequisites import NotReady, into_view, require
 from amtgan_lib.pipeline.presets import PresetError, load, plan
-from amtgan_lib.pipeline.runner import Interrupted, NotebookFailed, run
+from amtgan_lib.pipeline.runner import NotebookFailed, run
 from amtgan_lib.pipeline.runs import RunError, record, register_output, values

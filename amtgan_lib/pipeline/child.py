@@ -6,9 +6,10 @@ import signal
 import sys
 import threading
 
-from amtgan_lib.pipeline.jobs import INTERRUPTED_STATUS, SECONDS_TO_END
+from amtgan_lib.errors import Interrupted
+from amtgan_lib.pipeline.jobs import SECONDS_TO_END
 from amtgan_lib.pipeline.parameters import PresetError, Text
-from amtgan_lib.pipeline.runner import Interrupted, NotebookFailed, run
+from amtgan_lib.pipeline.runner import NotebookFailed, run
 from amtgan_lib.pipeline.runs import RunError
 
 
@@ -24,7 +25,7 @@ def main(job: str) -> int:
         # What a killed parent left in this run is ending now.
         run(**arguments, overrides=overrides, resume=True, wait=2 * SECONDS_TO_END)
     except (Interrupted, KeyboardInterrupt):
-        return INTERRUPTED_STATUS
+        return Interrupted.exit_status
     except (NotebookFailed, PresetError, RunError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1

@@ -14,13 +14,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from amtgan_lib import paths
+from amtgan_lib.errors import Interrupted
 
 TRIES = 2
 """A run whose process was killed is tried once more: it resumes after its last finished notebook."""
 SECONDS_TO_END = 30
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 FINISHED, SKIPPED, FAILED, INTERRUPTED = "finished", "skipped", "failed", "interrupted"
-INTERRUPTED_STATUS = 130
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _tried(job: Job) -> tuple[str, str]:
         status = _watched(job, tries)
         if status == 0:
             return FINISHED, ""
-        if status == INTERRUPTED_STATUS:
+        if status == Interrupted.exit_status:
             break
         if status > 0:
             return FAILED, _last_line(job.log)
@@ -137,7 +137,7 @@ def _ended(process: subprocess.Popen) -> int:
         process.wait(SECONDS_TO_END)
     except subprocess.TimeoutExpired:
         process.kill()
-    return INTERRUPTED_STATUS
+    return Interrupted.exit_status
 
 
 def _last_line(log: Path) -> str:

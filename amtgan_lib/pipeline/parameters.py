@@ -1,13 +1,14 @@
 """The parameters cell of a notebook, read and checked strictly: papermill itself only warns of a misspelt name."""
 
 import ast
-import difflib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from amtgan_lib.errors import WrongArguments, did_you_mean
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -16,10 +17,8 @@ GIVEN = ("run_dir", "preset")
 """Parameters that every notebook has and the pipeline sets."""
 
 
-class PresetError(Exception):
+class PresetError(WrongArguments):
     """A preset, an option or a parameters cell is wrong: refused before anything runs."""
-
-    exit_status = 2
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,6 @@ class Text:
     text: str
 
 
-def hint(word: str, names: Iterable[str], are: str) -> str:
-    """The end of a message: "did you mean 'recipe'?" if a name is similar, else all names."""
-    names = list(names)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"{are} {', '.join(names)}."
-
-
 def read_notebook(name: str, folder: Path) -> Notebook:
     """Read NAME.ipynb and its parameters, or PresetError."""
     import nbformat
@@ -54,7 +46,8 @@ def read_notebook(name: str, folder: Path) -> Notebook:
     path = folder / f"{name}.ipynb"
     if not path.is_file():
         there = sorted(other.stem for other in folder.glob("*.ipynb"))
-        raise PresetError(f"There is no notebook {path}: {hint(name, there, 'there are') if there else 'write it.'}")
+        said = did_you_mean(name, there, "there are") if there else "write it."
+        raise PresetError(f"There is no notebook {path}: {said}")
     try:
         node = nbformat.read(path, as_version=4)
     except (ValueError, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
@@ -132,7 +125,7 @@ def fitted(notebook: Notebook, values: Mapping[str, object]) -> dict[str, object
             raise PresetError(f"{notebook.name}: the pipeline sets the parameter {name!r}: leave it out.")
         if name not in notebook.defaults:
             others = [other for other in notebook.defaults if other not in GIVEN]
-            raise PresetError(f"{notebook.name} has no parameter {name!r}: {hint(name, others, 'it has')}")
+            raise PresetError(f"{notebook.name} has no parameter {name!r}: {did_you_mean(name, others, 'it has')}")
     return {name: _fit(f"{notebook.name}: {name}", notebook.defaults[name], value) for name, value in values.items()}
 
 

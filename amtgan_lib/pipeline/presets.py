@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from amtgan_lib import paths
-from amtgan_lib.pipeline.parameters import GIVEN, Notebook, PresetError, Text, fitted, hint, read_notebook
+from amtgan_lib.errors import did_you_mean
+from amtgan_lib.pipeline.parameters import GIVEN, Notebook, PresetError, Text, fitted, read_notebook
 
 MOST_BRACKETS = 500  # PyYAML takes seconds for a few thousand that are open, and hours for what fits into a small file
 
@@ -54,7 +55,7 @@ def load(preset: str | Path) -> Preset:
     path = Path(preset) if str(preset).endswith((".yaml", ".yml")) else paths.PRESETS / f"{preset}.yaml"
     if not path.is_file():
         names = sorted(other.stem for other in paths.PRESETS.glob("*.yaml"))
-        raise PresetError(f"There is no preset {str(preset)!r}: {hint(str(preset), names, 'there are')}")
+        raise PresetError(f"There is no preset {str(preset)!r}: {did_you_mean(str(preset), names, 'there are')}")
     try:
         text = path.read_text(encoding="utf-8")
         if text.count("[") + text.count("{") > MOST_BRACKETS:
@@ -73,7 +74,7 @@ def _checked(name: str, content: object) -> Preset:
         raise PresetError(f"The preset {name} is not a mapping: it has {', '.join(keys)}.")
     for key in content:
         if key not in keys:
-            raise PresetError(f"The preset {name} has no key {key!r}: {hint(str(key), keys, 'the keys are')}")
+            raise PresetError(f"The preset {name} has no key {key!r}: {did_you_mean(str(key), keys, 'the keys are')}")
     notebooks = content.get("notebooks")
     if not isinstance(notebooks, list) or not notebooks or len(set(map(str, notebooks))) < len(notebooks):
         raise PresetError(f"The preset {name} needs `notebooks`: a list of names, each once.")
@@ -89,7 +90,7 @@ def _check_mappings(name: str, key: str, section: object, notebooks: list[str]) 
         return
     for notebook, inner in section.items():
         if notebook not in notebooks:
-            said = hint(notebook, notebooks, "its notebooks are")
+            said = did_you_mean(notebook, notebooks, "its notebooks are")
             raise PresetError(f"The preset {name}: `{key}` names {notebook!r}, which it does not run: {said}")
         if not isinstance(inner, dict) or not all(isinstance(key, str) for key in inner):
             raise PresetError(f"The preset {name}: `{key}` of {notebook} must be a mapping from parameters.")
@@ -109,10 +110,11 @@ def plan(preset: Preset, overrides: Mapping[str, object] | None = None, folder: 
     known = sorted({name for notebook in notebooks for name in notebook.defaults if name not in GIVEN})
     for name in [*preset.parameters, *(name for name in overrides if "." not in name)]:
         if name not in known and name not in GIVEN:
-            raise PresetError(f"No notebook of the preset has a parameter {name!r}: {hint(name, known, 'there are')}")
+            said = did_you_mean(name, known, "there are")
+            raise PresetError(f"No notebook of the preset has a parameter {name!r}: {said}")
     for notebook in (name.rpartition(".")[0] for name in overrides if "." in name):
         if notebook not in preset.notebooks:
-            said = hint(notebook, preset.notebooks, "its notebooks are")
+            said = did_you_mean(notebook, preset.notebooks, "its notebooks are")
             raise PresetError(f"The preset {preset.name} runs no notebook {notebook!r}: {said}")
     steps = [step for notebook in notebooks for step in _steps(preset, notebook, overrides)]
     names = [step.name for step in steps]
@@ -185,5 +187,5 @@ def _named(steps: list[Step], word: str) -> list[Step]:
     named = [step for step in steps if word in (step.name, step.notebook.name, step.notebook.name.partition("_")[0])]
     if not named:
         names = list(dict.fromkeys(name for step in steps for name in (step.notebook.name, step.name)))
-        raise PresetError(f"No notebook of the preset is called {word!r}: {hint(word, names, 'there are')}")
+        raise PresetError(f"No notebook of the preset is called {word!r}: {did_you_mean(word, names, 'there are')}")
     return named

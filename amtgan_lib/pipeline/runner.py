@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from amtgan_lib import paths
+from amtgan_lib.errors import Interrupted
 from amtgan_lib.files import sha256_of
 from amtgan_lib.pipeline import estimate, presets, report, runs
 from amtgan_lib.pipeline.parameters import Text
@@ -21,12 +22,6 @@ LONGEST_MESSAGE = 300
 
 class NotebookFailed(Exception):
     """Which notebook, which cell, the exception and where the copy lies."""
-
-
-class Interrupted(Exception):
-    """Ctrl-C: the kernel is shut down, the copies so far stay."""
-
-    exit_status = 130
 
 
 def run(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from amtgan_lib import interrupts
+from amtgan_lib.errors import Interrupted
 from amtgan_lib.pipeline import jobs, presets, runner, runs
 from amtgan_lib.pipeline.jobs import Job, Outcome
 from amtgan_lib.pipeline.machines import Cluster, Local, machines
@@ -85,7 +86,7 @@ def run(sweep: Sweep, workers: int = 0, scheduler: str = "", say: Callable[[str]
     say(_report(members, outcomes, folder))
     left = [member.label for member in members if member not in good]
     if any(outcome.state == jobs.INTERRUPTED for outcome in outcomes.values()):
-        raise runner.Interrupted(f"interrupted, {len(good)} of {len(members)} runs finished; run it again to resume")
+        raise Interrupted(f"interrupted, {len(good)} of {len(members)} runs finished; run it again to resume")
     if left:
         raise SweepFailed(f"{len(left)} of {len(members)} runs failed: {'; '.join(left)}; run it again to resume")
     return folder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,8 +64,7 @@ class Protected:
         """What a notebook shows: the picture, reduced if it is large, and the facts below it."""
         picture = Image.fromarray(open_photo(self.image).rgb)
         picture.thumbnail((SHOWN, SHOWN))
-        picture.save(file := io.BytesIO(), "PNG")
-        address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        address = images.data_url(images.encoded(picture), "png")
         return f'<img src="{address}" alt="protected photo"><br><small>{escape(repr(self))}</small>'
 
     def save(self, path: str | Path, keep_metadata: bool = True, keep_location: bool = False) -> Path:

@@ -1,6 +1,5 @@
 """The one table of recognisers: every fact about a network that is not its layers."""
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from amtgan_lib.errors import did_you_mean
 from amtgan_lib.recognizers import dlib_resnet
 from amtgan_lib.recognizers.edgeface import EdgeFace, dequantised
 from amtgan_lib.recognizers.inception_resnet import InceptionResnetV1
@@ -199,10 +199,9 @@ _ZOOS = MappingProxyType({"open": OPEN, "open and own": (*OPEN, "distilled"), "d
 
 
 def spec(name: str) -> RecognizerSpec:
-    """Return the row of `name`. Raises ValueError that names the nearest right names."""
+    """Return the row of `name`. Raises ValueError that names the nearest one, or all."""
     if name not in SPECS:
-        nearest = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.4) or NAMES
-        raise ValueError(f"no recogniser {name!r}; did you mean {', '.join(nearest)}?")
+        raise ValueError(f"there is no recogniser {name!r}: {did_you_mean(name, NAMES, 'there are')}")
     return SPECS[name]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from amtgan_lib import compute, portraits
 from amtgan_lib.images import to_tensor, to_uint8
-from amtgan_lib.recognizers import Recognizer, align, build, spec
+from amtgan_lib.recognizers import Recognizer, align, build, embed_many, spec
 from amtgan_lib.recognizers.alignment import template
 
 TRAINING_SEED, VALIDATION_SEED = 1, 2  # worlds of drawn people; the experiments use seed 0
@@ -169,14 +169,10 @@ def varied(crops: np.ndarray, size: int, generator: torch.Generator) -> Tensor:
     return (images + noise * amount[:, None, None, None]).clamp(-1, 1)
 
 
-@torch.no_grad()
-def verification(recognizer: Recognizer, faces: DrawnFaces, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def verification(recognizer: Recognizer, faces: DrawnFaces) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of all pairs of photos: those of one person, and those of two. For people that training never saw."""
-    points, vectors = template(CROP).float(), []
-    for start in range(0, len(faces), batch):
-        images = to_tensor(faces.crops[start : start + batch])
-        vectors.append(recognizer.embed(images, points.expand(len(images), -1, -1)))
-    joined = torch.cat(vectors).numpy()
-    scores = (joined @ joined.T)[np.triu_indices(len(joined), 1)]
-    same = (faces.person[:, None] == faces.person[None])[np.triu_indices(len(joined), 1)]
+    points = template(CROP).float().expand(len(faces), -1, -1)
+    vectors = embed_many(recognizer, to_tensor(faces.crops), points).numpy()
+    pairs = np.triu_indices(len(faces), 1)
+    scores, same = (vectors @ vectors.T)[pairs], (faces.person[:, None] == faces.person[None])[pairs]
     return scores[same], scores[~same]

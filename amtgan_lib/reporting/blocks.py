@@ -106,20 +106,20 @@ def run_tables(name: str) -> str:
     return f"{results.summary(table, judges(table)).strip()}\n\n{provenance(name)}"
 
 
-def judged(name: str, suffix: str = "") -> str:
+def judged(name: str) -> str:
     """A line a method: its rates on the judges, in per cent with a stroke between them, and its picture measures.
 
-    ``suffix`` chooses pictures that were published again; "" those as they were saved.
+    Of pictures as they were saved.
     """
     table = stored(name)
-    methods = [method for method in dict.fromkeys(table["method"]) if _again(method) == suffix]
+    methods = [method for method in dict.fromkeys(table["method"]) if _as_saved(method)]
     lines = {method: _judged(table[table["method"] == method]) for method in methods}
     told = f"Recognisers: {' / '.join(judges(table))}; {table['n'].max()} photos."
     return f"{_table(lines)}\n\n{told} {provenance(name)}"
 
 
-def _again(method: str) -> str:
-    return next((suffix for suffix in AGAIN if method.endswith(f" {suffix}")), "")
+def _as_saved(method: str) -> bool:
+    return not method.endswith(tuple(f" {suffix}" for suffix in AGAIN))
 
 
 def _judged(rows: pd.DataFrame) -> dict[str, str]:
@@ -146,7 +146,7 @@ def published_again(name: str) -> str:
             for suffix, words in ways.items()
         }
         for method in dict.fromkeys(table["method"])
-        if not _again(method)
+        if _as_saved(method)
     }
     return f"{_table(lines)}\n\n{provenance(name)}"
 
@@ -155,7 +155,7 @@ def equal_visibility() -> str:
     """The comparison at equal visibility: two limits with a stroke between them, means of the judges."""
     names = [f"any-target-equal-{limit}" for limit in ("ssim", "visible")]
     tables = [stored(name) for name in names]
-    methods = [method for method in dict.fromkeys(tables[0]["method"]) if not _again(method)]
+    methods = [method for method in dict.fromkeys(tables[0]["method"]) if _as_saved(method)]
     # Rows that were stored before it was measured have no flip.
     measures = [measure for measure in ("ssim", "visible", "flip") if (tables[0]["metric"] == measure).any()]
     lines = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def grid(
 
 
 @in_style
-def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: int = 20) -> Figure:
-    """Every named loss against the step, smoothed by a running mean; one small panel each, since units differ."""
+def loss_curves(history: Sequence[dict[str, float]], title: str = "") -> Figure:
+    """Every named loss against the step, as a running mean of 20; one small panel each, since units differ."""
     table = pd.DataFrame(history).set_index("step").drop(columns="seconds")
     columns = min(4, len(table.columns))
     lines = -(-len(table.columns) // columns)
@@ -57,7 +58,7 @@ def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: in
     for axis in axes.flat[len(table.columns) :]:
         axis.axis("off")
     for axis, (name, values) in zip(axes.flat, table.items()):
-        axis.plot(values.rolling(smooth, min_periods=1).mean(), color=COLOURS["genuine"], lw=1.2)
+        axis.plot(values.rolling(20, min_periods=1).mean(), color=COLOURS["genuine"], lw=1.2)
         axis.set_title(name)
     figure.suptitle(title)
     return figure
@@ -67,7 +68,7 @@ def loss_curves(history: Sequence[dict[str, float]], title: str = "", smooth: in
 def curves(table: pd.DataFrame, label: str, title: str = "", smooth: int = 25) -> Figure:
     """Several runs of one quantity in one panel: a line a column against the index, smoothed by a running mean."""
     figure, axis = plt.subplots(figsize=(5.5, 2.8))
-    styles = ((colour, dash) for dash in ("-", "--", ":") for colour in list(COLOURS.values())[1:5])
+    styles = itertools.cycle((colour, dash) for dash in ("-", "--", ":") for colour in list(COLOURS.values())[1:5])
     for (name, values), (colour, dash) in zip(table.items(), styles):
         axis.plot(values.rolling(smooth, min_periods=1).mean(), color=colour, ls=dash, lw=1.2, label=name)
     axis.set(xlabel=table.index.name, ylabel=label, title=title)

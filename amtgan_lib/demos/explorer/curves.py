@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from amtgan_lib.images import encoded
 from amtgan_lib.reporting.figures import COLOURS, METRIC_TITLES, OTHER_COLOUR, in_style
 
 THRESHOLD = "threshold"  # what the lines are called that can be moved
@@ -50,8 +49,8 @@ def threshold_curves(
 class MovingThreshold:
     """The figure of ``threshold_curves`` as PNG at one threshold after the other: all but its black line stays."""
 
-    def __init__(self, figure: Figure, dpi: int = 110):
-        figure.set_dpi(dpi)
+    def __init__(self, figure: Figure):
+        figure.set_dpi(110)
         self._canvas = FigureCanvasAgg(figure)
         self._lines = figure.findobj(lambda artist: artist.get_gid() == THRESHOLD)
         for line in self._lines:
@@ -65,6 +64,5 @@ class MovingThreshold:
         for line in self._lines:
             line.set_xdata([threshold, threshold])
             line.axes.draw_artist(line)
-        file = io.BytesIO()
-        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(file, "PNG", compress_level=3)
-        return file.getvalue()
+        picture = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
+        return encoded(picture, compress_level=3)

@@ -31,10 +31,9 @@ class Studio:
 
     photo, known: files, pictures or ``Photo``; known is another photo of the same person, which recognisers compare
     with, and from which looks move away. Without one it is the clean photo itself, which is the easiest to recognise.
-    marks: boxes
-    (x0, y0, x1, y1) in photo pixels, in which a face that no detector finds is sought; ``missed`` are those of them
-    with nothing in them that can be changed. Raises PhotoError (one sentence) where there is no photo, no usable face,
-    or none in ``known``.
+    marks: boxes (x0, y0, x1, y1) in photo pixels, in which a face that no detector finds is sought; ``missed`` are
+    those of them with nothing in them that can be changed. Raises PhotoError (one sentence) where there is no photo, no
+    usable face, or none in ``known``.
     """
 
     def __init__(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import numpy as np
 from IPython.display import display
 from PIL import Image
 
-from amtgan_lib import formats, pipeline
+from amtgan_lib import formats, images, pipeline
 from amtgan_lib.demos.session import Sample
 from amtgan_lib.demos.widgets import texts
 
@@ -160,13 +158,9 @@ def columns(narrow: W.Widget, *wide: W.Widget) -> W.Box:
 
 def png(picture: Image.Image) -> bytes:
     """A picture as a widget takes it, hardly compressed: it does not travel far."""
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    return images.encoded(picture, compress_level=1)
 
 
 def data_url(picture: Image.Image) -> str:
     """A picture as JPEG in the address itself."""
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return images.data_url(images.encoded(picture, "JPEG", quality=88), "jpeg")

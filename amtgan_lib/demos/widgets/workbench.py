@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -261,7 +260,7 @@ def _link(opened: Studio, settings: Settings, styles: Sequence[FaceCrop | None])
     with tempfile.TemporaryDirectory() as folder:
         # Nobody was asked whether the link may tell where and when the photo was taken.
         content = result.save(Path(folder) / f"changed{kind}", keep_metadata=False).read_bytes()
-    data = f"data:image/{'jpeg' if kind == '.jpg' else 'png'};base64,{base64.b64encode(content).decode()}"
+    data = images.data_url(content, "jpeg" if kind == ".jpg" else "png")
     name, count = escape(f"{stem}_amtgan{kind}"), len(result.faces)
     faces = "1 face" if count == 1 else f"{count} faces; the meters are for the largest"
     faces += "".join(f"; {escape(str(face))}, and is unchanged" for face in (*result.too_small, *result.doubtful))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import re
@@ -80,9 +79,8 @@ def picture(photo: str | Path | Image.Image, side: int = SIDE) -> Picture:
     """The upright photo in 8-bit RGB, its longer side at most ``side`` pixels. Raises PhotoError."""
     pixels = Image.fromarray(images.open_photo(photo).rgb)
     pixels.thumbnail((side, side), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    pixels.save(file, "PNG")
-    return Picture(hashlib.sha256(b"%d %d " % pixels.size + pixels.tobytes()).hexdigest(), file.getvalue())
+    sha256 = hashlib.sha256(b"%d %d " % pixels.size + pixels.tobytes()).hexdigest()
+    return Picture(sha256, images.encoded(pixels))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,45 +34,31 @@ TOO_SMALL = f"less than {face_finder.SMALLEST_EYE_DISTANCE:.0f} px between the e
 
 
 @dataclass(frozen=True)
-class FaceOfVideo:
-    """One face of a clip: the frames (first and last) and number of frames in which it was seen, and its key frames.
-
-    A face that is too small to be changed throughout has no key frames. A person who comes back after a cut, or much
-    later, is another face here.
-    """
-
-    first: int
-    last: int
-    seen: int
-    keys: int
-
-
-@dataclass(frozen=True)
 class VideoReport:
     """What was done to a clip.
 
-    lost: numbers of the frames, from 0, in which a face was missing or none was found, and what was done to them;
-    lost_times the same as spans (first, last) in seconds. too_small: those of them in which a face was seen that is too
-    small to be changed. doubtful: frames, and their spans, in which a face was found far from where it is before and
-    after, so that it may have been changed in the wrong place. flicker: mean difference between the changes of a face
-    in two frames on end, in 8-bit levels, in face coordinates; nan where there are none. seconds: the time it took.
+    faces: how many were followed; a person who comes back after a cut, or much later, counts again. lost: numbers of
+    the frames, from 0, in which a face was missing or none was found, and what was done to them; lost_times the same as
+    spans (first, last) in seconds. too_small: those of them in which a face was seen that is too small to be changed.
+    doubtful: frames, and their spans, in which a face was found far from where it is before and after, so that it may
+    have been changed in the wrong place. flicker: mean difference between the changes of a face in two frames on end,
+    in 8-bit levels, in face coordinates; nan where there are none.
     """
 
     path: Path
     frames: int
-    faces: tuple[FaceOfVideo, ...]
+    faces: int
     lost: tuple[int, ...]
     lost_times: tuple[tuple[float, float], ...]
     done_to_lost: Lost
     flicker: float
-    seconds: float
     left_out: tuple[str, ...]
     too_small: tuple[int, ...] = ()
     doubtful: tuple[int, ...] = ()
     doubtful_times: tuple[tuple[float, float], ...] = ()
 
     def __str__(self) -> str:
-        faces = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        faces = "1 face" if self.faces == 1 else f"{self.faces} faces"
         text = f"{self.path.name}: {self.frames} frames, {faces}, flicker {self.flicker:.2f} levels"
         if self.lost:
             done, spans = DONE[self.done_to_lost], _in_words(self.lost_times)
@@ -122,7 +107,7 @@ def protect_video(
     kept in memory. Raises VideoError (or ProtectionError) with one sentence, and writes nothing, where no face that
     can be changed is found in the whole clip, or it cannot be read or written.
     """
-    begun, path, out = time.perf_counter(), Path(path), Path(out)
+    path, out = Path(path), Path(out)
     _check(path, out, protector, strength, lost, every)
     makeup = None if reference is None else protector.method.reference(reference)
     clip = Clip(path)
@@ -137,20 +122,19 @@ def protect_video(
         painter = _Painter(protector, makeup, strength, lost, plan)
         for frame, rgb, alone in painter.frames(progress(Frames(clip, writer.copy))):
             writer.add(frame, rgb, alone)
-    return _report(out, painter, writer.left_out, time.perf_counter() - begun)
+    return _report(out, painter, writer.left_out)
 
 
-def _report(out: Path, painter: _Painter, left_out: Sequence[str], seconds: float) -> VideoReport:
+def _report(out: Path, painter: _Painter, left_out: Sequence[str]) -> VideoReport:
     plan = painter.plan
     return VideoReport(
         path=out,
         frames=len(plan.glances),
-        faces=tuple(FaceOfVideo(face.first, face.last, len(face.meshes), len(face.keys)) for face in plan.tracks),
+        faces=len(plan.tracks),
         lost=tuple(plan.lost),
         lost_times=plan.spans(plan.lost),
         done_to_lost=painter.lost,
         flicker=float(np.mean(painter.flicker)) if painter.flicker else float("nan"),
-        seconds=seconds,
         left_out=tuple(left_out),
         too_small=tuple(plan.too_small),
         doubtful=tuple(plan.doubtful),
