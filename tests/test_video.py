@@ -520,8 +520,10 @@ def test_what_is_no_video_is_refused_in_one_sentence(squares, tmp_path):
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 2])
     with av.open(str(tmp_path / "song.mp4"), "w") as container:
         write_tone(container, container.add_stream("aac", rate=RATE, layout="mono"), 1)
+    Image.fromarray(walk()[0]).save(tmp_path / "photo.jpg")
     names = {
         "letter.mp4": "is not a video, or is damaged",
+        "photo.jpg": "is a photo, for which there is `protect`",
         "half.mp4": "is not a video, or is damaged",
         "song.mp4": "has no video",
         "none.mp4": "no such file",

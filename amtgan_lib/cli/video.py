@@ -69,5 +69,5 @@ def video(
         )
     except KeyboardInterrupt:
         raise Interrupted("interrupted: nothing was written; the same command starts again.") from None
-    print(f"{report} -> {out}")
+    print(f"{clip}: {report} -> {out}. No recogniser was asked about it.")
     return 1 if report.lost or report.doubtful else 0

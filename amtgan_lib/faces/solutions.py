@@ -15,8 +15,8 @@ import numpy as np
 
 from amtgan_lib.faces.crops import FaceError
 
-# Raised inside mediapipe at first results; nothing that a user of ours can do about it. Ignored from the import on: what
-# is ignored inside somebody's `catch_warnings` is ignored no longer than that.
+# Raised inside mediapipe at first results; nothing that a user of ours can do about it. Ignored from the import on,
+# since a filter that is set inside somebody's `catch_warnings` ends with it.
 warnings.filterwarnings("ignore", r"SymbolDatabase\.GetPrototype", UserWarning)
 
 

@@ -100,6 +100,8 @@ class Clip:
             raise VideoError(f"{path}: there is no such file")
         self.path = path
         with self.opened() as (container, video):
+            if container.format.name.endswith("_pipe"):  # what FFmpeg calls the formats of single pictures
+                raise VideoError(f"{path.name} is a photo, for which there is `protect`")
             self.refuse_hdr(HDR.get(video.codec_context.color_trc))
             first = next(iter(container.decode(video)), None)
             if first is None:

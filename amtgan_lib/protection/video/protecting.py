@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,7 +60,8 @@ class VideoReport:
 
     def __str__(self) -> str:
         faces = "1 face" if self.faces == 1 else f"{self.faces} faces"
-        text = f"{self.path.name}: {self.frames} frames, {faces}, flicker {self.flicker:.2f} levels"
+        text = f"{self.frames} frame{'' if self.frames == 1 else 's'}, {faces}"
+        text += "" if math.isnan(self.flicker) else f", flicker {self.flicker:.2f} levels"
         if self.lost:
             done, spans = DONE[self.done_to_lost], _in_words(self.lost_times)
             text += f"; {len(self.lost)} frames with a lost face {done} ({spans}){_small_among(self.too_small)}"
