@@ -40,21 +40,22 @@ LIGHT, LIGHTS = (-0.65, 0.12), 14  # bounds, and points of its lattice along eac
 # The others are exponents of a gain: 0.1 makes a pixel 10 % brighter.
 # How far contour may darken and brighten each of faces.parts.ZONES, as make-up artists do: cheekbones are lit and what
 # is below them is shaded, a nose is never made broader, no shadow is put under the eyes or into a fold. Shade on a
-# bright forehead looks grey, and under the eyes like a bruise.
+# bright forehead looks grey, and under the eyes like a bruise. Twice the light and a third more
+# shade hid hardly more, and showed as patches.
 CONTOUR = {
-    "forehead": (-0.034, 0.06),
-    "temples": (-0.068, 0.05),
-    "bridge of the nose": (-0.017, 0.06),
-    "sides of the nose": (-0.051, 0.02),
-    "tip of the nose": (-0.051, 0.03),
-    "wings of the nose": (-0.051, 0.02),
-    "under the eyes": (-0.017, 0.10),
-    "cheekbones": (-0.043, 0.10),
-    "hollows of the cheeks": (-0.068, 0.05),
-    "jaw": (-0.085, 0.06),
-    "chin": (-0.068, 0.10),
-    "above the lips": (-0.017, 0.10),
-    "folds": (-0.017, 0.10),
+    "forehead": (-0.025, 0.03),
+    "temples": (-0.05, 0.025),
+    "bridge of the nose": (-0.013, 0.03),
+    "sides of the nose": (-0.038, 0.01),
+    "tip of the nose": (-0.038, 0.015),
+    "wings of the nose": (-0.038, 0.01),
+    "under the eyes": (-0.013, 0.05),
+    "cheekbones": (-0.032, 0.05),
+    "hollows of the cheeks": (-0.05, 0.025),
+    "jaw": (-0.064, 0.03),
+    "chin": (-0.05, 0.05),
+    "above the lips": (-0.013, 0.05),
+    "folds": (-0.013, 0.05),
 }
 # Each number of a colour goes from its first bound to its second: depth (all channels), red (against green and blue),
 # warmth (red and green against blue).
