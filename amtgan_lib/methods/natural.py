@@ -31,6 +31,7 @@ STRAIN = 0.62  # how much skin may be stretched or squeezed: beyond it noses bre
 # Vertices of the mesh whose distance, where it shrinks or grows, ages a face or spoils its expression.
 SHRINKING = (
     *((107, 336), (55, 285), (107, 133), (336, 362), (66, 159), (296, 386)),  # brows that come together or down
+    *3 * ((107, 133), (336, 362), (66, 159), (296, 386), (55, 133), (285, 362)),  # above all down: that looks angry
     *((159, 145), (386, 374), (61, 152), (291, 152)),  # eyes that close, corners of the mouth that drop
     *2 * ((107, 70), (336, 300), (55, 46), (285, 276)),  # brows that become short: they count twice
     *((61, 291), (4, 2), (4, 98), (4, 327)),  # a mouth that becomes narrow, a tip of the nose that goes down into it
