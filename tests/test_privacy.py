@@ -2,6 +2,7 @@
 
 import functools
 import ipaddress
+import json
 import re
 import shlex
 import subprocess
@@ -123,10 +124,13 @@ def test_what_is_no_leak_passes():
 def test_make_lab_asks_nobody_for_news_updates_or_extensions():
     labapp = pytest.importorskip("jupyterlab.labapp")
     told = subprocess.run(["make", "-n", "lab", "VENV=x"], cwd=paths.ROOT, capture_output=True, text=True, check=True)
-    words = shlex.split(next(line for line in told.stdout.splitlines() if "jupyterlab" in line))
+    words = shlex.split(next(line for line in told.stdout.splitlines() if "-m jupyterlab" in line))
     app = labapp.LabApp()
     app.parse_command_line([word for word in words if word.startswith("--LabApp.")])
     assert app.news_url is None and app.extension_manager == "readonly"
+    written = next(line for line in told.stdout.splitlines() if "overrides.json" in line)
+    settings = json.loads(written[written.index("{") : written.rindex("}") + 1])
+    assert settings == {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
     assert app.check_for_updates_class.__name__ == "NeverCheckForUpdate"
 
 
