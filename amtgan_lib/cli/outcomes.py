@@ -142,7 +142,7 @@ def sentence(answer: Answer, took_part: bool = False) -> str:
     who = f"{answer.recogniser}{' (took part)' if took_part else ''}"
     if math.isnan(answer.before):
         return f"{who}: no face was found in the clean photo"
-    digits = 3 if abs(answer.after - answer.threshold) < 0.01 else 2  # which of them is larger, is seen
+    digits = 3 if abs(answer.after - answer.threshold) < 0.01 else 2  # with two, both may look alike
     after = "no face found" if math.isnan(answer.after) else f"{answer.after:.{digits}f}"
     scores = f"similarity {answer.before:.2f} before, {after} after; same person above {answer.threshold:.{digits}f}"
     near = "" if answer.target is None else f"; {answer.target:.2f} to the target"

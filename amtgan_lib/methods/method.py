@@ -112,7 +112,7 @@ class Method:
         wear, knowing = how(self.wear), self.knowing and (lambda known: self.knowing(known).wrapped(how))
 
         def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-            return applied(crop.image[None], wear(crop, reference, None).fields(), "bicubic")[0]
+            return wear(crop, reference, None).on(crop.image)
 
         return replace(self, draw=draw, wear=wear, knowing=knowing)
 

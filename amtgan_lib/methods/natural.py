@@ -93,7 +93,7 @@ def method(guide: Guide, search: Search = Search()) -> Method:
         return worn(crop, guide, makeup, search if begin is None else again, begin)
 
     def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
-        return applied(crop.image[None], wear(crop, reference).fields(), "bicubic")[0]
+        return wear(crop, reference).on(crop.image)
 
     def knowing(known: Known) -> Method:
         return method(replace(guide, known=known), search)

@@ -216,6 +216,10 @@ class Worn:
         """What it does at a ``strength``, as in ``paint``."""
         return paint(self.regions, self.look, strength)
 
+    def on(self, image: Tensor) -> Tensor:
+        """An image (3,S,S) in [-1,1] of the one face, in the look."""
+        return applied(image[None], self.fields(), "bicubic")[0]
+
 
 def paint(regions: Regions, look: Look, strength: float | Mapping[str, float] = 1.0) -> Fields:
     """Flow and gain of a look. ``strength``: a factor on all parts, or by part (those that are not named: 1)."""
