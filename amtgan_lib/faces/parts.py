@@ -53,8 +53,8 @@ BLACKEST, PALE = 1.2, 0.4
 # A shade that is grey looks like soot on fair skin.
 TAN, TANS = np.array([0.6, 1.08, 1.35]), np.array([(0.5, 0.9, 1.0), (1.0, 1.2, 1.6)])
 SURE = 0.01  # variance of a logarithm of brightness that tells as much as TAN
-# Of brightness in [0,1]: skin nearer to white than WHITE takes less and less shade. Where a face's median is beyond GLARE,
-# nearly all of it is white, any shade looks painted on, and the second holds.
+# Of brightness in [0,1]: skin nearer to white than WHITE takes less and less shade. If a face's median is beyond GLARE,
+# the face is nearly white as a whole: there any shade looks painted on, and the second number holds.
 WHITE, GLARE = (0.12, 0.40), (0.70, 0.80)
 TURNED = (0.38, 0.62)  # where the ridge of a nose is at most taken to be, as a share of the crop's side
 AROUND = 0.09  # eye distances: how far what belongs to a brow, an eye or the mouth fades out
