@@ -144,7 +144,8 @@ def test_a_look_is_searched_for_once_and_no_slider_searches(kit, sample, makeups
 
 def enlarged(sample, side: int, **margins) -> Image.Image:
     """A drawn portrait of ``side`` pixels on a wall of 3 x 2 such sides."""
-    wall = Image.effect_noise((3 * side, 2 * side), 20).convert("RGB")
+    grey = np.random.default_rng(0).normal(128, 20, (2 * side, 3 * side)).clip(0, 255)
+    wall = Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     with Image.open(sample.small) as portrait:
         wall.paste(portrait.resize((side, side), Image.Resampling.BICUBIC), (side, side // 2))
     return wall
