@@ -67,9 +67,9 @@ def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
         if problems := sorted(filter(None, report.problem)):
             print(f"{method}: {len(problems)} of {len(report)} photos are as they were; the first: {problems[0]}")
     judges = [recognizers.load(each) for each in judging]
-    thresholds = {judge.name: judge.thresholds[0.01] for judge in judges}
+    thresholds = {judge.name: judge.thresholds[recognizers.USUAL] for judge in judges}
     facts = {"preset": "natural", "target": person, "seed": 0, "dataset": "celeba_hq test"}
-    judge = evaluation.Judgement(face_set, person, pairs.person, thresholds, 0.01, held_out=judging)
+    judge = evaluation.Judgement(face_set, person, pairs.person, thresholds, recognizers.USUAL, held_out=judging)
     probes = evaluation.probes_by_method(reports, face_set.size, tqdm)
     for method, how in itertools.product(reports, AGAIN):
         files = [row.protected or row.source for row in reports[method].itertuples()]

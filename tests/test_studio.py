@@ -11,7 +11,7 @@ from PIL import Image
 
 from amtgan_lib import assets, datasets, evaluation, images, recognizers
 from amtgan_lib.demos import session
-from amtgan_lib.demos.session import Face, Settings, Studio, StudioError, kits, sitting
+from amtgan_lib.demos.session import Face, Settings, Studio, StudioError, sitting
 from amtgan_lib.faces import SMALLEST_EYE_DISTANCE
 from amtgan_lib.images import PhotoError, open_photo
 from amtgan_lib.methods import targets
@@ -298,7 +298,7 @@ def test_photographs_get_what_protect_does_and_are_judged_by_whom_it_asks(monkey
     assert [judge.name for judge in made.judges] == list(recognizers.OWN) == list(recognizers.judges_at_hand())
     assert made.world == "open" and made.method.target == targets.NOBODY
     assert {made.role(name) for name in recognizers.OWN} == {"gave hints"}
-    assert all({kits.USUAL, kits.LAX} <= set(judge.thresholds) for judge in made.judges)
+    assert all({recognizers.USUAL, recognizers.LAX} <= set(judge.thresholds) for judge in made.judges)
 
 
 def test_held_out_recognisers_judge_and_their_students_give_no_hints(mirror):
@@ -307,7 +307,7 @@ def test_held_out_recognisers_judge_and_their_students_give_no_hints(mirror):
     roles = {judge.name: made.role(judge.name) for judge in made.judges}
     assert tuple(roles) == recognizers.judges_at_hand() and set(roles) >= set(recognizers.OPEN)
     assert {name for name, role in roles.items() if role == "gave hints"} == set(recognizers.OPEN[:2])
-    assert all(judge.thresholds[kits.USUAL] > judge.thresholds[kits.LAX] > 0 for judge in made.judges)
+    assert all(judge.thresholds[recognizers.USUAL] > judge.thresholds[recognizers.LAX] > 0 for judge in made.judges)
     assert "recognisers of real faces" in made.says and "edgeface_xxs" in made.says and "held out" in made.says
     hinting = tuple(judge for judge in made.judges if roles[judge.name] == "gave hints")
     assert "All of them gave hints for this change, so they overrate it" in replace(made, judges=hinting).says

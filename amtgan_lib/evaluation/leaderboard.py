@@ -19,8 +19,9 @@ from amtgan_lib import paths, recognizers
 from amtgan_lib.datasets import protocol
 from amtgan_lib.datasets.protocol import NOBODY, Protocol
 from amtgan_lib.evaluation.scores import wilson
-from amtgan_lib.evaluation.submissions import FAR, PICTURES
+from amtgan_lib.evaluation.submissions import PICTURES
 from amtgan_lib.files import write_text
+from amtgan_lib.recognizers import USUAL
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
@@ -89,7 +90,7 @@ class Entry:
 
     def ends(self, metric: str) -> tuple[float, float]:
         """The lowest and the highest rate of the independent judges at FAR 0.01; NaN without one or such a metric."""
-        asked = self.rows["recogniser"].isin(self.independent()) & (self.rows["far"] == FAR)
+        asked = self.rows["recogniser"].isin(self.independent()) & (self.rows["far"] == USUAL)
         values = self.rows.loc[asked & (self.rows["metric"] == metric), "value"]
         return float(values.min()), float(values.max())
 
@@ -236,10 +237,10 @@ def board(name: str) -> str:
     if not found:
         return "There is no entry yet."
     lines = results.markdown(pd.DataFrame([_line(place, entry) for place, entry in enumerate(found, 1)]))
-    told = f"{len(by.sources)} photos. Per cent at FAR {FAR:g}; 95 % intervals stand in the second table, "
+    told = f"{len(by.sources)} photos. Per cent at FAR {USUAL:g}; 95 % intervals stand in the second table, "
     told += f"where `{TOOK_PART}` marks judges that took part. "
     told += f"An entry is ranked if a judge took no part and its mean FLIP is at most {MOST_FLIP:g}."
-    rows = results.joined(*(marked(entry.rows[entry.rows["far"] == FAR], entry.card) for entry in found))
+    rows = results.joined(*(marked(entry.rows[entry.rows["far"] == USUAL], entry.card) for entry in found))
     judged = results.pivot(rows, ["method", "recogniser"])
     judged = results.markdown(judged[[rate for rate in RATES if rate in judged]].reset_index())
     commits = {entry.card.method: entry.rows["commit"].iloc[0] for entry in found}

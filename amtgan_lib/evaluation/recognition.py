@@ -13,7 +13,6 @@ from amtgan_lib import datasets
 from amtgan_lib.datasets import FaceSet
 from amtgan_lib.evaluation.pictures import Probes, embed, whole_pictures
 from amtgan_lib.evaluation.scores import (
-    FARS,
     calibrate,
     calibration_interval,
     equal_error_rate,
@@ -24,7 +23,7 @@ from amtgan_lib.evaluation.scores import (
     wilson,
     within,
 )
-from amtgan_lib.recognizers import Judge, Recognizer
+from amtgan_lib.recognizers import FARS, Judge, Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 

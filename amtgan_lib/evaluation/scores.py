@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-FARS = (0.1, 0.01, 0.001)
+from amtgan_lib.recognizers import FARS
+
 Z = 1.959964  # standard deviations of a 95 % interval
 REPEATS = 1000  # of a bootstrap
 

@@ -16,13 +16,12 @@ from amtgan_lib.evaluation.pictures import Probes, read_probes
 from amtgan_lib.evaluation.recognition import Facts, provenance
 from amtgan_lib.evaluation.tables import Judgement, quality_table, success_rows
 from amtgan_lib.images import PhotoError, open_photo
-from amtgan_lib.recognizers import Recognizer
+from amtgan_lib.recognizers import USUAL, Recognizer
 from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
 CLEAN = "clean"
 PICTURES = ("psnr", "ssim", "visible", "flip")
-FAR = 0.01
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ def scored(
     facts = {"experiment": "protocol", "preset": by.name, "dataset": by.dataset, "target": target, "seed": None}
     clean = read_probes(submission.clean.values(), protocol.SIZE, None, progress)
     probes = {CLEAN: clean, method: submission.probes(clean, progress)}
-    at = {judge.name: judge.thresholds[FAR] for judge in judges}
-    judge = Judgement(by.known_faces(progress), targets, people, at, FAR, held_out=())
+    at = {judge.name: judge.thresholds[USUAL] for judge in judges}
+    judge = Judgement(by.known_faces(progress), targets, people, at, USUAL, held_out=())
     _, raw = judge.table(probes, judges, **facts)
     rates = results.frame(_at_every_far(raw, judges, **facts))
     pictures = quality_table({method: submission.report()}, faces.detect_one, **facts)

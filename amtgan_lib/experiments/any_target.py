@@ -12,7 +12,6 @@ import pandas as pd
 
 from amtgan_lib import datasets, evaluation, methods, recognizers
 from amtgan_lib.datasets import FaceBatch, FaceSet, Progress
-from amtgan_lib.evaluation import Judgement
 from amtgan_lib.experiments.comparison import Comparison
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.methods import Guide, Method, targets
@@ -115,12 +114,7 @@ class AnyTarget:
         """Seconds of each method alone on a face."""
         return {name: methods.seconds_a_face(method, self.crops[:TIMED]) for name, method in made.items()}
 
-    def comparison(
-        self, thresholds: Mapping[str, float], far: float, facts: Mapping[str, Any], progress: Progress = iter
-    ) -> Comparison:
-        """Methods side by side on these photos; ``thresholds`` at ``far``, by recogniser."""
-        world, held_out = datasets.world_of(self.face_set.manifest), [judge.name for judge in self.judges]
-        judge = Judgement(self.face_set, self.person, self.pairs["person"], thresholds, far, held_out=held_out)
-        facts = {**facts, "target": self.person, "dataset": f"{world.people} test"}
-        crop = datasets.parsed_crops(self.face_set.manifest)
-        return Comparison(self.run, "12_any_target", self.pairs, judge, self.judges, self.split, crop, facts, progress)
+    def comparison(self, far: float, progress: Progress = iter, **facts: Any) -> Comparison:
+        """Methods side by side on these photos, at the thresholds of the run's notebook 2."""
+        what = {"person": self.person, "far": far, "split": self.split, "progress": progress, **facts}
+        return Comparison.of_run(self.run, "12_any_target", self.face_set, self.pairs, self.judges, **what)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amtgan_lib import evaluation, images, recognizers
-from amtgan_lib.datasets import Progress
+from amtgan_lib import datasets, evaluation, images, recognizers
+from amtgan_lib.datasets import FaceSet, Progress
 from amtgan_lib.evaluation import Judgement
 from amtgan_lib.evaluation.tables import Crop
 from amtgan_lib.experiments.pairs import protect_each, protect_pairs
@@ -34,6 +34,28 @@ class Comparison:
     crop: Crop
     facts: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = iter
+
+    @classmethod
+    def of_run(
+        cls,
+        run: Path,
+        name: str,
+        face_set: FaceSet,
+        pairs: pd.DataFrame,
+        judges: Sequence[Recognizer],
+        *,
+        person: str,
+        far: float,
+        split: str,
+        progress: Progress = iter,
+        **facts: Any,
+    ) -> Comparison:
+        """What the notebooks' parameters say; thresholds at ``far`` are those of the run's notebook 2."""
+        thresholds = evaluation.read_thresholds(run / "tables" / "02_thresholds.csv", far)
+        held_out, world = [judge.name for judge in judges], datasets.world_of(face_set.manifest)
+        judge = Judgement(face_set, person, pairs["person"], thresholds, far, held_out=held_out)
+        facts |= {"target": person, "dataset": f"{world.people} test"}
+        return cls(run, name, pairs, judge, judges, split, datasets.parsed_crops(face_set.manifest), facts, progress)
 
     def table(
         self,

@@ -20,7 +20,7 @@ from amtgan_lib.losses import EVERYDAY, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
 from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
-from amtgan_lib.recognizers import Known, Recognizer
+from amtgan_lib.recognizers import LAX, Known, Recognizer
 
 NAME = "natural"
 SIZE = 256
@@ -74,9 +74,9 @@ class Search:
 
 
 QUICK = Search(steps=16, more=2)
-# A face counts as known above the threshold of this false accept rate. That is stricter than where faces are judged,
+# A face counts as known above the threshold of a lax false accept rate. That is stricter than where faces are judged,
 # since a recogniser that gave no hints lets go of a face later than those that did.
-MORE, FAR = 3.2, 0.1
+MORE = 3.2
 # Where recognition comes to weigh more, these do, too, by such a power: torn skin or a scowl is no way out.
 HARDER = {"strained": 0.75, "unkind": 0.5}
 EVENNESS = 0.3  # of recognisers' weights, in cosines: the smaller, the more counts the one that knows a face best
@@ -251,7 +251,7 @@ class Loss:
         drawn = applied(self.image, paint(self.regions, look), "bicubic")
         for network, clean in zip(self.recognizers, self.clean, strict=True):
             (found,) = network.embed(drawn, self.points)
-            if FAR in network.thresholds and clean @ found > network.thresholds[FAR]:
+            if LAX in network.thresholds and clean @ found > network.thresholds[LAX]:
                 return True
         return False
 

@@ -16,11 +16,14 @@ from amtgan_lib.recognizers.recognizer import (
 from amtgan_lib.recognizers.shipped import read_shipped, save_shipped
 from amtgan_lib.recognizers.table import (
     DRAWN,
+    FARS,
     JUDGES,
+    LAX,
     NAMES,
     OPEN,
     OWN,
     PUBLISHED,
+    USUAL,
     kin,
     partition,
     refuse_judges,

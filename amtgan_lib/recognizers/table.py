@@ -22,6 +22,9 @@ HALF: Triple = (0.5, 0.5, 0.5)
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 SPLITS = ("family", "leave one out")
+FARS = (0.1, 0.01, 0.001)
+"""Usual false accept rates: a recogniser takes one stranger in 10, 100 or 1000 for the owner."""
+LAX, USUAL = FARS[:2]
 
 
 def _without_classifier(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -78,7 +81,7 @@ class RecognizerSpec:
 
 
 def _at_fars(*cosines: float) -> Mapping[float, float]:
-    return MappingProxyType(dict(zip((0.1, 0.01, 0.001), cosines, strict=True)))
+    return MappingProxyType(dict(zip(FARS, cosines, strict=True)))
 
 
 def _published(name: str, thresholds: Triple, **facts: Any) -> RecognizerSpec:

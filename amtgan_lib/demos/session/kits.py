@@ -13,7 +13,6 @@ from amtgan_lib.recognizers import Recognizer
 
 HELD_OUT = "held out"
 DRAWN_HELD_OUT = "inception_resnet"  # the family of the drawn recognisers that gives no hints
-USUAL, LAX = 0.01, 0.1  # false accept rates: how many of 100 strangers a recogniser takes for the owner is 1, or 10
 
 
 class StudioError(PhotoError):
@@ -24,7 +23,7 @@ class StudioError(PhotoError):
 class Kit:
     """A method that wears looks, and the judges of what it does; ``world`` is "drawn" or "open".
 
-    Every judge has thresholds at the false accept rates USUAL and LAX.
+    Every judge has thresholds at the false accept rates ``recognizers.USUAL`` and ``LAX``.
     """
 
     method: Method

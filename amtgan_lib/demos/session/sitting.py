@@ -12,12 +12,12 @@ from PIL import Image
 
 from amtgan_lib import evaluation, images, losses
 from amtgan_lib.demos.session.face import Face, Settings, Style
-from amtgan_lib.demos.session.kits import LAX, USUAL, Kit, StudioError
+from amtgan_lib.demos.session.kits import Kit, StudioError
 from amtgan_lib.evaluation import Probes
 from amtgan_lib.faces import Box, FaceCrop, overlap
 from amtgan_lib.images import OWN_MODES, Photo, open_photo
 from amtgan_lib.protection import Protected, none_found, pasted
-from amtgan_lib.recognizers import Known
+from amtgan_lib.recognizers import LAX, USUAL, Known
 
 SHOWN = 640  # pixels: the longer side of the picture that is shown and judged, at most
 JUDGED = 256  # pixels of the crop that recognisers are shown
