@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, MpoImagePlugin, TiffImagePlugin
 
 HEAD = 8192  # bytes by which a file's kind is told
 # Protecting takes some 25 bytes a pixel and a gigabyte for the models: so large a photo needs 4 GiB. Pillow warns
@@ -169,8 +169,8 @@ def only_picture(image: Image.Image, name: str) -> str:
     count = 1 if image.format in LAYERED else getattr(image, "n_frames", 1)
     if count == 1:
         return ""
-    beside = _versions(image) if image.format == "MPO" else image.format == "TIFF" and _reduced(image, count)
-    if not beside:
+    versions = isinstance(image, MpoImagePlugin.MpoImageFile) and _versions(image)
+    if not (versions or (isinstance(image, TiffImagePlugin.TiffImageFile) and _reduced(image, count))):
         raise PhotoError(
             f"{name} holds {count} frames or pages, and only single pictures are protected: save one of them as PNG, "
             "or make a video of them"
@@ -179,12 +179,12 @@ def only_picture(image: Image.Image, name: str) -> str:
     return f"{others} in the file (previews, depth or light) left out"
 
 
-def _versions(image: Image.Image) -> bool:
-    kinds = [str(entry["Attribute"]["MPType"]) for entry in image.mpinfo[0xB002]]
+def _versions(image: MpoImagePlugin.MpoImageFile) -> bool:
+    kinds = [str(entry["Attribute"]["MPType"]) for entry in (image.mpinfo or {}).get(0xB002, ())]
     return not any(view in kind for view in VIEWS for kind in kinds)
 
 
-def _reduced(image: Image.Image, count: int) -> bool:
+def _reduced(image: TiffImagePlugin.TiffImageFile, count: int) -> bool:
     """Whether all pages of a TIFF file but the first are previews or masks of it."""
     try:
         pages = []
@@ -214,7 +214,7 @@ def check(picture: Image.Image, path: str | Path) -> str:
     kind = format_of(path)
     if (longest := LONGEST_SIDE.get(kind)) and max(picture.size) > longest:
         raise PhotoError(f"{kind} holds at most {longest} pixels a side, the photo has {max(picture.size)}: use .png")
-    transparent = picture.mode in ("RGBA", "LA") and picture.getchannel("A").getextrema()[0] < 255
+    transparent = picture.mode in ("RGBA", "LA") and np.asarray(picture.getchannel("A")).min() < 255
     if transparent and not any("A" in mode for mode in MODES[kind]):
         raise PhotoError(f"the photo has transparent parts, which {kind} cannot hold: use .png, .webp or .tif")
     if picture.mode.startswith(SIXTEEN_BIT) and SIXTEEN_BIT not in MODES[kind]:

@@ -6,7 +6,7 @@ import io
 import struct
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
@@ -40,6 +40,7 @@ def read(image: Image.Image) -> Metadata:
 
     A TIFF file is its own EXIF data and must not have been decoded, any other must: Pillow drops or finds some then.
     """
+    damaged = False
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -48,13 +49,12 @@ def read(image: Image.Image) -> Metadata:
             tags = image.getexif()
             exif, turn = _kept(tags), tags.get(ExifTags.Base.Orientation)
         except Exception:  # SyntaxError, struct.error, TypeError, KeyError, ... by what is wrong with it
-            exif, turn = b"", 1
-            said = [*said, DAMAGED]
+            exif, turn, damaged = b"", 1, True
     comment = image.info.get("comment", b"")
     in_xmp = "GPSL" in repr(image.info.get("xmp"))  # text or bytes, by format
-    notes = (DAMAGED,) * bool(said) + (PLACE_IN_XMP,) * in_xmp
-    known = isinstance(turn, int) and 1 <= turn <= 8
-    return Metadata(exif, int(turn) if known else 1, comment if isinstance(comment, bytes) else b"", notes)
+    notes = (DAMAGED,) * bool(damaged or said) + (PLACE_IN_XMP,) * in_xmp
+    turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+    return Metadata(exif, turn, comment if isinstance(comment, bytes) else b"", notes)
 
 
 def _kept(tags: Image.Exif, place: bool = True) -> bytes:
@@ -123,7 +123,8 @@ def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         return image.convert("RGB")
     try:
         lab = image.mode == "LAB"
-        own = ImageCms.createProfile("LAB") if lab else ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        own = ImageCms.createProfile("LAB") if lab else ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        seen = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        return cast(Image.Image, seen)  # None only where it works in place
     except (ImageCms.PyCMSError, OSError):
         return image.convert("RGB")
