@@ -28,21 +28,32 @@ SIZE = 256
 # the face; colours are compared at a size where a step has the time for it.
 SEARCHED, COMPARED = 160, 64
 STRAIN = 0.62  # how much skin may be stretched or squeezed: beyond it noses break, and foreheads look smeared
-# Vertices of the mesh whose distance, where it shrinks or grows, ages a face or spoils its expression.
+# Pairs of vertices of the mesh that, if they come closer or move apart, age a face or spoil its expression; how much.
 SHRINKING = (
-    *((107, 336), (55, 285), (107, 133), (336, 362), (66, 159), (296, 386)),  # brows that come together or down
-    *3 * ((107, 133), (336, 362), (66, 159), (296, 386), (55, 133), (285, 362)),  # above all down: that looks angry
-    *((159, 145), (386, 374), (61, 152), (291, 152)),  # eyes that close, corners of the mouth that drop
-    *2 * ((107, 70), (336, 300), (55, 46), (285, 276)),  # brows that become short: they count twice
-    *((61, 291), (4, 2), (4, 98), (4, 327)),  # a mouth that becomes narrow, a tip of the nose that goes down into it
+    (1, ((107, 336), (55, 285))),  # brows that come together
+    (4, ((107, 133), (336, 362), (66, 159), (296, 386))),  # or down, which looks angry
+    (3, ((55, 133), (285, 362))),  # and so do their lower edges
+    (2, ((107, 70), (336, 300), (55, 46), (285, 276))),  # brows that become short
+    (1, ((159, 145), (386, 374))),  # eyes that close
+    (1, ((61, 152), (291, 152), (61, 291))),  # corners of the mouth that drop, or come together
+    (1, ((4, 2), (4, 98), (4, 327))),  # a tip of the nose that goes down into it
 )
 GROWING = (
-    *((129, 358), (64, 294), (48, 278), (198, 420), (236, 456), (196, 419), (122, 351), (45, 275), (44, 274)),
-    *2 * ((13, 14),),  # a mouth that opens farther, whose teeth grow
-    *((168, 1), (168, 2), (1, 0), (2, 0)),  # above, a broader nose; here, one that is longer or turns up
-    *((105, 159), (334, 386), (159, 145), (386, 374)),  # brows raised in surprise, eyes that stare
-    *((107, 133), (336, 362), (107, 336), (55, 285), (55, 107), (285, 336)),  # inner ends raised, apart or thick
-    *2 * ((107, 133), (336, 362), (107, 336), (55, 133), (285, 362)),  # which show most, so some count three times
+    (3, ((107, 133), (336, 362), (107, 336))),  # inner ends of brows that rise, or move apart
+    (2, ((55, 133), (285, 362))),  # and so do their lower edges
+    (1, ((55, 285), (55, 107), (285, 336))),  # brows that become thick there
+    (1, ((105, 159), (334, 386))),  # brows raised in surprise
+    (1, ((159, 145), (386, 374))),  # eyes that stare
+    (2, ((13, 14),)),  # a mouth that opens farther, whose teeth grow
+    (1, ((129, 358), (64, 294), (48, 278), (198, 420), (236, 456))),  # a broader nose: its wings,
+    (1, ((196, 419), (122, 351), (45, 275), (44, 274))),  # its bridge and its tip
+    (1, ((168, 1), (168, 2), (1, 0), (2, 0))),  # a nose that is longer, or turns up
+)
+PAIRS = torch.tensor([pair for _, pairs in SHRINKING + GROWING for pair in pairs]).T
+# One a pair: how much it counts, with the sign of the change that does.
+COUNTED = torch.tensor(
+    [float(-weight) for weight, pairs in SHRINKING for _ in pairs]
+    + [float(weight) for weight, pairs in GROWING for _ in pairs]
 )
 
 
@@ -261,9 +272,9 @@ class Loss:
         # What a pixel fetches from its right moves to the left.
         places = self.mesh - fields.flow[0][:, y, x].T.flip(1)
         grown = (_lengths(places) - self.lengths) / self.eye
-        shrunk, grown = -grown[: len(SHRINKING)], grown[len(SHRINKING) :]
         aside = (places - self.mesh)[list(RIDGE), 1] / self.eye
-        return sum(each.square().sum() for each in (F.relu(shrunk), F.relu(grown), aside - aside.mean()))
+        unkind = F.relu(grown * COUNTED.sign()).square() @ COUNTED.abs()
+        return unkind + (aside - aside.mean()).square().sum()
 
 
 def strain(flow: Tensor) -> Tensor:
@@ -273,9 +284,8 @@ def strain(flow: Tensor) -> Tensor:
 
 
 def _lengths(places: Tensor) -> Tensor:
-    """Distances (P,) of the pairs that SHRINKING and then GROWING name, among places (478,2)."""
-    first, second = torch.tensor(SHRINKING + GROWING).T
-    return (places[first] - places[second]).norm(dim=1)
+    """Distances (P,) of the PAIRS among places (478,2)."""
+    return (places[PAIRS[0]] - places[PAIRS[1]]).norm(dim=1)
 
 
 def reference_colours(crop: FaceCrop, regions: Regions, reference: FaceCrop) -> dict[str, Tensor]:
