@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 
+LONGEST = 180  # bytes of a file's stem to which a temporary name can add: names end at 255
+
+
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, whose folder is made: what is written there is moved to ``path`` at the end.
@@ -29,20 +32,21 @@ def written(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if error.errno and error.filename in (None, str(partial)):
-            error.filename, error.filename2 = str(path), None
-        raise
+        if not error.errno or str(error.filename) not in ("None", str(partial)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def temporary(path: Path, kind: str) -> Path:
     """A hidden name for this process beside ``path``; what killed processes left under such names is removed."""
-    left = re.compile(rf"\.+{re.escape(path.stem)}\.(\d+)\.(draft|partial)(\.\d+\.partial)?{re.escape(path.suffix)}")
+    stem = path.stem if len(os.fsencode(path.stem)) <= LONGEST else hashlib.sha256(os.fsencode(path.stem)).hexdigest()
+    left = re.compile(rf"\.+{re.escape(stem)}\.(\d+)\.(draft|partial)(\.\d+\.partial)?{re.escape(path.suffix)}")
     for entry in os.scandir(path.parent):
         if (match := left.fullmatch(entry.name)) and not _runs(int(match[1])):
             Path(entry.path).unlink(missing_ok=True)
-    name = path.with_name(f".{path.stem}.{os.getpid()}.{kind}{path.suffix}")
+    name = path.with_name(f".{stem}.{os.getpid()}.{kind}{path.suffix}")
     name.unlink(missing_ok=True)  # of a process of this number that was killed
     return name
 

@@ -35,9 +35,14 @@ RAW_SUFFIXES = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
     *(".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 }
-JPEG_XL = ".jxl"
+UNREAD = frozenset({".exr", ".hdr", ".jxl", ".jxr"})  # pictures of kinds that Pillow does not know
 HDR_TRANSFERS = (16, 18)  # PQ and HLG, by the numbers of ITU-T H.273
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+JPEG_XL = (b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")
+BEGINNINGS = (
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", *JPEG_XL),
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+)
+WIDE = {9: "BT.2020", 12: "Display P3"}  # primaries by the numbers of ITU-T H.273
 
 WRITTEN = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -79,8 +84,10 @@ def readable() -> frozenset[str]:
 def is_picture(path: Path) -> bool:
     """Whether a file is a picture, readable or not: by its ending, or by how it begins if that says nothing."""
     suffix = path.suffix.lower()
-    if suffix in readable() or suffix in RAW_SUFFIXES or suffix == JPEG_XL:
+    if suffix in readable() or suffix in RAW_SUFFIXES or suffix in UNREAD:
         return True
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -102,17 +109,19 @@ def opened(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     """The picture in a file, not decoded yet, of at most MEGAPIXELS; PhotoError for kinds that cannot be read."""
     if Path(name).suffix.lower() in RAW_SUFFIXES:
         raise PhotoError(f"{name} is a camera's raw file: export it as TIFF or JPEG, and protect that")
-    _prepare(file, name)
+    head = _beginning(file)
+    _prepare(head, name)
     with _ONE_AT_A_TIME, _own_limit(name), Image.open(file) as image:
+        image.info["primaries"] = _coded_colours(head)[0]
         yield image
 
 
-def _prepare(file: Path | BinaryIO, name: str) -> None:
+def _prepare(head: bytes, name: str) -> None:
     """Have HEIC opened by its library, which is an extra; refuse what would be read wrongly or not at all."""
-    head = _beginning(file)
-    if head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n" or head[:2] == b"\xff\x0a":
+    if head.startswith(JPEG_XL):
         raise PhotoError(f"{name} is JPEG XL, which cannot be read: save it as PNG or JPEG")
-    if _is_hdr(head):
+    # A version in HDR beside the photo (tmap) does not matter.
+    if _coded_colours(head)[1] in HDR_TRANSFERS and b"tmap" not in head:
         raise PhotoError(f"{name} is an HDR picture (PQ or HLG), whose colours would be lost: save it as SDR first")
     brands = _brands(head)
     if brands & HEIF_BRANDS or (b"mif1" in brands and b"avif" not in brands):
@@ -132,14 +141,25 @@ def _beginning(file: Path | BinaryIO) -> bytes:
     return head
 
 
-def _is_hdr(head: bytes) -> bool:
-    """Whether the colours of an AVIF, HEIC or PNG file are coded as HDR; a version of it beside the photo may be."""
-    transfer = b""
-    if _brands(head) and b"tmap" not in head:
-        transfer = head.partition(b"colrnclx")[2][2:4]
-    elif head.startswith(b"\x89PNG"):
-        transfer = head.partition(b"cICP")[2][1:2]
-    return int.from_bytes(transfer, "big") in HDR_TRANSFERS
+def _coded_colours(head: bytes) -> tuple[int, int]:
+    """Primaries and transfer function of an AVIF, HEIC or PNG file, as numbers of ITU-T H.273; 0 where it says none."""
+    if _brands(head):
+        said = head.partition(b"colrnclx")[2]
+        return int.from_bytes(said[:2], "big"), int.from_bytes(said[2:4], "big")
+    said = head.partition(b"cICP")[2] if head.startswith(b"\x89PNG") else b""
+    return (said[0], said[1]) if len(said) > 1 else (0, 0)
+
+
+def odd_colours(image: Image.Image) -> str:
+    """A sentence on colours that a picture's numbers alone do not show, and no profile explains; empty for sRGB."""
+    if image.info.get("icc_profile"):
+        return ""
+    if space := WIDE.get(image.info.get("primaries", 0)):
+        return f"its colours ({space}, without a profile) look paler now"
+    gamma = image.info.get("gamma", 0)
+    if gamma and "srgb" not in image.info and abs(gamma * 2.2 - 1) > 0.1:
+        return f"its gamma ({gamma:g}) was left out, so it looks darker or lighter now"
+    return ""
 
 
 @contextlib.contextmanager

@@ -77,7 +77,8 @@ class Photo:
     ``original`` is the upright picture in its own mode, ``rgb`` is (H, W, 3) uint8. Kept as they are: RGB, RGBA,
     grey with or without alpha, 16-bit grey. Palettes, bilevel, CMYK and other colour spaces become RGB, or RGBA
     where a colour is transparent, for good, and 16-bit RGB becomes 8 bit.
-    ``exif`` and ``comment`` are what :mod:`amtgan_lib.metadata` keeps of the file's; ``exif`` may hold the place.
+    ``exif`` and ``comment`` are what :mod:`amtgan_lib.metadata` keeps of the file's; ``exif`` may hold the place;
+    ``dpi`` is the resolution for print.
     ``notes`` say what the file holds that is lost, a sentence each.
     """
 
@@ -88,6 +89,7 @@ class Photo:
     icc_profile: bytes | None = None
     comment: bytes = b""
     notes: tuple[str, ...] = ()
+    dpi: tuple[float, float] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -173,7 +175,7 @@ def _decoded(read: Callable[[], Photo], name: str) -> Photo:
 
 
 def _as_photo(image: Image.Image, name: str) -> Photo:
-    notes = [formats.only_picture(image, name), _deep(image)]
+    notes = [formats.only_picture(image, name), _deep(image), formats.odd_colours(image)]
     said, turn = _decode(image)
     icc, upright = image.info.get("icc_profile"), image if turn is None else image.transpose(turn)
     original = _in_own_kind(upright, icc, name)
@@ -184,7 +186,7 @@ def _as_photo(image: Image.Image, name: str) -> Photo:
     original = original.copy() if original is image else original
     original.info = {}  # which holds XMP and more, and some encoders write it
     told = tuple(note for note in (*notes, *said.notes) if note)
-    return Photo(_rgb8(original), original, name, said.exif, icc, said.comment, told)
+    return Photo(_rgb8(original), original, name, said.exif, icc, said.comment, told, said.dpi)
 
 
 def _decode(image: Image.Image) -> tuple[metadata.Metadata, Image.Transpose | None]:

@@ -8,7 +8,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, cast
 
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffTags
 
 # The tags beside camera settings that are kept. Others may hold pictures (XMP, Photoshop's resources) or say how the
 # pixels lie in the file (sizes, which are another file's by then, and spoil a TIFF).
@@ -27,12 +27,14 @@ class Metadata:
 
     exif: the bytes of an EXIF block, empty if there is nothing to keep; with the place (GPS), without orientation,
     preview, maker's note and unknown tags. turn: the EXIF orientation, 1 to 8. notes: sentences on what was lost.
+    dpi: pixels an inch, across and down, if the file says it outside EXIF, too.
     """
 
     exif: bytes = b""
     turn: int = 1
     comment: bytes = b""
     notes: tuple[str, ...] = ()
+    dpi: tuple[float, float] | None = None
 
 
 def read(image: Image.Image) -> Metadata:
@@ -47,20 +49,28 @@ def read(image: Image.Image) -> Metadata:
             if raw := image.info.get("exif"):
                 Image.Exif().load(raw)  # Pillow has read that of a JPEG file before, and hidden its errors
             tags = image.getexif()
-            exif, turn = _kept(tags), tags.get(ExifTags.Base.Orientation)
+            exif, turn = _stored(_kept(tags)), tags.get(ExifTags.Base.Orientation)
         except Exception:  # SyntaxError, struct.error, TypeError, KeyError, ... by what is wrong with it
             exif, turn, damaged = b"", 1, True
     comment = image.info.get("comment", b"")
     in_xmp = "GPSL" in repr(image.info.get("xmp"))  # text or bytes, by format
     notes = (DAMAGED,) * bool(damaged or said) + (PLACE_IN_XMP,) * in_xmp
     turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
-    return Metadata(exif, turn, comment if isinstance(comment, bytes) else b"", notes)
+    return Metadata(exif, turn, comment if isinstance(comment, bytes) else b"", notes, _dpi(image))
 
 
-def _kept(tags: Image.Exif, place: bool = True) -> bytes:
-    """The tags that are kept, with or without the place, as the bytes of a file's EXIF; empty if there are none."""
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        across, down = map(float, image.info.get("dpi", ()))
+    except (TypeError, ValueError, ZeroDivisionError):  # none, or a damaged fraction
+        return None
+    return (across, down) if 1 <= across < 65536 and 1 <= down < 65536 else None
+
+
+def _kept(tags: Image.Exif, place: bool = True) -> Image.Exif:
+    """The tags that are kept, with or without the place."""
     kept = Image.Exif()
-    kept.update({tag: value for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
+    kept.update({tag: _text(tag, value) for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
     directories = {ExifTags.IFD.Exif: CAMERA_TAGS} | ({ExifTags.IFD.GPSInfo: ExifTags.GPSTAGS} if place else {})
     for directory, known in directories.items():
         try:
@@ -69,12 +79,29 @@ def _kept(tags: Image.Exif, place: bool = True) -> bytes:
             continue
         for tag, value in stored.items():
             if tag in known and _writable(tag, value):
-                kept.get_ifd(directory)[tag] = value
-    return data if len(data := kept.tobytes()) > len(Image.Exif().tobytes()) else b""
+                kept.get_ifd(directory)[tag] = _text(tag, value)
+    return kept
+
+
+def _stored(tags: Image.Exif) -> bytes:
+    """Tags as the bytes of a file's EXIF; empty if there are none."""
+    return data if len(data := tags.tobytes()) > len(Image.Exif().tobytes()) else b""
+
+
+def _loaded(exif: bytes) -> Image.Exif:
+    tags = Image.Exif()
+    tags.load(exif)
+    return tags
 
 
 # Notes of makers and unknown tags may hold previews, and pointers lead to directories that are not kept.
 CAMERA_TAGS = {tag for tag in ExifTags.TAGS if 0x829A <= tag <= 0xA4FF} - {tag.value for tag in ExifTags.IFD}
+
+
+def _text(tag: int, value: object) -> object:
+    """A tag's value, such that text is written with the bytes with which it was read, which often are UTF-8."""
+    text = isinstance(value, str) and TiffTags.lookup(tag).type == TiffTags.ASCII
+    return str(value).encode("latin-1", "replace") if text else value  # as Pillow has decoded it
 
 
 def _writable(tag: int, value: object) -> bool:
@@ -90,31 +117,36 @@ def _writable(tag: int, value: object) -> bool:
 
 def has_place(exif: bytes) -> bool:
     """Whether EXIF data, as :func:`read` keeps it, records where the photo was taken."""
-    tags = Image.Exif()
-    tags.load(exif)
-    return bool(tags.get_ifd(ExifTags.IFD.GPSInfo))
+    return bool(_loaded(exif).get_ifd(ExifTags.IFD.GPSInfo))
 
 
 def without_place(exif: bytes) -> bytes:
     """EXIF data, as :func:`read` keeps it, without where the photo was taken."""
-    if not has_place(exif):
-        return exif
-    tags = Image.Exif()
-    tags.load(exif)
-    return _kept(tags, place=False)
+    return _stored(_kept(_loaded(exif), place=False)) if has_place(exif) else exif
 
 
-def options(kind: str, exif: bytes, comment: bytes, place: bool) -> dict[str, Any]:
+def options(
+    kind: str, exif: bytes, comment: bytes, place: bool, dpi: tuple[float, float] | None = None
+) -> dict[str, Any]:
     """The arguments with which Pillow's ``save`` writes them to a file of a format; ``place``: with the GPS data."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, Any] = {"dpi": dpi} if dpi and kind in ("JPEG", "PNG", "BMP") else {}
     if kind != "BMP" and (exif := exif if place else without_place(exif)):
-        kept["exif"] = exif
+        kept["exif"] = _for_tiff(exif) if kind == "TIFF" else exif
     if comment and kind == "JPEG":
         kept["comment"] = comment
     elif comment and kind == "PNG":
         kept["pnginfo"] = texts = PngImagePlugin.PngInfo()
         texts.add_itxt("Comment", comment.decode("utf-8", "replace").replace("\0", ""))
     return kept
+
+
+def _for_tiff(exif: bytes) -> Image.Exif:
+    """EXIF data for a TIFF file, for which Pillow would read its bytes again and spoil text that is not ASCII."""
+    tags = _loaded(exif)
+    for directory in (tags, tags.get_ifd(ExifTags.IFD.Exif)):
+        for tag, value in list(directory.items()):
+            directory[tag] = _text(tag, value)
+    return tags
 
 
 def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from amtgan_lib.files import written
+from amtgan_lib.files import temporary, written
 
 
 def test_the_temporary_file_is_hidden_beside_the_final_one_and_of_its_format(tmp_path):
@@ -98,5 +98,23 @@ def test_what_killed_processes_left_goes_and_what_others_write_stays(tmp_path):
 
 
 def test_an_error_of_the_system_names_the_file(tmp_path):
-    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"), written(tmp_path / "a.txt"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'$"), written(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(IsADirectoryError, match=r"'.*/a\.txt'$"), written(tmp_path / "a.txt") as partial:
+        partial.mkdir()
+        partial.open("w")
+
+
+@pytest.mark.parametrize("stem", [240 * "a", 80 * "\u5bb6"])
+def test_a_name_as_long_as_names_may_be_is_written_and_what_was_left_of_it_goes(tmp_path, stem):
+    path = tmp_path / f"{stem}.png"
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    left = temporary(path, "draft").name.replace(f".{os.getpid()}.", f".{killed.pid}.")
+    (tmp_path / left).touch()
+    with written(path) as partial:
+        partial.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path]
+    draft = temporary(path, "draft")
+    with written(draft) as partial:
+        partial.touch()

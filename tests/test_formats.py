@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import struct
 import sys
 import warnings
@@ -144,6 +145,29 @@ def deep_png(face):
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
+def with_chunk(path, kind, data):
+    """The PNG file with another chunk after its header."""
+    content = path.read_bytes()
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(content[:33] + chunk + content[33:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        (b"gAMA", struct.pack(">I", 100_000), "gamma"),
+        (b"gAMA", struct.pack(">I", 45_455), ""),
+        (b"cICP", bytes([12, 13, 0, 1]), "Display P3"),
+        (b"cICP", bytes([1, 13, 0, 1]), ""),
+    ],
+)
+def test_colours_that_look_otherwise_without_what_explains_them_are_said(face, kind, data, said, tmp_path):
+    face.save(tmp_path / "a.png")
+    notes = open_photo(with_chunk(tmp_path / "a.png", kind, data)).notes
+    assert (said in notes[0]) if said else notes == ()
+
+
 def test_deep_colours_that_are_lost_are_said(face, tmp_path):
     (tmp_path / "deep.png").write_bytes(deep_png(face))
     photo = open_photo(tmp_path / "deep.png")
@@ -185,7 +209,7 @@ def test_what_pillow_reads_is_a_photo(face, suffix, tmp_path):
     assert open_photo(file).original.mode == "RGB"
 
 
-@pytest.mark.parametrize("name", ["a.dng", "a.CR3", "a.nef", "a.jxl", "a.heic", "a.HIF"])
+@pytest.mark.parametrize("name", ["a.dng", "a.CR3", "a.nef", "a.jxl", "a.exr", "a.heic", "a.HIF"])
 def test_pictures_that_may_not_be_readable_count_as_pictures(name, tmp_path):
     (tmp_path / name).write_bytes(b"something")
     assert formats.is_picture(tmp_path / name)
@@ -200,7 +224,7 @@ def test_a_raw_file_is_not_read_as_its_preview(face, tmp_path):
         open_photo(tmp_path / "a.nef")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000"])
 @pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.txt"])
 def test_a_picture_is_known_by_its_beginning_where_its_ending_says_nothing(face, kind, name, tmp_path):
     if kind not in Image.registered_extensions().values() or kind not in Image.SAVE:
@@ -229,9 +253,11 @@ def test_a_folder_holds_every_picture(face, tmp_path):
         face.save(tmp_path / name, None if "." in name else "PNG")
     for name in ("f.heic", "g.cr2", "notes.txt", "film.mp4"):
         (tmp_path / name).write_bytes(b"something")
+    (tmp_path / "z").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(tmp_path / "pipe")
     found = folders.look(tmp_path)
     assert [path.name for path in found.photos] == ["a.jpg", "b.jfif", "c.gif", "d.tga", "e", "f.heic", "g.cr2"]
-    assert [path.name for path in found.others] == ["film.mp4", "notes.txt"]
+    assert [path.name for path in found.others] == ["z", "film.mp4", "notes.txt", "pipe"]
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)

@@ -50,6 +50,26 @@ def test_the_place_is_left_out_unless_it_is_to_stay_and_the_rest_stays(picture, 
             assert exif.get_ifd(0x8825).get(2) == ((51.0, 30.0, 0.0) if keep else None)
 
 
+@pytest.mark.parametrize("out", ["out.jpg", "out.png", "out.webp", "out.tif"])
+def test_text_that_is_not_ascii_keeps_its_bytes(picture, out, tmp_path):
+    """Cameras and programs write UTF-8 where EXIF knows ASCII alone."""
+    exif = exif_of(tags={ARTIST: "Zo\u00eb \u5bb6".encode()})
+    exif.get_ifd(0x8769)[0xA434] = "Objectif \u00e0 35 mm".encode()
+    picture.save(tmp_path / "in.jpg", exif=exif.tobytes())
+    with Image.open(saved(tmp_path / "in.jpg", tmp_path / out)) as written:
+        found = written.getexif()
+        assert found[ARTIST].encode("latin-1").decode() == "Zo\u00eb \u5bb6"
+        assert "35 mm" in str(found.get_ifd(0x8769)[0xA434])
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "bmp"])
+def test_the_resolution_for_print_stays_with_the_metadata(picture, kind, tmp_path):
+    picture.save(tmp_path / f"in.{kind}", dpi=(300, 300))
+    for keep in (True, False):
+        with Image.open(saved(tmp_path / f"in.{kind}", tmp_path / f"out.{kind}", keep_metadata=keep)) as written:
+            assert (round(written.info.get("dpi", (0, 0))[0]) == 300) is keep
+
+
 def test_a_photo_that_says_nothing_but_its_place_says_nothing_afterwards(picture, tmp_path):
     exif = Image.Exif()
     exif.get_ifd(0x8825)[1] = "N"

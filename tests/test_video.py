@@ -74,7 +74,9 @@ def painter(brush=None, recipe=recipes.RESIDUAL):
 def make(path, frames, pts=None, base=Fraction(1, 25), sound=None, **extras):
     """Write a clip of pictures, at ``pts`` in ``base`` seconds, with a tone in the codec ``sound``."""
     pts = list(range(len(frames))) if pts is None else pts
-    codec = {".webm": "libvpx-vp9"}.get(path.suffix, "libx264")
+    codec = extras.get("codec") or {".webm": "libvpx-vp9", ".avi": "mjpeg"}.get(path.suffix, "libx264")
+    if codec in ("mjpeg", "png", "ffv1"):
+        extras = {"depth": "yuvj420p", **extras, "options": {}}
     with av.open(str(path), "w", options={"movflags": "faststart"} if extras.get("fast") else {}) as container:
         container.metadata.update(extras.get("metadata", {}))
         video = container.add_stream(codec, rate=25, options=extras.get("options", {"crf": "5"}))
@@ -91,7 +93,8 @@ def make(path, frames, pts=None, base=Fraction(1, 25), sound=None, **extras):
             container.add_stream(sound, rate=48000 if sound == "libopus" else RATE, layout="mono") if sound else None
         )
         for rgb, moment in zip(frames, pts):
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=video.pix_fmt, interpolation=EXACT)
+            kind = "rgb24" if rgb.shape[2] == 3 else "rgba"
+            frame = av.VideoFrame.from_ndarray(rgb, format=kind).reformat(format=video.pix_fmt, interpolation=EXACT)
             frame.pts, frame.time_base = moment, base
             container.mux(video.encode(frame))
         container.mux(video.encode())
@@ -240,6 +243,37 @@ def test_ten_bit_colours_keep_their_meaning_and_the_loss_is_said(squares, tmp_pa
         )
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_clip_stored_as_rgb_keeps_its_colours(squares, tmp_path, suffix):
+    """Written with another matrix than its tag says, red turns orange in a player, which this reader is."""
+    clip = make(tmp_path / "clip.mkv", walk(), codec="ffv1", depth="bgr0", coded={"colorspace": 0})
+    report = protect_video(clip, tmp_path / f"out{suffix}", painter(), strength=0)
+    with av.open(str(report.path)) as container:
+        assert container.streams.video[0].codec_context.colorspace == 1
+    before, after = read(clip)[0][0].astype(int), read(report.path)[0][0]
+    assert np.abs(before - after).mean() < 2
+
+
+def test_transparency_and_interlacing_are_named(squares, tmp_path):
+    clear = [np.dstack([rgb, np.full(rgb.shape[:2], 100, np.uint8)]) for rgb in walk()]
+    clip = make(tmp_path / "clear.mov", clear, codec="png", depth="rgba")
+    assert protect_video(clip, tmp_path / "out.mp4", painter()).left_out == ("transparency",)
+    opaque = [np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]) for rgb in walk()]
+    clip = make(tmp_path / "opaque.mov", opaque, codec="png", depth="rgba")
+    assert protect_video(clip, tmp_path / "out.mp4", painter()).left_out == ()
+    fields = {"crf": "5", "x264-params": "tff=1"}
+    clip = make(tmp_path / "fields.mp4", walk(), options=fields)
+    (said,) = protect_video(clip, tmp_path / "out.mp4", painter()).left_out
+    assert "interlacing" in said
+
+
+def test_pixels_that_are_not_square_are_refused_where_the_file_cannot_hold_them(squares, tmp_path, monkeypatch):
+    clip = make(tmp_path / "clip.mp4", walk(), coded={"sample_aspect_ratio": Fraction(4, 3)})
+    monkeypatch.setattr(faces, "meshes", lambda photo: pytest.fail("a face was looked for"))
+    with pytest.raises(VideoError, match="not square, which WebM cannot hold"):
+        protect_video(clip, tmp_path / "out.webm", painter())
+
+
 @pytest.fixture
 def rich(tmp_path):
     """A film with two sound tracks, subtitles and chapters, and the place where it was taken."""
@@ -261,7 +295,7 @@ def rich(tmp_path):
             (words.streams.subtitles[0], "fra"),
         ):
             copies.append((stream, container.add_stream_from_template(stream)))
-            copies[-1][1].metadata["language"] = language
+            copies[-1][1].metadata.update({"language": language, "location": "+51.5-000.1/"})
         for packet in [*film.demux(), *words.demux()]:
             for stream, copy in copies if packet.size else ():
                 if stream.type == packet.stream.type:
@@ -285,15 +319,15 @@ def test_sound_tracks_subtitles_and_chapters_stay_and_the_place_does_not(squares
     assert b"+51.5" in kept.path.read_bytes() and kept.left_out == ()
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-def test_a_clip_that_is_cut_off_is_refused(squares, tmp_path, suffix):
-    """One whose beginning says how long it is, and that can be read up to the cut."""
-    whole = make(tmp_path / f"whole{suffix}", walk() * 3, options={"crf": "5", "g": "5"}, fast=True)
+@pytest.mark.parametrize(("suffix", "times"), [(".mkv", 3), (".mp4", 3), (".mkv", 1), (".avi", 1)])
+def test_a_clip_that_is_cut_off_is_refused(squares, tmp_path, suffix, times):
+    """One whose beginning says how long it is, and that can be read up to the cut, short ones as well."""
+    whole = make(tmp_path / f"whole{suffix}", walk() * times, options={"crf": "5", "g": "5"}, fast=True)
     (tmp_path / f"half{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(VideoError, match=r"half\.\w+(,.*)? is (cut off|not a video|damaged)"):
-        protect_video(tmp_path / f"half{suffix}", tmp_path / f"out{suffix}", painter())
-    assert not (tmp_path / f"out{suffix}").exists()
-    assert protect_video(whole, tmp_path / f"out{suffix}", painter()).frames == 60
+        protect_video(tmp_path / f"half{suffix}", tmp_path / "out.mkv", painter())
+    assert not (tmp_path / "out.mkv").exists()
+    assert protect_video(whole, tmp_path / "out.mkv", painter()).frames == 20 * times
 
 
 def test_frames_in_which_a_face_jumps_are_named(squares, tmp_path, monkeypatch, capsys):

@@ -39,9 +39,9 @@ class Contents:
 
 
 def look(where: Path, leave_out: Path | None = None) -> Contents:
-    """The pictures of a folder and its subfolders; hidden and linked ones and the folder ``leave_out`` are skipped.
+    """The pictures of a folder and its subfolders; hidden ones and the folder ``leave_out`` are skipped.
 
-    Pictures that cannot be read are among them. Raises NotDone if there is none.
+    Pictures that cannot be read are among them, linked folders among the others. Raises NotDone if there is none.
     """
     if where.is_file():
         return Contents((where,))
@@ -49,6 +49,7 @@ def look(where: Path, leave_out: Path | None = None) -> Contents:
     for folder, folders, files in os.walk(where, onerror=lambda error: problems.append(f"cannot be read: {error}")):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if name[0] != "." and not _same(here / name, leave_out))
+        others += [here / name for name in folders if (here / name).is_symlink()]  # they may lead in circles
         for file in sorted(name for name in files if name[0] != "."):
             (photos if is_picture(here / file) else others).append(here / file)
     if not photos and not problems:
@@ -179,6 +180,10 @@ def draft(output: Path) -> Iterator[Path]:
     path = temporary(output, "draft")
     try:
         yield path
+    except OSError as error:
+        if str(error.filename) != str(path):
+            raise
+        raise OSError(error.errno, error.strerror, str(output)) from error
     finally:
         path.unlink(missing_ok=True)
         for folder in made:

@@ -53,6 +53,8 @@ def video(
     from amtgan_lib.protection.video import VideoError, protect_video
 
     out = output or clip.with_stem(f"{clip.stem}_protected")
+    if out.is_dir():
+        raise VideoError(f"{out} is a folder: name the file to write")
     if out.exists() and not overwrite:
         raise VideoError(f"{out} exists: --overwrite replaces it")
     try:

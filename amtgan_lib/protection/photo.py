@@ -77,7 +77,7 @@ class Protected:
         kind, picture = formats.format_of(path), formats.fitted(self.image, path)
         options: dict[str, Any] = dict(formats.OPTIONS.get(kind, {}))
         if keep_metadata:
-            options |= metadata.options(kind, self.photo.exif, self.photo.comment, keep_location)
+            options |= metadata.options(kind, self.photo.exif, self.photo.comment, keep_location, self.photo.dpi)
         if self.photo.icc_profile and (picture.mode[0] == self.image.mode[0] or picture.mode == "L"):
             options["icc_profile"] = self.photo.icc_profile  # that of greys says nothing about RGB values
         return images.save(path, picture, **options)

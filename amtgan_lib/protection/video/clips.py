@@ -21,8 +21,11 @@ CODECS = {".mp4": X264, ".m4v": X264, ".mov": X264, ".mkv": X264, ".webm": VP9}
 OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate"}  # no news about the new one
 INTRA = 1  # AV_PICTURE_TYPE_I
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions, by the numbers of ITU-T H.273
-ENDS_EARLY = 0.5  # seconds of a clip that may be missing at its end before it is taken for cut off
-DECLARED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # in which the length is stored; elsewhere it is estimated
+RGB, BT709, UNSPECIFIED, LIMITED = 0, 1, 2, 1  # matrices by the same numbers, and a range by FFmpeg's
+# What may be missing at a clip's end before it is taken for cut off: seconds at most, share of its length, and frames,
+# since the last packet may not say how long it lasts.
+ENDS_EARLY, EARLY_SHARE, EARLY_FRAMES = 0.5, 0.2, 2
+DECLARED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")  # they store their length; others estimate it
 PLACES = ("location", "gps", "xyz")  # in the names under which cameras and phones store where a video was taken
 
 
@@ -89,10 +92,25 @@ def _turn(decoded: Any, where: str) -> Turn:
     raise VideoError(f"{where} has a rotation that is not a multiple of 90 degrees: rotate the video itself first")
 
 
+def _lost(first: Any, video: Any) -> list[str]:
+    """What a clip's pictures hold beside 8-bit opaque frames, told by the first one and by its stream."""
+    parts, lost = first.format.components, []
+    # A GIF always has an alpha channel, whether or not it uses it; VP9 has it in a stream that is not decoded.
+    alpha = any(part.is_alpha for part in parts) and first.to_ndarray(format="rgba")[..., 3].min() < 255
+    if alpha or video.metadata.get("alpha_mode") == "1":
+        lost.append("transparency")
+    if first.interlaced_frame:
+        lost.append("interlacing (its frames are written as whole ones)")
+    if max(part.bits for part in parts) > 8:
+        lost.append("more than 8 bits per channel")
+    return lost
+
+
 class Clip:
     """A video file that can be read more than once. Raises VideoError for anything else, and for HDR.
 
-    ``turn`` is that of its first frame, ``size`` the (width, height) of that frame as shown.
+    ``turn`` is that of its first frame, ``size`` the (width, height) of that frame as shown; ``lost`` says in words
+    what of its pictures cannot be kept.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,12 +119,14 @@ class Clip:
         self.path = path
         with self.opened() as (container, video):
             if container.format.name.endswith("_pipe"):  # what FFmpeg calls the formats of single pictures
-                raise VideoError(f"{path.name} is a photo, for which there is `protect`")
+                what = "is a photo, for which there is `protect`; an animation must become a GIF or a film first"
+                raise VideoError(f"{path.name} {what}")
             self.refuse_hdr(HDR.get(video.codec_context.color_trc))
             first = next(iter(container.decode(video)), None)
             if first is None:
                 raise VideoError(f"{path.name} has no video in it")
             self.turn = _turn(first, path.name)
+            self.lost = _lost(first, video)
         self.size = (first.height, first.width) if self.turn.swapped else (first.width, first.height)
 
     def refuse_hdr(self, kind: str | None) -> None:
@@ -159,15 +179,15 @@ class Frames:
                         yield last
                 elif self.copy is not None:
                     self.copy(packet)
-            self._refuse_cut_off(container, end)
+            self._refuse_cut_off(container, end, video.average_rate)
 
-    def _refuse_cut_off(self, container: Any, end: float) -> None:
+    def _refuse_cut_off(self, container: Any, end: float, rate: Fraction | None) -> None:
         if container.format.name not in DECLARED:
             return
         timed = [stream for stream in container.streams if stream.type in ("video", "audio") and stream.duration]
         ends = [float(((stream.start_time or 0) + stream.duration) * stream.time_base) for stream in timed]
         told = max(ends, default=((container.start_time or 0) + (container.duration or 0)) / 1e6)
-        if told - end > ENDS_EARLY:
+        if told - end > min(ENDS_EARLY, max(EARLY_SHARE * told, EARLY_FRAMES / float(rate or 25))):
             name = self.clip.path.name
             raise VideoError(f"{name} is cut off: it ends at {end:.1f} s, but its header says {told:.1f} s")
 
@@ -208,7 +228,7 @@ class Writer:
             raise VideoError(f"{out.name}: the name of a protected video must end in {', '.join(CODECS)}")
         self.clip, self.out = clip, out
         self.keep_metadata, self.keep_location = keep_metadata, keep_location
-        self.left_out: list[str] = []
+        self.left_out: list[str] = list(clip.lost)
         self._container: Any = None
         self._copies: dict[int, Any] = {}
 
@@ -252,7 +272,8 @@ class Writer:
         if self.keep_location:
             return kept
         placed = [name for name in kept if any(word in name.lower() for word in PLACES)]
-        self.left_out += ["where it was taken (--keep-location keeps it)"] * bool(placed)
+        said = "where it was taken (--keep-location keeps it)"
+        self.left_out += [said] * bool(placed and said not in self.left_out)
         return {name: text for name, text in kept.items() if name not in placed}
 
     def _add_video(self, video: Any) -> None:
@@ -267,10 +288,13 @@ class Writer:
         for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
             if (given := getattr(source, name)) is not None:
                 setattr(context, name, given)
-        if aspect := video.sample_aspect_ratio or source.sample_aspect_ratio:
-            context.sample_aspect_ratio = 1 / aspect if self.clip.turn.swapped else aspect
-        if source.format and max(part.bits for part in source.format.components) > 8:
-            self.left_out.append("more than 8 bits per channel")
+        if context.colorspace == RGB:  # the new pictures are YUV
+            context.colorspace, context.color_range = BT709, LIMITED
+        aspect = video.sample_aspect_ratio or source.sample_aspect_ratio or Fraction(1)
+        if aspect != 1 and self.out.suffix.lower() == ".webm":
+            what = "has pixels that are not square, which WebM cannot hold: name a .mkv"
+            raise VideoError(f"{self.clip.path.name} {what}")
+        context.sample_aspect_ratio = 1 / aspect if self.clip.turn.swapped else aspect
 
     def _add_copy(self, stream: Any) -> None:
         if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
@@ -280,7 +304,9 @@ class Writer:
         codec = stream.codec_context.codec.canonical_name
         if codec in self._container.supported_codecs:
             self._copies[stream.index] = self._container.add_stream_from_template(stream)
-            self._copies[stream.index].metadata.update(stream.metadata)
+            told = self._kept(stream.metadata) if self.keep_metadata else {}
+            told |= {name: text for name, text in stream.metadata.items() if name == "language"}
+            self._copies[stream.index].metadata.update(told)
             self._copies[stream.index].disposition = stream.disposition
         elif stream.type == "audio":
             raise VideoError(f"{self.out.name} cannot hold the sound of {self.clip.path.name} ({codec}): name a .mkv")
@@ -294,7 +320,7 @@ class Writer:
         """
         context = self._video.codec_context
         # What the clip says of its colours; where it says nothing (AVCOL_*_UNSPECIFIED) both ways use the same default.
-        colours = {"dst_colorspace": context.colorspace} if context.colorspace != 2 else {}
+        colours = {"dst_colorspace": context.colorspace} if context.colorspace != UNSPECIFIED else {}
         colours |= {"dst_color_range": context.color_range} if context.color_range != 0 else {}
         picture = _av().VideoFrame.from_ndarray(rgb, format="rgb24")
         picture = picture.reformat(format=context.pix_fmt, interpolation=_exact(), **colours)
