@@ -32,11 +32,11 @@ def run(options: Evaluate) -> int:
     interrupted = False
     try:
         for pair in tqdm(pairs, unit="photo", disable=total == 1 or not sys.stderr.isatty(), leave=False):
-            done.append(_compared(pair, panel))
+            done.append(_compared(pair, panel, itself=options.known is None))
     except KeyboardInterrupt:
         interrupted = True
     people = sys.stderr if options.json else sys.stdout
-    print("\n".join(_text(done, panel)), file=people, flush=True)
+    print("\n".join(_text(done, panel, itself=options.known is None)), file=people, flush=True)
     status = 0 if done and all(outcome.good for outcome in done) else 1
     if options.json:
         facts = {"exit_status": Interrupted.exit_status if interrupted else status, "interrupted": interrupted}
@@ -120,11 +120,11 @@ def _by_name(folder: Path, contents: Contents) -> dict[Path, Path]:
     return named
 
 
-def _compared(pair: Pair, panel: Panel) -> PairOutcome:
+def _compared(pair: Pair, panel: Panel, itself: bool) -> PairOutcome:
     if missing := [name for name, file in vars(pair).items() if file is None]:
         return PairOutcome(pair, problem=f"there is no {missing[0]} photo of this name")
     try:
-        answers = evaluation.compared(pair.clean, pair.protected, _known(pair.known), panel.judges, panel.far)
+        answers = evaluation.compared(pair.clean, pair.protected, _known(pair.known), panel.judges, panel.far, itself)
     except (ValueError, OSError, MemoryError) as error:
         return PairOutcome(pair, problem=str(error) or "not enough memory")
     return PairOutcome(pair, tuple(answers))
@@ -139,7 +139,7 @@ def _known(photo: Path) -> evaluation.Probes:
 # ---------------------------------------------------------------- in words
 
 
-def _text(done: Sequence[PairOutcome], panel: Panel) -> list[str]:
+def _text(done: Sequence[PairOutcome], panel: Panel, itself: bool) -> list[str]:
     lines = []
     for outcome in done:
         lines.append(f"{outcome.pair.clean} -> {outcome.pair.protected}: {outcome.problem or outcome.verdict}")
@@ -152,4 +152,4 @@ def _text(done: Sequence[PairOutcome], panel: Panel) -> list[str]:
         lines.append(f"{judge} recognised the owner in {knew} of {clean}, and still does in {knows}.")
     good = sum(outcome.good for outcome in done)
     lines.append(f"{good} of {plural(len(done), 'photo')} protected {according_to(panel)}.")
-    return [*lines, f"Thresholds: {panel.source}."]
+    return [*lines, f"Thresholds: {panel.source}.", *[outcomes.RAISED] * itself]

@@ -14,6 +14,7 @@ from amtgan_lib.evaluation import NOT_PROTECTED, PROTECTED, WEAK, Answer
 from amtgan_lib.faces import DoubtfulFace, SmallFace
 
 KEPT = "skipped"
+RAISED = "Compared with the clean face, they are raised to where a typical other photo of the person would match."
 GOOD = (PROTECTED, WEAK)
 NOT_KNOWN = "not recognised before protection either"
 STATUSES = (PROTECTED, WEAK, NOT_PROTECTED, KEPT)

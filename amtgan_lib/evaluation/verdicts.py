@@ -49,7 +49,8 @@ class Answer:
 
     NaN stands for a face that was not found. Above ``threshold`` it says "the same person"; ``lax`` is its lowest
     threshold, that of the highest false accept rate. ``target`` is the cosine to the target. ``known`` is the number of
-    faces on known photos that were compared with; 0: the clean face itself.
+    faces on known photos that were compared with; 0: the clean face itself, and the thresholds are ``own_photo`` of the
+    recogniser.
     """
 
     recogniser: str
@@ -102,10 +103,11 @@ def same_face(
 ) -> list[Answer]:
     """Is the protected face still that of the clean photo, or of those ``known`` photos that show the same person?
 
-    Of several the most similar counts. Without any, the known face is the clean one itself, and ``before`` is 1: that
-    is stricter than another photo of the owner, and needs none. Both faces are cut in the frame in which ``crop`` was
-    found, so a face that a detector loses in the protected photo is never to its credit. ``target`` has the unit vector
-    (D,) of another person per recogniser. Raises ValueError where a recogniser gives no unit vectors, or none is asked.
+    Of several the most similar counts. Without any, the known face is the clean one itself, ``before`` is 1, and the
+    thresholds are those at which a typical other photo of the owner would match (see ``Recognizer.own_photo``). Both
+    faces are cut in the frame in which ``crop`` was found, so a face that a detector loses in the protected photo is
+    never to its credit. ``target`` has the unit vector (D,) of another person per recogniser. Raises
+    ValueError where a recogniser gives no unit vectors, or none is asked.
     """
     if not recognizers:
         raise ValueError("no recogniser was asked, so nothing is known about the face")
@@ -118,15 +120,22 @@ def same_face(
         faces = shown.embedded(recognizer)[:, 0].cpu().numpy() if shown else before[None]
         near = None if target is None else float(after @ np.asarray(target[recognizer.name]))
         similar = (float((faces @ face).max()) for face in (before, after))
-        answers.append(replace(_answer(recognizer, far, *similar, near), known=len(shown.images) if shown else 0))
+        count = len(shown.images) if shown else 0
+        answers.append(replace(_answer(recognizer, far, *similar, near, itself=not shown), known=count))
     return answers
 
 
 def compared(
-    clean: Path, protected: Path | Image.Image, known: Probes, recognizers: Sequence[Recognizer], far: float
+    clean: Path,
+    protected: Path | Image.Image,
+    known: Probes,
+    recognizers: Sequence[Recognizer],
+    far: float,
+    itself: bool = False,
 ) -> list[Answer]:
     """Are the faces of the clean and the protected photo that of the one ``known`` photo?
 
+    itself: that is the clean photo, since no other is at hand, and stands for others (see ``Recognizer.own_photo``).
     In a protected photo of the clean one's size, its face is the one in the same place (see ``read_probes``).
     """
     if not known.found[0]:
@@ -135,10 +144,13 @@ def compared(
     both, answers = (before, read_probes([protected], clean=before)), []
     for recognizer in recognizers:
         (person,) = embed(known, recognizer)
-        answers.append(_answer(recognizer, far, *(float(embed(probe, recognizer)[0] @ person) for probe in both)))
+        similar = (float(embed(probe, recognizer)[0] @ person) for probe in both)
+        answers.append(_answer(recognizer, far, *similar, itself=itself))
     return answers
 
 
-def _answer(recognizer: Recognizer, far: float, before: float, after: float, target: float | None = None) -> Answer:
-    known = recognizer.thresholds
+def _answer(
+    recognizer: Recognizer, far: float, before: float, after: float, target: float | None = None, itself: bool = False
+) -> Answer:
+    known = recognizer.own_photo if itself else recognizer.thresholds
     return Answer(recognizer.name, before, after, known[far], min(known.values()), target)

@@ -27,10 +27,15 @@ from amtgan_lib.images import Photo, open_photo
 
 LOOK_SIZE = 256  # pixels of the upright crop for the second look
 LOOKS = 4
+FOREHEAD, CHIN = 10, 152  # vertices of the mesh
 AGREEMENT = 0.1  # two looks agree when the five points moved by less than this share of the eye distance
 # Detector score in the upright crop that leaves no doubt. Of 66 photographs turned upside down, 34 gave a "face" with
 # eyes for a mouth, scored up to 0.80; of 753 upright ones 6 score below 0.85 and are only looked at longer.
 UPRIGHT_SCORE = 0.85
+# Two faces in one place, the one with its eyes where the other has them, but the other way up: nearer than this share
+# of the eye distance, one of them is a mistake. A face in a mask may score better upside down, with hair for a mouth:
+# on 60 faces that were given masks by up to 0.18, while faces that do lie upside down lead by 0.20 or more.
+SAME_EYES, LEAD = 0.15, 0.19
 # Two boxes that overlap by more are of one face. A face taken upside down for a face overlaps itself by 0.41 or more.
 ONE_FACE = 0.3
 # A face that is sought in a box overlaps it by more: boxes drawn by hand hold all of the head, or the eyes alone.
@@ -144,8 +149,37 @@ def _faces(rgb: np.ndarray, every_way: bool = True) -> list[_Face]:
             break
         known = [_Face(_turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
         turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
-        faces = _merged(faces + [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned])
+        faces += [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned]
+        faces = _merged(_ways_decided(rgb, faces))
     return faces
+
+
+def _ways_decided(rgb: np.ndarray, faces: list[_Face]) -> list[_Face]:
+    """The faces without those that are others taken upside down."""
+    wrong = [_wrong_way(rgb, one, other) for one, other in itertools.combinations(faces, 2) if _turned_over(one, other)]
+    return [face for face in faces if not any(face is each for each in wrong)]
+
+
+def _turned_over(one: _Face, other: _Face) -> bool:
+    """Whether two faces have their eyes in the same places, but the left one where the other has its right one."""
+    left, right = (five_points(face.mesh)[:2] for face in (one, other))
+    return bool(np.linalg.norm(left - right[::-1], axis=1).mean() < SAME_EYES * eye_distance(one.mesh))
+
+
+def _wrong_way(rgb: np.ndarray, one: _Face, other: _Face) -> _Face:
+    """The one of two faces, the other way up each, that is a mistake; ``one`` was found first."""
+    if mtcnn.at_hand():  # it finds upright faces alone, also in masks
+        first, second = (_second_score(rgb, face) for face in (one, other))
+        if first != second:
+            return one if second > first else other
+    held = one.mesh[CHIN][1] > one.mesh[FOREHEAD][1]  # as the photo is: few lie upside down
+    return one if other.score - one.score > (LEAD if held else 0) else other
+
+
+def _second_score(rgb: np.ndarray, face: _Face) -> float:
+    """How sure the second detector is of a face in its own upright crop; 0 where it sees none."""
+    crop = sample(rgb, frame(face.mesh, LOOK_SIZE), LOOK_SIZE)
+    return max((seen.score for seen in mtcnn.sightings(crop)), default=0.0)
 
 
 def _completed(rgb: np.ndarray, faces: list[_Face], boxes: Iterable[Box]) -> list[Box]:

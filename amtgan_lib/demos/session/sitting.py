@@ -30,7 +30,8 @@ class Studio:
     """One photo, its faces opened once, and its judges.
 
     photo, known: files, pictures or ``Photo``; known is another photo of the same person, which recognisers compare
-    with, and from which looks move away. Without one it is the clean photo itself, which is the easiest to recognise.
+    with, and from which looks move away. Without one it is the clean photo itself, which stands for others (see
+    ``Recognizer.own_photo``).
     marks: boxes (x0, y0, x1, y1) in photo pixels, in which a face that no detector finds is sought; ``missed`` are
     those of them with nothing in them that can be changed. Raises PhotoError (one sentence) where there is no photo, no
     usable face, or none in ``known``.
@@ -105,7 +106,8 @@ class Studio:
         similarities = self._similarities(self._seen(picture))
         rows = []
         for judge, before, similarity in zip(self.kit.judges, self._before, similarities):
-            limits = judge.thresholds[USUAL], judge.thresholds[LAX]
+            known = judge.own_photo if self.compares_with_itself else judge.thresholds
+            limits = known[USUAL], known[LAX]
             own = {"recogniser": judge.name, "role": self.kit.role(judge.name), "before": before}
             own |= {"similarity": similarity, "threshold": limits[0], "lax": limits[1]}
             rows.append({**own, "verdict": evaluation.verdict(similarity, *limits)})

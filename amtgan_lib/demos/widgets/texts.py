@@ -107,7 +107,8 @@ def chip(word: str) -> str:
 
 def meaning(itself: bool, says: str) -> str:
     """What the marks of the meters mean, what recognisers compare with, and what they are worth."""
-    known = "the clean photo itself (the hardest test)" if itself else "another photo of the same person"
+    own = "the clean photo itself, with thresholds at which a typical other photo of the person would match"
+    known = own if itself else "another photo of the same person"
     return (
         f'<div class="quiet">Bar: similarity to {known}. ◇ before. <b>│</b> threshold that 1 of 100 strangers passes: '
         "right of it the person is recognised. ┊ a laxer one, which 1 of 10 passes: between the two protection is weak."
