@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from amtgan_lib import faces
-from amtgan_lib.faces.parts import BLACKEST, DARKEST, DEEPEST, RIDGE, TAN, face_regions, wears_glasses
+from amtgan_lib.faces.parts import BLACKEST, DARKEST, DEEPEST, LOWER, RIDGE, TAN, face_regions, wears_glasses
 from amtgan_lib.faces.regions import BROWS, OVAL
 from amtgan_lib.images import open_photo, to_tensor, to_uint8
 from amtgan_lib.models import rendering
@@ -344,6 +345,32 @@ def test_a_mask_over_the_mouth_stays_as_it_is(crop):
     below = slice(top + 6, int(mouth))
     assert (changed[:, below] - covered[:, below]).abs().max() < 1 / 127.5
     assert (changed[:, : top - 30] - covered[:, : top - 30]).abs().max() > 8 / 127.5
+
+
+@pytest.mark.parametrize("colour", ["#1d1c1f", "#26305a", "white"], ids=["darker than a shadow", "navy", "white"])
+def test_a_mask_from_ear_to_ear_stays_and_the_eyes_above_it_do_not(crop, regions, colour):
+    """Its upper edge crosses the nose and both cheeks, as frames of glasses do."""
+    picture = Image.fromarray(to_uint8(crop.image))
+    ImageDraw.Draw(picture).polygon([tuple(each) for each in crop.mesh[list(LOWER)].flip(1).tolist()], fill=colour)
+    covered = to_tensor(np.asarray(picture))
+    found = face_regions(covered, crop.mesh)
+    drawn = (covered - crop.image).abs().amax(0) > 0.05
+    mask = torch.from_numpy(ndimage.binary_erosion(drawn.numpy(), iterations=2))
+    assert max(found.moving[0, 0][mask].max(), found.skin[0, 0][mask].max()) < 0.05
+    eyes = (regions.wholes[0, 2:4] > 0.99).any(0)
+    assert found.moving[0, 0][eyes].mean() > 0.5
+
+
+def test_a_toned_photo_keeps_its_tone(crop):
+    """Sepia, say: what a look makes darker takes the colour that other such places of the photo have."""
+    dark, light = (torch.tensor(colour)[:, None, None] / 127.5 - 1 for colour in ((20, 20, 60), (255, 235, 200)))
+    share = crop.image.mean(0, keepdim=True) / 2 + 0.5
+    toned = dark + (light - dark) * share
+    found = face_regions(toned, crop.mesh)
+    changed = render(toned[None], found, strong(found, ["light", "contour"]))[0]
+    lightness = ((changed - dark) / (light - dark)).mean(0)
+    off = (changed - (dark + (light - dark) * lightness)).abs() * 127.5
+    assert (changed - toned).abs().max() * 127.5 > 8 and off.max() < 3
 
 
 def test_every_part_has_a_gradient_from_the_plain_look_on(crop, regions):
