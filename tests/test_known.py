@@ -139,6 +139,21 @@ def test_a_verdict_is_about_the_known_photo_that_is_most_similar(pairs, crop, ne
     assert all(answer.known == 0 and answer.before == pytest.approx(1, abs=1e-5) for answer in strangers)
 
 
+def test_without_known_photos_a_verdict_is_about_a_typical_other_photo(pairs, crop, networks):
+    """The clean photo is more like the protected one than any other: it counts where others would match, too."""
+    photo = open_photo(pairs[0][0])
+    (known,), (alone,) = (
+        evaluation.same_face(crop, photo, photo, networks[:1], 0.01, known=faces)
+        for faces in (Known.on([pairs[0][1]]), None)
+    )
+    (usual, lax), likeness = (known.threshold, known.lax), networks[0].spec.likeness
+    assert 0.5 < likeness < 1 and (usual, lax) == (networks[0].thresholds[0.01], min(networks[0].thresholds.values()))
+    assert (alone.threshold, alone.lax) == pytest.approx((usual / likeness, lax / likeness))
+    assert alone.verdict == "not protected" and replace(alone, after=usual + 0.01).verdict == "weak"
+    strict = networks[0].with_thresholds({0.01: 0.95})
+    assert strict.own_photo[0.01] == pytest.approx(0.975), "a threshold that no cosine reaches would pass anything"
+
+
 def test_only_a_search_takes_known_photos(pairs):
     with pytest.raises(ProtectionError, match="known applies only to the search for a look"):
         protection.prepare(generator.SHIPPED, known=[pairs[0][1]])
