@@ -373,6 +373,19 @@ def test_a_toned_photo_keeps_its_tone(crop):
     assert (changed - toned).abs().max() * 127.5 > 8 and off.max() < 3
 
 
+def test_irises_stay_round(crop, regions):
+    """A look that makes eyes larger may not make a cat's of them."""
+    y, x = crop.mesh[[468, 473]].round().long().T
+    largest = 0.0
+    for seed in range(12):
+        flow = paint(regions, strong(regions, ["shape"], seed)).flow[0] / 10  # of 10 pixels
+        wide = 1 + flow[0, y, x + 5] - flow[0, y, x - 5]
+        high = 1 + flow[1, y + 5, x] - flow[1, y - 5, x]
+        assert (high / wide).log().abs().max() < 0.16
+        largest = max(largest, float((wide - 1).abs().max()))
+    assert largest > 0.1
+
+
 def test_every_part_has_a_gradient_from_the_plain_look_on(crop, regions):
     look = Look(**{part: value.requires_grad_() for part, value in Look.plain(regions).worn().items()})
     weights = torch.randn(crop.image.shape, generator=torch.Generator().manual_seed(1))

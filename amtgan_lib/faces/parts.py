@@ -129,10 +129,11 @@ def _tan(picture: np.ndarray, skin: np.ndarray) -> np.ndarray:
     light = np.log((picture + 1) / 2 + DARKEST)[:, skin > 0.7]
     apart = light - light.mean(1, keepdims=True) if light.size else np.zeros((3, 1))
     grey = apart.mean(0)
-    toned = _spread(light) < TONED
+    told = np.square(grey).mean()
+    toned = told > SURE / 10 and _spread(light) < TONED
     # Evenly lit skin tells little: the less it does, the more counts what is usual. A toned picture tells all.
     usual, sure = (np.ones(3), 1e-6) if toned else (TAN, SURE)
-    share = ((apart * grey).mean(1) + sure * usual) / (np.square(grey).mean() + sure)
+    share = ((apart * grey).mean(1) + sure * usual) / (told + sure)
     return share if toned else share.clip(*TANS)
 
 

@@ -34,6 +34,8 @@ ASYMMETRY = 0.1  # share of a move that may differ from left to right
 BROW, EYE, MOUTH = ((1, 1, 0, 0), (1, 1, 1, 1)), ((1, 1, 0, 0), (1, 0, 1, 0)), ((1, 1, 0, 0), (1, 0, 1, 1))
 NOSE = ((1, 1, 0, 0), (1, 0, 1, 1))
 WHOLES = (BROW, BROW, EYE, EYE, MOUTH, NOSE)
+# By how much more an eye may grow one way than the other, as a share, half of it each way: irises are round.
+EYES, OVAL_IRIS = slice(2, 4), 0.12
 # Light softens or deepens the shades that a face has, by up to these shares. A pattern of its own, however faint, was
 # seen as wrinkles on a smooth forehead.
 LIGHT, LIGHTS = (-0.65, 0.12), 14  # bounds, and points of its lattice along each side
@@ -113,15 +115,19 @@ class Regions:
 
         These are the weighted least-squares fit to what the lattice asks for there.
         """
-        asked, waves = self._waves
+        asked, waves, slopes = self._waves
         shares = torch.einsum("nkmij,ncij->nkmc", asked, lattice) * lattice.new_tensor(WHOLES).mT
+        shares = _round_eyes(shares, slopes)
         free = 1 - self.wholes.sum(1, keepdim=True).clamp_max(1)
         down, over = self._ways
         return down @ lattice @ over.mT * free + torch.einsum("nkmhw,nkmc->nchw", waves, shares)
 
     @functools.cached_property
-    def _waves(self) -> tuple[Tensor, Tensor]:
-        """Of 1, x, y, x² in each whole: how much each point of the lattice asks (N,K,4,20,20), the move (N,K,4,S,S)."""
+    def _waves(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of 1, x, y, x² in each whole: how much each point of the lattice asks (N,K,4,20,20), the move (N,K,4,S,S).
+
+        And the slopes (N,2,2) in both eyes, of x along x and of y along y: by what share an eye grows.
+        """
         weight = self.wholes / self.wholes.sum((2, 3), keepdim=True).clamp_min(1e-6)
         places = torch.linspace(-1, 1, weight.shape[-1]).to(weight)
         x, y = (places - (weight.sum(axis) * places).sum(-1, keepdim=True) for axis in (2, 3))
@@ -134,7 +140,9 @@ class Regions:
         waves = torch.linalg.solve_triangular(triangle, waves.flatten(3), upper=False).view_as(waves)
         down, over = self._ways
         share = self.wholes / self.wholes.sum(1, keepdim=True).clamp_min(1)
-        return down.T @ (weight[:, :, None] * waves) @ over[:, :, None], share[:, :, None] * waves
+        x, y = waves[:, EYES, 1, 0], waves[:, EYES, 2, :, 0]
+        slopes = torch.stack((x[..., -1] - x[..., 0], y[..., -1] - y[..., 0]), -1)
+        return down.T @ (weight[:, :, None] * waves) @ over[:, :, None], share[:, :, None] * waves, slopes
 
     @functools.cached_property
     def _ways(self) -> tuple[Tensor, Tensor]:
@@ -280,6 +288,15 @@ def _moves(lattice: Tensor, regions: Regions) -> Tensor:
     same, other = (bounded + mirrored) / 2, (bounded - mirrored) / 2
     moves = regions.carried(MOVE * (same + ASYMMETRY * other))
     return moves / (1 + (moves.square().sum(1, keepdim=True) / REACH**2).square()) ** 0.25
+
+
+def _round_eyes(shares: Tensor, slopes: Tensor) -> Tensor:
+    """The shares (N,6,4,2) of waves in each whole, with both eyes held nearly as high as wide."""
+    wider, higher = shares[:, EYES, 1, 0] * slopes[..., 0], shares[:, EYES, 2, 1] * slopes[..., 1]
+    both, apart = (wider + higher) / 2, OVAL_IRIS / 2 * torch.tanh((wider - higher) / OVAL_IRIS)
+    held = shares.clone()
+    held[:, EYES, 1, 0], held[:, EYES, 2, 1] = (both + apart) / slopes[..., 0], (both - apart) / slopes[..., 1]
+    return held
 
 
 def _smooth(lattice: Tensor, side: int) -> Tensor:
