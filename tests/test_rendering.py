@@ -140,15 +140,20 @@ def test_a_shade_has_the_colour_that_the_same_skin_has_in_the_shade(crop, warm, 
     assert torch.allclose(found, wanted / wanted.mean(), atol=0.12)
 
 
-def spectacled(crop: faces.FaceCrop, colour: str, thick: int, parts: str = "rims bridge") -> torch.Tensor:
-    """The crop's image with rims or dark lenses around both eyes, or the bridge between them, drawn on."""
+def spectacled(
+    crop: faces.FaceCrop, colour: str, thick: int, parts: str = "rims bridge", down: float = 0.36
+) -> torch.Tensor:
+    """The crop's image with rims or dark lenses around both eyes, or the bridge between them, drawn on.
+
+    down: how far rims reach below the eyes, in eye distances.
+    """
     picture = Image.fromarray(to_uint8(crop.image))
     draw = ImageDraw.Draw(picture)
     left, right = (crop.mesh[iris].flip(0).numpy() for iris in (468, 473))
     eye = float(np.linalg.norm(right - left))
     for x, y in (left, right) if parts not in ("", "bridge") else ():
         lens = colour if "lenses" in parts else None
-        draw.ellipse((x - 0.3 * eye, y - 0.25 * eye, x + 0.3 * eye, y + 0.36 * eye), lens, colour, thick)
+        draw.ellipse((x - 0.3 * eye, y - 0.25 * eye, x + 0.3 * eye, y + down * eye), lens, colour, thick)
     if "bridge" in parts:
         y = (left[1] + right[1]) / 2
         draw.line((left[0] + 0.3 * eye, y, right[0] - 0.3 * eye, y), fill=colour, width=thick)
@@ -166,6 +171,12 @@ def test_glasses_and_what_is_behind_them_stay_where_they_are(crop, regions, colo
         assert found.moving[0, 0][still].max() < 0.05
     mouth = regions.wholes[0, 4] > 0.99
     assert torch.allclose(found.moving[0, 0][mouth], regions.moving[0, 0][mouth], atol=0.05)
+
+
+def test_large_glasses_stay_as_a_whole(crop):
+    worn = spectacled(crop, "black", 3, down=0.62)
+    drawn = (worn - crop.image).abs().amax(0) > 0.05
+    assert face_regions(worn, crop.mesh).moving[0, 0][drawn].max() < 0.05
 
 
 @pytest.mark.parametrize("parts", ["", "rims", "bridge"])

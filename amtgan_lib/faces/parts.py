@@ -68,6 +68,8 @@ GREYISH = 3  # levels between the channels of a pixel that has no colour
 # share of the way from a lower lid to its cheek. SUNGLASSES: how much darker it is below both eyes than on most of the
 # face, as a logarithm: of the 205, two wear some, with -0.86 and -1.09, and of all others none is below -0.61.
 FRAMES, GLASSES, LASHES, CHEEKS, SUNGLASSES = (0.25, 0.3), (0.4, 0.7), 0.14, ((145, 50), (374, 280)), -0.74
+RIM = 0.08  # eye distances that lie between the steepest edge of a rim and where skin begins
+LARGEST = 1.5  # how far down rims are looked for, as a share of the way from a lower lid to its cheek
 # A mask or a scarf hides the tip of the nose, both cheeks and the chin: where less than UNSEEN of the skin around these
 # vertices is bare (AROUND them, in eye distances), all below the line from ear to ear over the nose is cover. A beard
 # leaves the nose. NEAR: so far, in eye distances, from a cover of at least LARGE of their squares nothing moves.
@@ -331,7 +333,7 @@ class Cover:
         if is_masked(bare, points, eye):  # its upper edge would pass for frames of glasses
             hidden = _softened(_drawn(points, (LOWER,), within.shape[0]), 0.03 * eye)
             return cls(bare * (1 - _ramp(2 * hidden)), movable * (1 - _ramp(2 * hidden)))
-        glasses = _glasses(points, within.shape[0], eye) if wears_glasses(picture, points, eye) else 0
+        glasses = _glasses(picture, points, eye) if wears_glasses(picture, points, eye) else 0
         return cls(bare, movable * (1 - glasses))
 
 
@@ -361,34 +363,51 @@ def wears_glasses(picture: np.ndarray, points: np.ndarray, eye: float) -> bool:
 
     Or whether it is dark below the eyes, as it is behind sunglasses.
     """
-    brightness = _softened(np.log((picture.mean(0) + 1) / 2 + DARKEST), SHADE[0] * eye)
-    # The first of the way from a lower lid to the cheek is lashes; its next third lies behind a lens.
-    ways = [points[lid] + np.linspace(LASHES, 1, 25)[:, None] * (points[cheek] - points[lid]) for lid, cheek in CHEEKS]
+    brightness, ways = _below_eyes(picture, points, eye)
     face = np.median(brightness[_drawn(points, (OVAL,), len(brightness)) > 0.5])
     if np.mean([_fetched(brightness, way[:9]) for way in ways]) - face < SUNGLASSES:
         return True
-    across = (points[473] - points[468]) / np.linalg.norm(points[473] - points[468])
-    bridge = _edge(brightness, points[[8, 168, 6, 197]], 0.07 * eye * across, eye)
-    return bridge > FRAMES[0] and min(_edge(brightness, way, 0.1 * eye * across, eye) for way in ways) > FRAMES[1]
+    bridge, _ = _edge(brightness, points[[8, 168, 6, 197]], 0.07, points, eye)
+    return bridge > FRAMES[0] and min(_edge(brightness, way, 0.1, points, eye)[0] for way in ways) > FRAMES[1]
 
 
-def _glasses(points: np.ndarray, side: int, eye: float) -> np.ndarray:
-    """(S,S): where glasses are, and the eyes and brows behind them: 1 there, and fading from there."""
-    away = ndimage.distance_transform_edt(_drawn(points, (*EYES, *BROWS), side) < 0.5) / eye
-    return 1 - _ramp((away - GLASSES[0]) / (GLASSES[1] - GLASSES[0]))
+def _below_eyes(
+    picture: np.ndarray, points: np.ndarray, eye: float, end: float = 1.0
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The logarithm of a picture's brightness (S,S), and the ways (25,2) from both lower lids to the cheeks.
 
-
-def _edge(brightness: np.ndarray, line: np.ndarray, half: np.ndarray, eye: float) -> float:
-    """How steep the steepest edge is that a bar of ``half`` (x, y) to both sides meets along a polyline (K,2).
-
-    In logarithms of brightness for each 4 % of an eye distance; an edge counts that half of the bar meets at once.
+    The first of such a way is lashes, and left out; its next third lies behind a lens. end: how far they go on.
     """
+    brightness = _softened(np.log((picture.mean(0) + 1) / 2 + DARKEST), SHADE[0] * eye)
+    shares = np.linspace(LASHES, end, 25)[:, None]
+    return brightness, [points[lid] + shares * (points[cheek] - points[lid]) for lid, cheek in CHEEKS]
+
+
+def _glasses(picture: np.ndarray, points: np.ndarray, eye: float) -> np.ndarray:
+    """(S,S): where glasses are, and the eyes and brows behind them: 1 there, and fading from there."""
+    brightness, ways = _below_eyes(picture, points, eye, LARGEST)
+    away = ndimage.distance_transform_edt(_drawn(points, (*EYES, *BROWS), len(brightness)) < 0.5) / eye
+    rims = [place for steep, place in (_edge(brightness, way, 0.1, points, eye) for way in ways) if steep > FRAMES[1]]
+    # Large ones reach farther down than most; a rim is a little wider than its edge.
+    reach = max([GLASSES[0], *(float(_fetched(away, rim[None])[0]) + RIM for rim in rims)])
+    return 1 - _ramp((away - reach) / (GLASSES[1] - GLASSES[0]))
+
+
+def _edge(
+    brightness: np.ndarray, line: np.ndarray, half: float, points: np.ndarray, eye: float
+) -> tuple[float, np.ndarray]:
+    """How steep the steepest edge is that a bar of ``half`` eye distances to both sides meets along a polyline (K,2).
+
+    In logarithms of brightness for each 4 % of an eye distance; an edge counts that half of the bar meets at once. And
+    its place (2,) on the line.
+    """
+    across = (points[473] - points[468]) / np.linalg.norm(points[473] - points[468])
     lengths = np.concatenate([[0], np.linalg.norm(np.diff(line, axis=0), axis=1).cumsum()])
     way = np.linspace(0, lengths[-1], 60)
     middle = np.stack([np.interp(way, lengths, line[:, axis]) for axis in (0, 1)], axis=-1)
-    values = _fetched(brightness, middle[:, None] + np.linspace(-1, 1, 9)[:, None] * half)
-    steps = np.abs(np.diff(values, axis=0)) * 0.04 * eye / max(way[1], 1e-6)
-    return float(np.median(steps, axis=1).max())
+    values = _fetched(brightness, middle[:, None] + np.linspace(-1, 1, 9)[:, None] * half * eye * across)
+    steps = np.median(np.abs(np.diff(values, axis=0)) * 0.04 * eye / max(way[1], 1e-6), axis=1)
+    return float(steps.max()), middle[steps.argmax()]
 
 
 def _fetched(values: np.ndarray, places: np.ndarray) -> np.ndarray:
