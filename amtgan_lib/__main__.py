@@ -78,6 +78,8 @@ def _run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         said = did_you_mean(name, COMMANDS, "the commands are")
         return _say(f"there is no command {name!r}: {said}", WrongArguments.exit_status)
+    if rest[:1] == [""]:  # as a path it would mean the working directory
+        return _say(f"the first argument of {name} is empty: is a variable not set?", WrongArguments.exit_status)
     for package in ("pandas", "matplotlib.pyplot"):
         lazy.later(package)
     module, attribute = COMMANDS[name].target.split(":")

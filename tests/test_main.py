@@ -87,6 +87,7 @@ def test_every_command_can_be_imported_and_shows_help(capsys):
     [
         ([], "name a command: protect, video, evaluate, train,"),
         (["asets"], "there is no command 'asets': did you mean 'assets'?"),
+        (["protect", ""], "the first argument of protect is empty: is a variable not set?"),
         (["--bogus"], "there is no command '--bogus': the commands are protect, video, evaluate,"),
         (["assets"], "Expected one of {list, fetch, verify, import}"),
         (["assets", "bogus"], "Unrecognized options: bogus"),

@@ -147,7 +147,7 @@ class Evaluate:
         clean: The original photo, or a folder of original photos. With --protocol, the folder of protected photos.
         protected: The protected photo, or the folder that `protect` wrote, with the same names and subfolders.
         known: Another photo of the same person that a recogniser may know, or a folder of such photos with the same
-            names. The default is the clean photo itself, which is a harder test.
+            names. The default is the clean photo itself, with thresholds raised to where a typical other photo matches.
         ask: Recognisers to ask, by name, or a set: open, drawn or published. By default the open ones on this machine,
             or our own, which tells strangers apart poorly, if there are none.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
