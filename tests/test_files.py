@@ -100,9 +100,9 @@ def test_what_killed_processes_left_goes_and_what_others_write_stays(tmp_path):
 def test_an_error_of_the_system_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'$"), written(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(IsADirectoryError, match=r"'.*/a\.txt'$"), written(tmp_path / "a.txt") as partial:
-        partial.mkdir()
-        partial.open("w")
+    with pytest.raises(FileExistsError, match=r"'.*/a\.txt'$"), written(tmp_path / "a.txt") as partial:
+        partial.touch()
+        partial.touch(exist_ok=False)
 
 
 @pytest.mark.parametrize("stem", [240 * "a", 80 * "\u5bb6"])
