@@ -138,6 +138,7 @@ def test_one_photo_is_written_beside_itself_and_named(put, capsys):
     assert said[1].startswith("note: this generator was trained on drawn faces: it does not protect")
     assert said[2] == "[1/1] me.jpg: 1 face protected -> me_protected.png"
     assert said[3].startswith("1 of 1 photo protected according to the 4 recognisers asked (drawn_ir, drawn_irse,")
+    assert said[4] == outcomes.ESTIMATED
     assert not any("safe" in line for line in said)
 
 
@@ -148,6 +149,7 @@ def test_a_face_that_is_still_recognised_is_not_written_and_fails(put, capsys):
     said = capsys.readouterr().out
     assert "[1/1] me.png: 1 face not protected; nothing was written" in said
     assert "0 of 1 photo protected" in said
+    assert outcomes.ESTIMATED not in said
     assert "For faces still recognised, another --generator may help; --keep-recognised writes such photos" in said
 
 

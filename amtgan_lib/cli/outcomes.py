@@ -14,6 +14,10 @@ from amtgan_lib.evaluation import NOT_PROTECTED, PROTECTED, WEAK, Answer
 from amtgan_lib.faces import DoubtfulFace, SmallFace
 
 KEPT = "skipped"
+ESTIMATED = (
+    "That is an estimate for a typical other photo of the person, and one that is more like this photo may match: "
+    "--known compares with photos that you name."
+)
 RAISED = "Compared with the clean face, they are raised to where a typical other photo of the person would match."
 GOOD = (PROTECTED, WEAK)
 NOT_KNOWN = "not recognised before protection either"
@@ -170,6 +174,8 @@ def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Se
                 "Unconfirmed: all of them took part in making the change; one that did not may still recognise a face. "
                 "--held-out keeps some for judging only; the extra `dlib` adds a judge that never takes part."
             )
+        if good and asked and not all(face.known for outcome in good for face in outcome.chosen):
+            lines.append(ESTIMATED)
     if weak := sum(face.verdict == WEAK for outcome in good for face in outcome.chosen):
         lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold, one of them recognises the person.")
     if left := sum(len(outcome.faces) - len(outcome.chosen) for outcome in good):
