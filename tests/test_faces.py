@@ -468,7 +468,7 @@ def test_points_of_a_turned_photo_come_back(turns):
     photo[2, 9], photo[5, 1] = 1, 2
     turned = np.rot90(photo, turns)
     points = np.array([np.argwhere(turned == value)[0, ::-1] for value in (1, 2)])
-    assert detection._turned_back(points, turns, photo.shape).tolist() == [[9, 2], [1, 5]]
+    assert detection.turned_back(points, turns, photo.shape).tolist() == [[9, 2], [1, 5]]
 
 
 def test_overlap_of_boxes():
@@ -539,7 +539,7 @@ def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
     def upright(rgb, known=()):
         looked_at.append([face.mesh for face in known])
         # Upside-down faces were seen to score 0.8.
-        return {1: [detection._Face(wrong, 0.8)], 2: [detection._Face(mesh, 0.9)]}.get(len(looked_at), [])
+        return {1: [detection.Found(wrong, 0.8)], 2: [detection.Found(mesh, 0.9)]}.get(len(looked_at), [])
 
     monkeypatch.setattr(detection, "_upright_faces", upright)
     (crop,) = detect(wave_photo())
@@ -556,7 +556,7 @@ def test_a_photo_with_a_convincing_face_is_searched_upside_down_for_others(monke
 
     def upright(rgb, known=()):
         left_out.append([face.mesh for face in known])
-        return [detection._Face([mesh, other][len(left_out) - 1], 0.9)]
+        return [detection.Found([mesh, other][len(left_out) - 1], 0.9)]
 
     monkeypatch.setattr(detection, "_upright_faces", upright)
     turns = sorted(round(crop.matrix[0, 0], 2) for crop in detect(wave_photo()))
@@ -573,7 +573,7 @@ def test_people_who_lie_different_ways_are_all_found(monkeypatch):
     passes = iter([upright, turned])
 
     def faces_of(rgb, known=()):
-        return [detection._Face(posed((0.6, 0, place)), score) for place, score in next(passes)]
+        return [detection.Found(posed((0.6, 0, place)), score) for place, score in next(passes)]
 
     monkeypatch.setattr(detection, "_upright_faces", faces_of)
     crops = detect(wave_photo())
@@ -586,7 +586,7 @@ def test_people_who_lie_different_ways_are_all_found(monkeypatch):
 
 
 def test_faces_too_small_are_one_error_unless_another_is_usable(monkeypatch):
-    small, usable = (detection._Face(posed((scale, 0, (150, 150))), 0.9) for scale in (0.08, 0.6))
+    small, usable = (detection.Found(posed((scale, 0, (150, 150))), 0.9) for scale in (0.08, 0.6))
     monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [small])
     with pytest.raises(FaceError, match="too small"):
         detect(wave_photo())
@@ -595,7 +595,7 @@ def test_faces_too_small_are_one_error_unless_another_is_usable(monkeypatch):
 
 
 def test_faces_too_small_beside_a_usable_one_are_told(monkeypatch):
-    small, just, usable = (detection._Face(posed((scale, 0, (150, 150))), 0.9) for scale in (0.08, 0.126, 0.6))
+    small, just, usable = (detection.Found(posed((scale, 0, (150, 150))), 0.9) for scale in (0.08, 0.126, 0.6))
     monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: [small, usable, just])
     (crop,), told = faces.detect_all(wave_photo())
     assert crop.scale == pytest.approx(0.6)
@@ -610,7 +610,7 @@ def test_faces_too_small_beside_a_usable_one_are_told(monkeypatch):
 
 
 def test_the_largest_face_comes_first(monkeypatch):
-    found = [detection._Face(posed((scale, 0, (150, 150))), 0.9) for scale in (0.5, 0.9, 0.7)]
+    found = [detection.Found(posed((scale, 0, (150, 150))), 0.9) for scale in (0.5, 0.9, 0.7)]
     monkeypatch.setattr(detection, "_faces", lambda rgb, *ways: found)
     assert [crop.scale for crop in detect(wave_photo())] == pytest.approx([0.9, 0.7, 0.5])
     assert detect_one(wave_photo()).scale == pytest.approx(0.9)

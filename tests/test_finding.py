@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from amtgan_lib import faces
 from amtgan_lib.faces import DoubtfulFace, FaceError, SmallFace, detection, mtcnn, warps
-from amtgan_lib.faces.parts import LOWER
+from amtgan_lib.faces.covers import LOWER
 from amtgan_lib.images import open_photo
 
 pytestmark = pytest.mark.filterwarnings("ignore:SymbolDatabase")  # mediapipe, about its own code

@@ -10,7 +10,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from amtgan_lib import faces
-from amtgan_lib.faces.parts import BLACKEST, DARKEST, DEEPEST, LOWER, RIDGE, TAN, face_regions, wears_glasses
+from amtgan_lib.faces.covers import LOWER, wears_glasses
+from amtgan_lib.faces.drawing import DARKEST
+from amtgan_lib.faces.parts import BLACKEST, DEEPEST, RIDGE, TAN, face_regions
 from amtgan_lib.faces.regions import BROWS, OVAL
 from amtgan_lib.images import open_photo, to_tensor, to_uint8
 from amtgan_lib.models import rendering

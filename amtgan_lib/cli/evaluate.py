@@ -124,7 +124,8 @@ def _compared(pair: Pair, panel: Panel, itself: bool) -> PairOutcome:
     if missing := [name for name, file in vars(pair).items() if file is None]:
         return PairOutcome(pair, problem=f"there is no {missing[0]} photo of this name")
     try:
-        answers = evaluation.compared(pair.clean, pair.protected, _known(pair.known), panel.judges, panel.far, itself)
+        known = None if itself else _known(pair.known)
+        answers = evaluation.compared(pair.clean, pair.protected, known, panel.judges, panel.far)
     except (ValueError, OSError, MemoryError) as error:
         return PairOutcome(pair, problem=str(error) or "not enough memory")
     return PairOutcome(pair, tuple(answers))

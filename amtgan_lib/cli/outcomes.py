@@ -80,6 +80,11 @@ class PhotoOutcome:
     confirmed: bool = True
 
     @property
+    def estimated(self) -> bool:
+        """Whether a face was compared with its own clean photo, which stands for others."""
+        return any(face.answers and not face.known for face in self.faces)
+
+    @property
     def chosen(self) -> list[Face]:
         """The faces that should be protected."""
         return [face for face in self.faces if face.chosen]
@@ -174,8 +179,7 @@ def summary(outcomes: Sequence[PhotoOutcome], panel: Panel | None, took_part: Se
                 "Unconfirmed: all of them took part in making the change; one that did not may still recognise a face. "
                 "--held-out keeps some for judging only; the extra `dlib` adds a judge that never takes part."
             )
-        if good and asked and not all(face.known for outcome in good for face in outcome.chosen):
-            lines.append(ESTIMATED)
+        lines += [ESTIMATED] * any(outcome.estimated for outcome in good)
     if weak := sum(face.verdict == WEAK for outcome in good for face in outcome.chosen):
         lines.append(f"{plural(weak, 'face')} weak: at a laxer threshold, one of them recognises the person.")
     if left := sum(len(outcome.faces) - len(outcome.chosen) for outcome in good):

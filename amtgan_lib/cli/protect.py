@@ -256,8 +256,7 @@ class ProtectRun:
             against = "the clean face" + ", or the most similar known one" * bool(self.options.known)
             lines.append(f"Similarity is measured against {against}: 1 means the same face, 0 nothing in common.")
             lines.append(f"Thresholds: {panel.source}.")
-            if not all(face.known for outcome in self.done for face in outcome.chosen):
-                lines.append(outcomes.RAISED)
+            lines += [outcomes.RAISED] * any(outcome.estimated for outcome in self.done)
         if self.loaded and not faces.cross_checked():
             fetch = "`python -m amtgan_lib assets fetch --group weights` fetches one"
             lines.append(f"No second detector checked for missed faces: {fetch}.")

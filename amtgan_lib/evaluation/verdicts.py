@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -120,37 +120,31 @@ def same_face(
         faces = shown.embedded(recognizer)[:, 0].cpu().numpy() if shown else before[None]
         near = None if target is None else float(after @ np.asarray(target[recognizer.name]))
         similar = (float((faces @ face).max()) for face in (before, after))
-        count = len(shown.images) if shown else 0
-        answers.append(replace(_answer(recognizer, far, *similar, near, itself=not shown), known=count))
+        limits, count = (recognizer.thresholds, len(shown.images)) if shown else (recognizer.own_photo, 0)
+        answers.append(Answer(recognizer.name, *similar, limits[far], min(limits.values()), near, count))
     return answers
 
 
 def compared(
     clean: Path,
     protected: Path | Image.Image,
-    known: Probes,
+    known: Probes | None,
     recognizers: Sequence[Recognizer],
     far: float,
-    itself: bool = False,
 ) -> list[Answer]:
     """Are the faces of the clean and the protected photo that of the one ``known`` photo?
 
-    itself: that is the clean photo, since no other is at hand, and stands for others (see ``Recognizer.own_photo``).
+    None: no other is at hand, and the clean photo itself stands for others (see ``Recognizer.own_photo``).
     In a protected photo of the clean one's size, its face is the one in the same place (see ``read_probes``).
     """
-    if not known.found[0]:
-        raise FaceError("the known photo: no face was found, so there is nothing to compare with")
     before = read_probes([clean])
+    which, there = ("known", known) if known is not None else ("clean", before)
+    if not there.found[0]:
+        raise FaceError(f"the {which} photo: no face was found, so there is nothing to compare with")
     both, answers = (before, read_probes([protected], clean=before)), []
     for recognizer in recognizers:
-        (person,) = embed(known, recognizer)
+        (person,) = embed(there, recognizer)
         similar = (float(embed(probe, recognizer)[0] @ person) for probe in both)
-        answers.append(_answer(recognizer, far, *similar, itself=itself))
+        limits = recognizer.own_photo if known is None else recognizer.thresholds
+        answers.append(Answer(recognizer.name, *similar, limits[far], min(limits.values())))
     return answers
-
-
-def _answer(
-    recognizer: Recognizer, far: float, before: float, after: float, target: float | None = None, itself: bool = False
-) -> Answer:
-    known = recognizer.own_photo if itself else recognizer.thresholds
-    return Answer(recognizer.name, before, after, known[far], min(known.values()), target)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -22,20 +21,15 @@ from amtgan_lib.faces.regions import bounding_box, eye_distance, five_points, ov
 from amtgan_lib.faces.solutions import detections as _detections
 from amtgan_lib.faces.solutions import run_mesh as _run_mesh
 from amtgan_lib.faces.solutions import solutions as _solutions
+from amtgan_lib.faces.turns import LOOK_SIZE, Found, turned, turned_back, ways_decided
 from amtgan_lib.faces.warps import apply, sample
 from amtgan_lib.images import Photo, open_photo
 
-LOOK_SIZE = 256  # pixels of the upright crop for the second look
 LOOKS = 4
-FOREHEAD, CHIN = 10, 152  # vertices of the mesh
 AGREEMENT = 0.1  # two looks agree when the five points moved by less than this share of the eye distance
 # Detector score in the upright crop that leaves no doubt. Of 66 photographs turned upside down, 34 gave a "face" with
 # eyes for a mouth, scored up to 0.80; of 753 upright ones 6 score below 0.85 and are only looked at longer.
 UPRIGHT_SCORE = 0.85
-# Two faces in one place, the one with its eyes where the other has them, but the other way up: nearer than this share
-# of the eye distance, one of them is a mistake. A face in a mask may score better upside down, with hair for a mouth:
-# on 60 faces that were given masks by up to 0.18, while faces that do lie upside down lead by 0.20 or more.
-SAME_EYES, LEAD = 0.15, 0.19
 # Two boxes that overlap by more are of one face. A face taken upside down for a face overlaps itself by 0.41 or more.
 ONE_FACE = 0.3
 # A face that is sought in a box overlaps it by more: boxes drawn by hand hold all of the head, or the eyes alone.
@@ -47,18 +41,6 @@ SECOND_SCORE = 0.95
 DETECTOR_SIDE = 1280  # photos with a longer side are searched in overlapping tiles as well
 MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
-
-
-@dataclass(frozen=True, eq=False)
-class _Face:
-    """A confirmed face: its mesh (478, 2) as (x, y) photo pixels, and the detector's score in the upright crop."""
-
-    mesh: np.ndarray
-    score: float
-
-    @property
-    def box(self) -> np.ndarray:
-        return np.array(bounding_box(self.mesh))
 
 
 def detect(
@@ -136,7 +118,7 @@ def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size
     return crops[0]
 
 
-def _faces(rgb: np.ndarray, every_way: bool = True) -> list[_Face]:
+def _faces(rgb: np.ndarray, every_way: bool = True) -> list[Found]:
     """The faces of a photo, whichever way up: it is also turned by a half and, without a convincing face, by quarters.
 
     Upright and turned by a half, faces are found up to a right angle. Those that are convincing already are skipped; a
@@ -147,42 +129,14 @@ def _faces(rgb: np.ndarray, every_way: bool = True) -> list[_Face]:
         sure = [face for face in faces if face.score >= UPRIGHT_SCORE]
         if sure and (turns != 2 or not every_way):
             break
-        known = [_Face(_turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
-        turned = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
-        faces += [_Face(_turned_back(face.mesh, turns, rgb.shape), face.score) for face in turned]
-        faces = _merged(_ways_decided(rgb, faces))
+        known = [Found(turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
+        others = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
+        faces += [Found(turned_back(face.mesh, turns, rgb.shape), face.score) for face in others]
+        faces = _merged(ways_decided(rgb, faces))
     return faces
 
 
-def _ways_decided(rgb: np.ndarray, faces: list[_Face]) -> list[_Face]:
-    """The faces without those that are others taken upside down."""
-    wrong = [_wrong_way(rgb, one, other) for one, other in itertools.combinations(faces, 2) if _turned_over(one, other)]
-    return [face for face in faces if not any(face is each for each in wrong)]
-
-
-def _turned_over(one: _Face, other: _Face) -> bool:
-    """Whether two faces have their eyes in the same places, but the left one where the other has its right one."""
-    left, right = (five_points(face.mesh)[:2] for face in (one, other))
-    return bool(np.linalg.norm(left - right[::-1], axis=1).mean() < SAME_EYES * eye_distance(one.mesh))
-
-
-def _wrong_way(rgb: np.ndarray, one: _Face, other: _Face) -> _Face:
-    """The one of two faces, the other way up each, that is a mistake; ``one`` was found first."""
-    if mtcnn.at_hand():  # it finds upright faces alone, also in masks
-        first, second = (_second_score(rgb, face) for face in (one, other))
-        if first != second:
-            return one if second > first else other
-    held = one.mesh[CHIN][1] > one.mesh[FOREHEAD][1]  # as the photo is: few lie upside down
-    return one if other.score - one.score > (LEAD if held else 0) else other
-
-
-def _second_score(rgb: np.ndarray, face: _Face) -> float:
-    """How sure the second detector is of a face in its own upright crop; 0 where it sees none."""
-    crop = sample(rgb, frame(face.mesh, LOOK_SIZE), LOOK_SIZE)
-    return max((seen.score for seen in mtcnn.sightings(crop)), default=0.0)
-
-
-def _completed(rgb: np.ndarray, faces: list[_Face], boxes: Iterable[Box]) -> list[Box]:
+def _completed(rgb: np.ndarray, faces: list[Found], boxes: Iterable[Box]) -> list[Box]:
     """Add to ``faces`` those in further boxes; returns the boxes in which there is none to be found."""
     empty = []
     for box in boxes:
@@ -196,7 +150,7 @@ def _completed(rgb: np.ndarray, faces: list[_Face], boxes: Iterable[Box]) -> lis
     return empty
 
 
-def _sought(rgb: np.ndarray, box: np.ndarray) -> _Face | None:
+def _sought(rgb: np.ndarray, box: np.ndarray) -> Found | None:
     """The face in a box, which is looked at from close and from afar, and turned by eighths; None without one."""
     centre, side, best = (box[:2] + box[2:]) / 2, max(box[2:] - box[:2]), None
     for wide, eighths in itertools.product(CLOSE_AND_FAR, (0, 4, 2, 6, 1, 7, 3, 5)):
@@ -218,45 +172,32 @@ def _view(centre: np.ndarray, side: float, angle: float) -> np.ndarray:
     return np.column_stack([turn, centre - turn @ np.full(2, (LOOK_SIZE - 1) / 2)])
 
 
-def _in_place(face: _Face, box: np.ndarray) -> bool:
+def _in_place(face: Found, box: np.ndarray) -> bool:
     """Whether a face lies in a box and is of its size, not a neighbour's."""
     middle = five_points(face.mesh).mean(0)
     return bool((box[:2] <= middle).all() and (middle <= box[2:]).all()) and overlap(face.box, box) > SOUGHT_OVERLAP
 
 
-def _part(box: Box, faces: list[_Face]) -> bool:
+def _part(box: Box, faces: list[Found]) -> bool:
     """Whether a box is around a part of a face that was found: its middle lies in the face."""
     middle = (np.array(box[:2]) + box[2:]) / 2
     return any((face.box[:2] <= middle).all() and (middle <= face.box[2:]).all() for face in faces)
 
 
-def _merged(faces: list[_Face]) -> list[_Face]:
+def _merged(faces: list[Found]) -> list[Found]:
     """Each face once, the way up in which it scores best: people in one photo may lie different ways."""
-    kept: list[_Face] = []
+    kept: list[Found] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if not _known(face.box, kept):
             kept.append(face)
     return kept
 
 
-def _turned(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Points of a photo with this shape (H, W, 3) where ``np.rot90(photo, turns)`` has them."""
-    height, width = shape[:2] if turns == 2 else shape[1::-1]
-    return _turned_back(mesh, 4 - turns, (height, width))
-
-
-def _turned_back(mesh: np.ndarray, turns: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Points found in ``np.rot90(photo, turns)`` as points of the photo with this shape (H, W, 3)."""
-    last_x, last_y = shape[1] - 1, shape[0] - 1
-    x, y = mesh.T
-    return np.stack({1: (last_x - y, x), 2: (last_x - x, last_y - y), 3: (y, last_y - x)}[turns], axis=1)
-
-
 def _upright_faces(
-    rgb: np.ndarray, known: Sequence[_Face] = (), wanted: Callable[[np.ndarray], bool] = lambda box: True
-) -> list[_Face]:
+    rgb: np.ndarray, known: Sequence[Found] = (), wanted: Callable[[np.ndarray], bool] = lambda box: True
+) -> list[Found]:
     """The faces that a photo shows the way up it is held, without those ``known``; their boxes are ``wanted``."""
-    faces: list[_Face] = []
+    faces: list[Found] = []
     for box in _boxes(rgb):
         if not wanted(box) or _known(box, [*known, *faces]):
             continue
@@ -268,7 +209,7 @@ def _upright_faces(
     return faces
 
 
-def _cut_faces(rgb: np.ndarray, whole: list[_Face]) -> list[_Face]:
+def _cut_faces(rgb: np.ndarray, whole: list[Found]) -> list[Found]:
     """Faces cut by the border that are not ``whole``, and so found already.
 
     The second detector is not asked here: it takes ears beside their mirror images for faces.
@@ -285,17 +226,17 @@ def _cut_faces(rgb: np.ndarray, whole: list[_Face]) -> list[_Face]:
         within = (middle >= -more).all() and (middle - more <= (width, height)).all()
         return bool(within and ((low < 0).any() or (high > (width, height)).any()))
 
-    known = [_Face((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in whole]
+    known = [Found((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in whole]
     faces = _upright_faces(picture, known, cut)
-    return [_Face((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
+    return [Found((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
 
 
-def _known(box: Sequence[float], faces: list[_Face]) -> bool:
+def _known(box: Sequence[float], faces: list[Found]) -> bool:
     """Whether a box (x0, y0, x1, y1) is of a face that was found already."""
     return any(overlap(box, face.box) > ONE_FACE for face in faces)
 
 
-def _confirmed(rgb: np.ndarray, mesh: np.ndarray) -> _Face | None:
+def _confirmed(rgb: np.ndarray, mesh: np.ndarray) -> Found | None:
     """The face as its own upright crop shows it, once two looks agree; None where the crop shows none."""
     for _ in range(LOOKS):
         if eye_distance(mesh) < 1:
@@ -309,7 +250,7 @@ def _confirmed(rgb: np.ndarray, mesh: np.ndarray) -> _Face | None:
         moved = np.linalg.norm(five_points(again) - five_points(mesh), axis=1).mean()
         mesh = again
         if moved < AGREEMENT * eye_distance(mesh):
-            return _Face(mesh, max((score for _, score in _detections(_solutions().near, crop)), default=0.0))
+            return Found(mesh, max((score for _, score in _detections(_solutions().near, crop)), default=0.0))
     return None
 
 

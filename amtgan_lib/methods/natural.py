@@ -49,12 +49,11 @@ GROWING = (
     (1, ((196, 419), (122, 351), (45, 275), (44, 274))),  # its bridge and its tip
     (1, ((168, 1), (168, 2), (1, 0), (2, 0))),  # a nose that is longer, or turns up
 )
-PAIRS = torch.tensor([pair for _, pairs in SHRINKING + GROWING for pair in pairs]).T
-# One a pair: how much it counts, with the sign of the change that does.
-COUNTED = torch.tensor(
-    [float(-weight) for weight, pairs in SHRINKING for _ in pairs]
-    + [float(weight) for weight, pairs in GROWING for _ in pairs]
-)
+_COUNTED = [(-weight, pair) for weight, pairs in SHRINKING for pair in pairs]
+_COUNTED += [(weight, pair) for weight, pairs in GROWING for pair in pairs]
+PAIRS = torch.tensor([pair for _, pair in _COUNTED]).T
+# How much each counts, with the sign of the change that does.
+COUNTED = torch.tensor([float(weight) for weight, _ in _COUNTED])
 
 
 @dataclass(frozen=True)
