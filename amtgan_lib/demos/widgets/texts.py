@@ -107,12 +107,12 @@ def chip(word: str) -> str:
 
 def meaning(itself: bool, says: str) -> str:
     """What the marks of the meters mean, what recognisers compare with, and what they are worth."""
-    own = "the clean photo itself, with thresholds at which a typical other photo of the person would match"
-    known = own if itself else "another photo of the same person"
+    known = "the clean photo itself" if itself else "another photo of the same person"
+    raised = ", raised to where a typical other photo of the person would match" if itself else ""
     return (
-        f'<div class="quiet">Bar: similarity to {known}. ◇ before. <b>│</b> threshold that 1 of 100 strangers passes: '
-        "right of it the person is recognised. ┊ a laxer one, which 1 of 10 passes: between the two protection is weak."
-        f"</div><p>{escape(says)}</p>"
+        f'<div class="quiet">Bar: similarity to {known}. ◇ before. <b>│</b> threshold that 1 of 100 strangers passes'
+        f"{raised}: right of it the person is recognised. ┊ a laxer one, which 1 of 10 passes: between the two "
+        f"protection is weak.</div><p>{escape(says)}</p>"
     )
 
 
