@@ -104,6 +104,8 @@ def test_the_notebooks_run_in_order_on_a_few_drawn_people(place, executed):
     prepared = values["01_prepare_data"]
     assert prepared["drawn_found"] == prepared["drawn_photos"] > 0
     assert all(eer < 0.05 for name, eer in values["02_recognizers"].items() if re.match(r"drawn drawn_", name))
+    likeness = {name: recognizers.spec(name).likeness for name in recognizers.DRAWN}
+    assert values["02_recognizers"]["likeness"] == pytest.approx(likeness, abs=0.1)
     assert values["03_train-any_target"]["steps"] == 3 and values["04_protect-any_target"]["protected"] == 3
     quality = values["06_image_quality"]["any_target"]
     assert quality["ssim"] > 0.9 and quality["lip after"] < 0.7 * quality["lip before"]
@@ -239,6 +241,8 @@ def test_the_default_run_fools_a_recogniser_that_took_no_part_and_carries_the_ma
     prepared = values["01_prepare_data"]
     assert prepared["drawn_found"] == prepared["drawn_photos"] == 360
     assert all(eer < 0.02 for name, eer in values["02_recognizers"].items() if re.match(r"drawn drawn_", name))
+    likeness = {name: recognizers.spec(name).likeness for name in recognizers.DRAWN}
+    assert values["02_recognizers"]["likeness"] == pytest.approx(likeness, abs=0.002)
     success, quality = values["05_black_box_success"], values["06_image_quality"]
     clean, residual, attack = success["clean"], success["residual"], success["mi_fgsm"]
     assert residual["dodging_low"] > clean["dodging_high"] and residual["dodging_low"] > attack["dodging"]

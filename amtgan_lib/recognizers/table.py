@@ -52,12 +52,12 @@ class RecognizerSpec:
     `mean` and `std` are in [0,1] units, as the sources give them; `columns` are the columns (first, end) that the
     network sees of the input_size x input_size picture; `weights` names the file, `entries` finds the state dict in
     it; `thresholds` are cosines per false accept rate, measured on `calibration`; those of a shipped network stand in
-    its file, since training makes both; `likeness` is the median cosine of two photos of a person (205 training people
-    of CelebA-HQ, 117 drawn ones of the default run), 1 where nobody measured it. `published` files come from the
-    authors' archive, `shipped` ones with this package, all others are fetched; `drawn` ones know drawn faces only.
-    `teachers` are those it was distilled from: what fools the one was learnt from the others. A `judge_only` one comes
-    with a package of its own and has no gradient: it can neither train nor give hints; by its own rule two faces are of
-    one person whose vectors, not normalised, lie nearer than `distance` to each other.
+    its file, since training makes both; `likeness` is the median cosine of two photos of a person, from notebook 2 (205
+    training people of CelebA-HQ, 117 drawn ones of the default run), 1 where nobody measured it. `published` files come
+    from the authors' archive, `shipped` ones with this package, all others are fetched; `drawn` ones know drawn faces
+    only. `teachers` are those it was distilled from: what fools the one was learnt from the others. A `judge_only` one
+    comes with a package of its own and has no gradient: it can neither train nor give hints; by its own rule two faces
+    are of one person whose vectors, not normalised, lie nearer than `distance` to each other.
     """
 
     name: str
