@@ -879,6 +879,7 @@ def test_wrong_arguments_are_answered_before_anything_slow_is_imported(put):
         ("me.png --pick 0", 2, "'0' is not a list of face numbers: separate them with commas, as in 1,3."),
         ("me.png --pick 1,,2", 2, "'1,,2' is not a list of face numbers"),
         ("me.png --pick 1 --faces largest", 2, "--pick and --faces largest contradict each other: choose one."),
+        ("me.png --quick --stronger", 2, "--quick and --stronger contradict each other: choose one."),
         ("me.png --overwrite --skip-existing", 2, "--overwrite and --skip-existing contradict each other: choose one."),
         ("me.png --target me.png", 2, "who may be held responsible for it: add --impersonate"),
         ("me.png --target me.png --impersonate", 1, "was trained for one target: omit the target"),

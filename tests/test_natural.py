@@ -146,6 +146,8 @@ def test_moved_is_a_share_of_the_eye_distance_within_the_bound(crop, guide):
     assert shares.shape == (478,) and 0.005 < shares.max() < 0.08
     still = natural.Worn(look.regions, Look.plain(look.regions))
     assert natural.moved(crop, still).max() == 0
+    farther = natural.moved(crop, natural.method(guide, Search(steps=15, reach=1.6)).wear(crop, crop, None))
+    assert 0.08 < farther.max() < 1.6 * 0.08
 
 
 @pytest.mark.parametrize(("count", "at_once"), [(1, 1), (2, 2), (3, 2), (4, 3)])
@@ -284,6 +286,20 @@ def test_protect_takes_a_natural_look_unless_a_generator_is_named(monkeypatch):
         protection.prepare(passes=3)
     with pytest.raises(MethodError, match="omit the generator, or quick"):
         protection.prepare(natural.__file__, quick=True)
+    with pytest.raises(MethodError, match="omit the generator, or stronger"):
+        protection.prepare(natural.__file__, stronger=True)
+    with pytest.raises(ProtectionError, match="quick and stronger contradict each other"):
+        protection.prepare(quick=True, stronger=True)
+
+
+def test_protect_searches_as_it_is_told(monkeypatch):
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: [name for name in names if name in recognizers.OWN])
+    searches, method = [], natural.method
+    monkeypatch.setattr(natural, "method", lambda guide, search: searches.append(search) or method(guide, search))
+    for options in ({}, {"quick": True}, {"stronger": True}):
+        protection.prepare(**options)
+    assert searches == [natural.Search(), natural.QUICK, natural.STRONGER]
+    assert natural.QUICK.steps < natural.Search().steps and natural.STRONGER.more > natural.Search().more
 
 
 class Answering(torch.nn.Module):

@@ -798,6 +798,14 @@ def test_the_rate_is_constant_or_falls(decay_from, expected):
     assert rates == pytest.approx([1e-3 * factor for factor in expected])
 
 
+def test_discriminators_have_a_rate_of_their_own():
+    subject = trainer(discriminator_rate=4.0, learning_rate=1e-3)
+    subject.train_step(*pair())
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in subject.optimizers.items()}
+    judges = {"discriminator_makeup": 4e-3, "discriminator_plain": 4e-3}
+    assert rates == pytest.approx({"generator": 1e-3, "regularizer": 1e-3, **judges})
+
+
 def test_a_configuration_is_checked():
     with pytest.raises(ValueError, match="there is no recipe 'papers'"):
         replace(TINY, recipe="papers")

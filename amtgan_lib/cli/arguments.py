@@ -46,6 +46,7 @@ class Protect:
             photo itself, which nobody else has; that hides less.
         strength: Share of the change to apply. Less is less visible and protects less.
         quick: Search for each look in less than half of the steps: faster, but weaker protection.
+        stronger: Search for longer, and for looks that show more: better protection, but a face changes more plainly.
         passes: Number of passes of an any-target generator over each face. More passes
             protect better and are more visible.
         faces: Which faces to protect. pick lists them with numbers and asks, unless --pick names them.
@@ -81,6 +82,7 @@ class Protect:
     known: Photos = ()
     strength: Annotated[float, arg("0..1", "1")] = 1.0
     quick: Flag = False
+    stronger: Flag = False
     passes: Annotated[int | None, arg("N", "4")] = None
     faces: Literal["all", "largest", "pick"] = "all"
     pick: Annotated[str, arg("1,3")] = ""
@@ -106,6 +108,7 @@ class Protect:
         two = "contradict each other: choose one."
         _refuse(not 0 <= self.strength <= 1, f"--strength is {self.strength:g}: it must be between 0 and 1.")
         _refuse(self.passes is not None and self.passes < 1, f"--passes is {self.passes}: it must be at least 1.")
+        _refuse(self.quick and self.stronger, f"--quick and --stronger {two}")
         _refuse(self.overwrite and self.skip_existing, f"--overwrite and --skip-existing {two}")
         _refuse(self.strip_metadata and self.keep_location, f"--strip-metadata and --keep-location {two}")
         _refuse(bool(self.pick) and self.faces == "largest", f"--pick and --faces largest {two}")

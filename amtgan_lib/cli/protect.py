@@ -139,6 +139,7 @@ def _load(options: Protect, asked: list[str], held_out: list[str]) -> Loaded:
             passes=options.passes,
             held_out=held_out,
             quick=options.quick,
+            stronger=options.stronger,
             known=folders.photos(options.known),
         )
     reference = None if options.reference is None else protector.method.reference(options.reference)
@@ -286,6 +287,8 @@ class ProtectRun:
             ways += ["more --passes"] if method.guide and method.wear is None else []
             ways += ["a higher --strength"] if self.options.strength < 1 else []
             stranger = method.knowing and not self.options.known
+            searched = method.wear is not None and not self.options.quick
+            ways += ["--stronger"] if searched and not self.options.stronger else []
             ways += ["--known with a photo that recognisers may hold"] if stranger else []
             advice = f"{' or '.join(ways) or 'another --generator'} may help"
             lines.append(f"For faces still recognised, {advice}; --keep-recognised writes such photos anyway.")

@@ -65,7 +65,7 @@ class Search:
     towards: 1 - the cosine to nobody, towards_if_known: where photos of this person are known, towards_a_person: to
     somebody; visible: the mean square of S-CIELAB; rough: of differences between neighbours of the lattice; strained:
     the mean fourth power of strain, in units of STRAIN; unkind: squares of what SHRINKING, GROWING and RIDGE say, in
-    eye distances; makeup: of the way from the reference's colours.
+    eye distances; makeup: of the way from the reference's colours. reach: how far a face may move, times REACH.
     """
 
     steps: int = 30
@@ -80,10 +80,12 @@ class Search:
     strained: float = 3.0
     unkind: float = 25.0
     makeup: float = 0.15
+    reach: float = 1.0
     seed: int = 0
 
 
 QUICK = Search(steps=16, more=2)
+STRONGER = Search(more=4, reach=1.6)
 # A face counts as known above the threshold of a lax false accept rate. That is stricter than where faces are judged,
 # since a recogniser that gave no hints lets go of a face later than those that did.
 MORE = 3.2
@@ -127,6 +129,7 @@ def worn(
     if crop.mesh is None or (reference is not None and reference.mesh is None):
         raise FaceError(f"{crop.name}: this face was not found by its mesh, so no look fits it")
     regions = face_regions(crop.image, crop.mesh)
+    regions = replace(regions, moving=search.reach * regions.moving)
     plain = Look.plain(regions, BARE if reference is None else PARTS)
     colours = {} if reference is None else reference_colours(crop, regions, reference)
     start = Look(**{**plain.worn(), **colours, **(begin.worn() if begin else {})})

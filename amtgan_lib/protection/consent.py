@@ -84,7 +84,8 @@ def guide_to(
 class Aim:
     """Who a face should be taken for (None: nobody), whether that person agreed, and whose hints are left out.
 
-    passes: of an any-target generator; quick: a look by fewer steps; known: photos that recognisers may compare with.
+    passes: of an any-target generator; quick: a look by fewer steps; stronger: one that hides better and shows more;
+    known: photos that recognisers may compare with.
     """
 
     target: Target | str | Path | Image.Image | Sequence[str | Path | Image.Image] | None = None
@@ -92,6 +93,7 @@ class Aim:
     passes: int | None = None
     held_out: Sequence[str] = ()
     quick: bool = False
+    stronger: bool = False
     known: str | Path | Image.Image | Sequence[str | Path | Image.Image] = ()
 
     def guide(self) -> Guide:
@@ -110,8 +112,11 @@ def aimed(file: Path | None, aim: Aim) -> Method:
     if file is None:
         if aim.passes is not None:
             raise ProtectionError("passes apply only to an any-target generator: give its file, or omit passes")
-        return natural.method(aim.guide(), natural.QUICK if aim.quick else natural.Search())
-    for option in ("quick", "known"):
+        if aim.quick and aim.stronger:
+            raise ProtectionError("quick and stronger contradict each other: choose one")
+        search = natural.QUICK if aim.quick else natural.STRONGER if aim.stronger else natural.Search()
+        return natural.method(aim.guide(), search)
+    for option in ("quick", "stronger", "known"):
         if getattr(aim, option):
             raise ProtectionError(f"{option} applies only to the search for a look: omit the generator, or {option}")
     if file.suffix in authors.SUFFIXES:

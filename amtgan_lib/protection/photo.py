@@ -194,23 +194,24 @@ def prepare(
     passes: int | None = None,
     held_out: Sequence[str] = (),
     quick: bool = False,
+    stronger: bool = False,
     known: str | Path | Image.Image | Sequence[str | Path | Image.Image] = (),
 ) -> Protector:
     """The protector that :func:`protect` uses, loaded once for many photos; the arguments are those of ``protect``.
 
     ``passes`` (None: 4) is the number of passes of an any-target generator over each face; ``held_out`` names
-    recognisers that give no hints, so that they can judge the result; ``quick`` finds a look in fewer steps. Raises
-    FaceError if no known photo shows a face, and ProtectionError if a person would be impersonated without
-    ``impersonate=True``, for an option that the generator cannot take, if it was trained against a held-out recogniser,
-    or if none is left to give hints.
+    recognisers that give no hints, so that they can judge the result; ``quick`` finds a look in fewer steps,
+    ``stronger`` one that hides better and shows more. Raises FaceError if no known photo shows a face, and
+    ProtectionError if a person would be impersonated without ``impersonate=True``, for an option that the generator
+    cannot take, if it was trained against a held-out recogniser, or if none is left to give hints.
     """
     if isinstance(generator, Protector):
-        if target is not None or passes is not None or held_out or quick or known:
+        if target is not None or passes is not None or held_out or quick or stronger or known:
             raise ProtectionError("a loaded protector already has its target, hints and all else: omit these arguments")
         check_method(generator.method, impersonate)
         protector = generator
     else:
-        aim = Aim(target, impersonate, passes, held_out, quick, known)
+        aim = Aim(target, impersonate, passes, held_out, quick, stronger, known)
         protector = Protector(aimed(None if generator is None else Path(generator), aim), impersonate)
     for name in protector.known.faceless if protector.known else ():
         warnings.warn(f"{name}: no face was found, so nobody is known by it", ProtectionWarning, stacklevel=3)

@@ -41,6 +41,7 @@ class TrainConfig:
     views: int = 5  # random views a step and recogniser
     learning_rate: float = 2e-4
     decay_from: float = 1.0  # share of the steps after which the rate falls linearly to 2 %; 1, never, is published
+    discriminator_rate: float = 1.0  # of the discriminators, times that of G and H (Heusel et al., NeurIPS 2017)
     seed: int = 0
     transfer: str = "colours"  # what the residual output starts from, see ``Generator``
     attack: float = 1.0  # factor on the generator's adversarial and dodging weights

@@ -86,9 +86,10 @@ class Trainer(State):
         elif self.step == self.config.warm_up > 0:
             # Its gradients were small: with their squares, Adam's first steps on the whole loss would be far too long.
             self.optimizers = {name: self._optimizer(name) for name in self.networks}
-        for optimizer in self.optimizers.values():
+        for name, optimizer in self.optimizers.items():
+            own = self.config.discriminator_rate if name.startswith("discriminator") else 1.0
             for group in optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * factor
+                group["lr"] = self.config.learning_rate * factor * own
 
     def _seed(self, purpose: str) -> int:
         return (self.config.seed * 1_000_003 + self.step) * 2 + (purpose == "data")
