@@ -374,6 +374,15 @@ def test_a_mask_from_ear_to_ear_stays_and_the_eyes_above_it_do_not(crop, regions
     assert found.moving[0, 0][eyes].mean() > 0.5
 
 
+@pytest.mark.parametrize("lamp", [(1.0, 0.02, 0.01), (0.03, 1.0, 0.02), (0.2, 0.3, 1.0)], ids=["red", "green", "blue"])
+def test_in_coloured_light_a_face_is_no_cover(crop, regions, lamp):
+    light = ((crop.image + 1) / 2) ** 2.2 * torch.tensor(lamp)[:, None, None]
+    lit = 2 * light.clamp_max(0.2 * max(lamp)).mul(2) ** (1 / 2.2) - 1  # highlights lose the lamp's own colour
+    found = face_regions(lit, crop.mesh)
+    assert found.moving.sum() > 0.97 * regions.moving.sum()
+    assert found.skin.sum() > 0.9 * regions.skin.sum()
+
+
 def test_a_toned_photo_keeps_its_tone(crop):
     """Sepia, say: what a look makes darker takes the colour that other such places of the photo have."""
     dark, light = (torch.tensor(colour)[:, None, None] / 127.5 - 1 for colour in ((20, 20, 60), (255, 235, 200)))
