@@ -798,6 +798,17 @@ def test_the_rate_is_constant_or_falls(decay_from, expected):
     assert rates == pytest.approx([1e-3 * factor for factor in expected])
 
 
+def test_the_warm_up_has_a_rate_that_falls_too():
+    subject, rates = trainer(warm_up=10, steps=14, decay_from=0.5, learning_rate=1e-3), []
+    for subject.step in range(14):
+        subject._set_rate()
+        rates.append(1e3 * subject.optimizers["generator"].param_groups[0]["lr"])
+    assert rates == pytest.approx([6] * 8 + [4, 2] + [1, 1, 1, 0.5])
+    without = trainer(RESIDUAL_TINY, warm_up=10, learning_rate=1e-3)
+    without.train_step(*pair())
+    assert without.optimizers["generator"].param_groups[0]["lr"] == 1e-3, "a recipe without H has no warm-up"
+
+
 def test_discriminators_have_a_rate_of_their_own():
     subject = trainer(discriminator_rate=4.0, learning_rate=1e-3)
     subject.train_step(*pair())
@@ -1212,7 +1223,7 @@ def test_the_warm_up_teaches_g_and_h_to_give_a_face_back_and_leaves_the_discrimi
     assert all(last[name] < 0.7 * first[name] for name in first)
     after = weights_of(subject.networks["discriminator_makeup"])
     assert all(torch.equal(judges[name], after[name]) for name in judges)
-    assert subject.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(6e-3)
+    assert subject.optimizers["generator"].param_groups[0]["lr"] < 0.1 * 6e-3, "it ended slowly"
     assert set(subject.train_step(*pair())) == PAPER_TERMS
     adam = subject.optimizers["generator"]
     assert adam.param_groups[0]["lr"] <= 1e-3

@@ -37,10 +37,11 @@ class TrainConfig:
     batch: int = 1
     steps: int = 13_595  # 5 epochs of 2719 unpaired picks
     start: str = ""  # the networks of an earlier training to begin with: a file, or a name of beginning.COME_ALONG
-    warm_up: int = 0  # the first steps, in which G and H learn no more than to give a face back; 0 is published
+    warm_up: int = 0  # with H: the first steps, in which G and H only learn to give a face back; 0 is published
     views: int = 5  # random views a step and recogniser
     learning_rate: float = 2e-4
-    decay_from: float = 1.0  # share of the steps after which the rate falls linearly to 2 %; 1, never, is published
+    # Share of the steps after the warm-up, from which on the rate falls linearly to 2 %; 1, never, is published.
+    decay_from: float = 1.0
     discriminator_rate: float = 1.0  # of the discriminators, times that of G and H (Heusel et al., NeurIPS 2017)
     seed: int = 0
     transfer: str = "colours"  # what the residual output starts from, see ``Generator``
