@@ -24,6 +24,7 @@ OVERVIEW = {
     "procedural": ("drawn faces", ("clean", "mi_fgsm", "published", "residual")),
     "open-small": ("photographs", ("clean", "published", "residual")),
     "natural": ("photographs", ("clean", "natural")),
+    "natural-stronger": ("photographs", ("natural_stronger",)),
     "natural-known": ("photographs", ("natural_known",)),
     "any-target": ("photographs", ("clean", "mi_fgsm", "any_target", "any_target_nobody_bare")),
 }
