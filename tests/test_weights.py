@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from amtgan_lib import assets, datasets, evaluation, faces, methods, paths, protect, protection, recognizers
 from amtgan_lib.methods import generator
@@ -43,6 +44,13 @@ def test_people_whom_no_training_saw_are_recognised(name, strangers):
     assert evaluation.equal_error_rate(genuine, impostors) < 0.03
     # The stored threshold was set on other people: about one impostor in a hundred passes it here, too.
     assert 0.002 < (impostors > recognizer.thresholds[0.01]).mean() < 0.03
+
+
+def test_no_file_tells_a_folder_of_the_machine_that_made_it():
+    for file in paths.WEIGHTS.glob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            said = " ".join(weights.metadata().values())
+        assert not re.search(r'"/|"[A-Z]:\\\\', said), file.name
 
 
 def test_the_generator_says_where_it_comes_from():

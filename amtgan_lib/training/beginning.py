@@ -27,7 +27,7 @@ def file_of(start: str, recipe: str) -> Path:
 def save_networks(trainer: State, path: Path, facts: Mapping[str, Any]) -> Path:
     """Write the networks of a training in float16, with its configuration, its steps and ``facts`` (JSON values)."""
     tensors = {name: tensor.half().contiguous() for name, tensor in trainer.networks.state_dict().items()}
-    told = {"config": asdict(trainer.config), "facts": {**facts, "steps": trainer.step}}
+    told = {"config": trainer.config.told(), "facts": {**facts, "steps": trainer.step}}
     return write_safetensors(path, tensors, told)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from amtgan_lib import compute
 from amtgan_lib.hints import HINT_CHANNELS
@@ -65,6 +67,10 @@ class TrainConfig:
                 "leaves a face in its own makeup as it is"
             )
         object.__setattr__(self, "recognizers", tuple(self.recognizers))  # JSON has lists only
+
+    def told(self) -> dict[str, Any]:
+        """What a file of weights, which others may get, says of it: all, but no folders of this computer."""
+        return {**asdict(self), "start": Path(self.start).name}
 
 
 def build_generator(config: TrainConfig) -> Generator | EyeShadow:

@@ -247,6 +247,6 @@ def _progress_bar(trainer: Trainer):
 def export(trainer: Trainer, path: Path, dtype: torch.dtype = torch.float32, **facts: str | int | float) -> Path:
     """The generator alone, as safetensors with its configuration: what protection needs (``load_generator``)."""
     config = trainer.config
-    known = {"recipe": config.recipe, "size": config.size, "steps": trainer.step, "config": asdict(config)}
+    known = {"recipe": config.recipe, "size": config.size, "steps": trainer.step, "config": config.told()}
     known |= {"recognizers": list(config.recognizers), "precision": trainer.precision.name}
     return save_generator(trainer.networks["generator"], path, {**known, **facts}, dtype)
