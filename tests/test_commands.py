@@ -28,7 +28,7 @@ from amtgan_lib.cli import protect as protecting
 from amtgan_lib.errors import WrongArguments
 from amtgan_lib.evaluation import Answer
 from amtgan_lib.images import open_photo
-from amtgan_lib.methods import Method, generator
+from amtgan_lib.methods import Method, generator, natural
 from amtgan_lib.models import load_generator, save_generator
 from amtgan_lib.recognizers import recognizer
 
@@ -151,6 +151,23 @@ def test_a_face_that_is_still_recognised_is_not_written_and_fails(put, capsys):
     assert "0 of 1 photo protected" in said
     assert outcomes.ESTIMATED not in said
     assert "For faces still recognised, another --generator may help; --keep-recognised writes such photos" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "ways"),
+    [
+        ([], "--stronger or --known with a photo that recognisers may hold"),
+        (["--stronger"], "--known with a photo that recognisers may hold"),
+        (["--quick"], "leaving out --quick or --known with a photo that recognisers may hold"),
+    ],
+)
+def test_of_a_look_it_says_what_hides_better(put, capsys, monkeypatch, words, ways):
+    put("me.png", RECOGNISED)
+    method = natural.method
+    monkeypatch.setattr(natural, "method", lambda guide, search: method(guide, natural.Search(steps=1, more=0)))
+    monkeypatch.setattr(recognizers, "at_hand", lambda names: [name for name in names if name in recognizers.OWN])
+    assert command_line.main(["protect", "me.png", *words]) == 1
+    assert f"For faces still recognised, {ways} may help" in capsys.readouterr().out
 
 
 def test_it_is_written_on_request_and_fails_all_the_same(put, capsys):

@@ -282,15 +282,7 @@ class ProtectRun:
         """What may help with chosen faces that are not protected."""
         lines = []
         if any(outcome.chosen and not outcome.output for outcome in self.done):
-            method = self.loaded.protector.method
-            ways = ["leaving out --quick"] if self.options.quick else []
-            ways += ["more --passes"] if method.guide and method.wear is None else []
-            ways += ["a higher --strength"] if self.options.strength < 1 else []
-            stranger = method.knowing and not self.options.known
-            searched = method.wear is not None and not self.options.quick
-            ways += ["--stronger"] if searched and not self.options.stronger else []
-            ways += ["--known with a photo that recognisers may hold"] if stranger else []
-            advice = f"{' or '.join(ways) or 'another --generator'} may help"
+            advice = f"{' or '.join(self._ways()) or 'another --generator'} may help"
             lines.append(f"For faces still recognised, {advice}; --keep-recognised writes such photos anyway.")
         written = [outcome for outcome in self.done if outcome.missed and outcome.output]
         if any(outcome.too_small for outcome in written):
@@ -301,6 +293,19 @@ class ProtectRun:
                 "mark it with --add-face, cover it or crop it out. If there is none, choose the faces with --pick."
             )
         return lines
+
+    def _ways(self) -> list[str]:
+        """What hides a face better than these options do."""
+        method, options = self.loaded.protector.method, self.options
+        searched = method.wear is not None
+        ways = {
+            "leaving out --quick": options.quick,
+            "more --passes": method.guide and not searched,
+            "a higher --strength": options.strength < 1,
+            "--stronger": searched and not options.quick and not options.stronger,
+            "--known with a photo that recognisers may hold": method.knowing and not options.known,
+        }
+        return [way for way, helps in ways.items() if helps]
 
     def _facts(self, status: int) -> dict:
         counts = {word: sum(outcome.status == word for outcome in self.done) for word in outcomes.STATUSES}
