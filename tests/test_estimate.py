@@ -50,7 +50,8 @@ def one_second_a_step(monkeypatch):
 
         def __init__(self, command):
             given = json.loads(command[-1])
-            known = {"steps": 60, "seconds": 1.0, "precision": "computes in float32"}
+            known = {"steps": 60, "warm_up": 0, "seconds": 1.0, "precision": "computes in float32"}
+            known |= {name: each for name, each in given[0].items() if name == "warm_up"}
             self.stdout = json.dumps([{"recipe": each["recipe"], **known} for each in given])
 
     monkeypatch.setattr(estimate.subprocess, "run", lambda command, **_: Done(command))
@@ -66,6 +67,13 @@ def test_other_notebooks_take_as_much_longer_as_the_steps_do(tmp_path, monkeypat
     speeds(tmp_path, monkeypatch, rows)
     last = estimate.expected(steps, "procedural").splitlines()[-1]
     assert last == f"about {estimate.minutes(60 * len(trained) + 2 * others)} in all"
+
+
+def test_steps_of_the_warm_up_take_a_tenth(tmp_path, monkeypatch, one_second_a_step):
+    speeds(tmp_path, monkeypatch, {})
+    steps = [step for step in plan(**{"03_train.warm_up": 50}) if step.name == "03_train-corrected"]
+    said = estimate.expected(steps, "procedural").splitlines()
+    assert said[1] == "  corrected: 60 steps of 1 s (50 of them a tenth as long), 20 seconds"
 
 
 def test_a_run_that_lacks_a_notebook_is_not_taken_for_the_whole(tmp_path, monkeypatch, one_second_a_step):

@@ -23,7 +23,7 @@ BARE = ("shape", "light", "contour", "brows")
 """The parts that nobody would call makeup: a face without a reference has these alone."""
 
 # The largest change of each part. Moves are shares of the crop's side, where the eyes are 0.25 apart: no pixel moves
-# farther than REACH, 8 % of their distance; MOVE is what a point of the lattice asks for.
+# farther than REACH, 8 % of their distance, times Regions.moving; MOVE is what a point of the lattice asks for.
 MOVE, REACH = 0.024, 0.019
 LATTICE = 20  # points of the lattice that moves a face, along each side
 ASYMMETRY = 0.1  # share of a move that may differ from left to right
@@ -74,12 +74,13 @@ _NEARLY = 0.9  # of a bound: beyond it nothing more is to be won, and no gradien
 class Regions:
     """Where the parts of N faces lie, in [0,1] and soft; all 0 from the outline of the face on.
 
-    moving (N,1,S,S): how freely pixels may move; across (N,S): where each column lies from side to side, 0 to 1, with
-    the nose at 0.5; wholes (N,6,S,S): both brows, both eyes, mouth and nose, with what is close around them; skin
-    (N,1,S,S): bare skin that takes shade; shades (N,1,S,S): how much brighter it is than what is around it, as a
-    logarithm; tan (N,3): the share of a shade that each channel takes; zones (N,Z,S,S): where contour is worn, the
-    same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S): upper and lower; hair (N,3,S,S): how much darker than
-    skin each channel is, as a logarithm; brows (N,4,S,S): inner and outer half, bands above and below; lips (N,1,S,S).
+    moving (N,1,S,S): how freely pixels may move, beyond 1 where a search reaches farther; across (N,S): where each
+    column lies from side to side, 0 to 1, with the nose at 0.5; wholes (N,6,S,S): both brows, both eyes, mouth and
+    nose, with what is close around them; skin (N,1,S,S): bare skin that takes shade; shades (N,1,S,S): how much
+    brighter it is than what is around it, as a logarithm; tan (N,3): the share of a shade that each channel takes;
+    zones (N,Z,S,S): where contour is worn, the same on both sides; blush, lids (N,2,S,S), liner (N,2,S,S): upper and
+    lower; hair (N,3,S,S): how much darker than skin each channel is, as a logarithm; brows (N,4,S,S): inner and outer
+    half, bands above and below; lips (N,1,S,S).
     colourless (N,): the photo is black and white.
     """
 

@@ -80,8 +80,13 @@ class Trainer(State):
         self.step += 1
         return terms
 
+    @property
+    def warm_up(self) -> int:
+        """How many steps are its warm-up: none of a recipe without H."""
+        return self.config.warm_up if self.recipe.adversaries else 0
+
     def _set_rate(self) -> None:
-        warm_up = self.config.warm_up if self.recipe.adversaries else 0
+        warm_up = self.warm_up
         if self.step < warm_up:
             factor = WARM_UP_RATE * _falling(self.step, warm_up, WARM_UP_DECAY)
         else:
