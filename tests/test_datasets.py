@@ -49,6 +49,24 @@ def only(table):
     return row
 
 
+def faces_of(*skins):
+    """A set of faces of these colours, on a background that differs from face to face."""
+    images = np.zeros((len(skins), 4, 4, 3), np.uint8)
+    images[:, 2:] = np.random.default_rng(0).integers(0, 256, (len(skins), 2, 4, 3))
+    images[:, :2] = np.array(skins)[:, None, None]
+    masks = np.zeros((len(skins), 3, 4, 4), bool)
+    masks[:, 1, :2] = True
+    places = [np.zeros((len(skins), count, 2)) for count in (68, 5)]
+    return FaceSet(pd.DataFrame({"asset": range(len(skins))}), images, masks, *places)
+
+
+def test_references_of_similar_skin_are_found_whatever_is_behind_them():
+    light, tanned, brown, dark = (240, 200, 180), (200, 160, 130), (130, 90, 70), (60, 40, 30)
+    found = datasets.alike(faces_of(dark, light, tanned), faces_of(brown, light, dark, tanned), 2)
+    assert found.tolist() == [[2, 0], [1, 3], [3, 1]]
+    assert datasets.alike(faces_of(dark), faces_of(light, tanned), 9).tolist() == [[1, 0]], "there are only two"
+
+
 # --- the manifest -------------------------------------------------------------------------------------------------
 
 

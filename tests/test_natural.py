@@ -17,6 +17,7 @@ from amtgan_lib.methods import Guide, MethodError, bare, in_makeup_of, natural, 
 from amtgan_lib.methods.method import Painting
 from amtgan_lib.methods.natural import Adam, Search
 from amtgan_lib.models import rendering
+from amtgan_lib.models.face_regions import LATTICE
 from amtgan_lib.models.rendering import BARE, LIPS, PARTS, Fields, Look, mixture
 from amtgan_lib.protection import ProtectionError, Protector
 from amtgan_lib.recognizers import Known
@@ -208,7 +209,7 @@ def test_a_move_is_unkind_that_spoils_an_expression_or_makes_a_nose_larger(
 
 def test_where_recognition_weighs_more_an_unkind_move_costs_more_too(crop, guide):
     regions = natural.face_regions(crop.image, crop.mesh)
-    look = Look(shape=torch.randn(1, 2, *2 * [rendering.LATTICE], generator=torch.Generator().manual_seed(0)))
+    look = Look(shape=torch.randn(1, 2, *2 * [LATTICE], generator=torch.Generator().manual_seed(0)))
     costs = {}
     for unkind, weight in ((0.0, 1.0), (25.0, 1.0), (0.0, 9.0), (25.0, 9.0)):
         loss = natural.Loss(crop, regions, guide, Search(unkind=unkind), {})

@@ -16,6 +16,7 @@ from amtgan_lib.faces.parts import BLACKEST, DEEPEST, RIDGE, TAN, face_regions
 from amtgan_lib.faces.regions import BROWS, OVAL
 from amtgan_lib.images import open_photo, to_tensor, to_uint8
 from amtgan_lib.models import rendering
+from amtgan_lib.models.face_regions import LATTICE, Regions
 from amtgan_lib.models.rendering import BARE, PARTS, Fields, Look, applied, paint, render
 
 SIZE = 256
@@ -91,7 +92,7 @@ def test_pixels_move_no_farther_than_the_bound(regions):
 
 def test_moves_are_mostly_the_same_on_both_sides(regions):
     everywhere = torch.ones_like(regions.moving)
-    one_sided = torch.zeros(1, 2, rendering.LATTICE, rendering.LATTICE)
+    one_sided = torch.zeros(1, 2, LATTICE, LATTICE)
     one_sided[:, 1, :, :7] = 9.0
     straight = replace(regions, moving=everywhere, across=torch.linspace(0, 1, SIZE)[None])
     flow = paint(straight, Look(shape=one_sided)).flow[0, 1]
@@ -106,8 +107,8 @@ def test_the_sides_of_a_face_lie_left_and_right_of_its_nose(crop, turned):
     across = found.across[0]
     assert across[0] == 0 and across[-1] == 1 and (across.diff() > 0).all()
     assert across[round(ridge)] == pytest.approx(0.5, abs=0.01)
-    apart = torch.zeros(1, 2, rendering.LATTICE, rendering.LATTICE)
-    apart[:, 0, :, : rendering.LATTICE // 2], apart[:, 0, :, rendering.LATTICE // 2 :] = -1.0, 1.0
+    apart = torch.zeros(1, 2, LATTICE, LATTICE)
+    apart[:, 0, :, : LATTICE // 2], apart[:, 0, :, LATTICE // 2 :] = -1.0, 1.0
     moves = replace(found, wholes=0 * found.wholes).carried(apart)[0, 0, SIZE // 2]
     sides = moves[: round(ridge) - 3], moves[round(ridge) + 4 :]
     assert (sides[0] < 0).all() and (sides[1] > 0).all()
@@ -226,7 +227,7 @@ def bent(values: torch.Tensor, where: torch.Tensor, powers: list[tuple[int, int]
 
 
 def test_brows_eyes_mouth_and_nose_move_as_wholes(regions):
-    lattice = torch.randn(1, 2, rendering.LATTICE, rendering.LATTICE, generator=torch.Generator().manual_seed(0))
+    lattice = torch.randn(1, 2, LATTICE, LATTICE, generator=torch.Generator().manual_seed(0))
     (free,) = replace(regions, wholes=0 * regions.wholes).carried(lattice)
     # Along y, of a brow, an eye, mouth and nose: "thicker" is meant across its own length, which x has a share in.
     arched, straight = [(0, 0), (1, 0), (0, 1), (2, 0)], [(0, 0), (1, 0), (0, 1)]
@@ -242,7 +243,7 @@ def test_brows_eyes_mouth_and_nose_move_as_wholes(regions):
 
 def test_what_all_of_a_face_does_its_wholes_do_too(regions):
     """Also where a brow and an eye share what lies between them."""
-    x, y = torch.meshgrid(*2 * [torch.linspace(-1, 1, rendering.LATTICE)], indexing="xy")
+    x, y = torch.meshgrid(*2 * [torch.linspace(-1, 1, LATTICE)], indexing="xy")
     everything = 0.01 * torch.stack((0.3 + x, 0.2 - y))[None]
     free = replace(regions, wholes=0 * regions.wholes).carried(everything)
     torch.testing.assert_close(regions.carried(everything), free, atol=3e-4, rtol=0)
@@ -420,9 +421,7 @@ def test_a_batch_is_rendered_as_each_of_its_faces(crop, regions):
     other = drawn_crop(9)
     both = [regions, face_regions(other.image, other.mesh)]
     looks = [strong(each, seed=number) for number, each in enumerate(both)]
-    joined = rendering.Regions(
-        **{each.name: torch.cat([getattr(one, each.name) for one in both]) for each in fields(regions)}
-    )
+    joined = Regions(**{each.name: torch.cat([getattr(one, each.name) for one in both]) for each in fields(regions)})
     look = Look(**{part: torch.cat([each.worn()[part] for each in looks]) for part in PARTS})
     together = render(torch.stack([crop.image, other.image]), joined, look)
     for image, where, own, result in zip((crop.image, other.image), both, looks, together):

@@ -14,6 +14,7 @@ from amtgan_lib.datasets.manifest import (
     world_of,
 )
 from amtgan_lib.datasets.parts import (
+    alike,
     any_target_parts,
     default_target,
     drawn_pair,

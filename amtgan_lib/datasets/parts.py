@@ -55,6 +55,23 @@ def any_target_parts(faces_at_hand: FaceSet) -> tuple[FaceBatch, FaceSet, FaceSe
     return sources.rows(first).batch(), sources, references
 
 
+def alike(sources: FaceSet, references: FaceSet, choices: int) -> np.ndarray:
+    """For each of N sources the ``choices`` references whose skin looks most like its own: positions (N, choices).
+
+    Makeup is chosen for one's skin, and the makeup loss takes over a reference's colours: between a light and a dark
+    face, it asks for another skin. A face's skin is its mean colour there, whatever the light.
+    """
+    own, other = (_skin(face_set)[:, None] for face_set in (sources, references))
+    distances = np.linalg.norm(own - other.swapaxes(0, 1), axis=-1)
+    return distances.argsort(axis=1, kind="stable")[:, :choices]
+
+
+def _skin(face_set: FaceSet) -> np.ndarray:
+    """Mean colours (K, 3), in levels, of the skin of K faces."""
+    skin = face_set.masks[:, 1, ..., None]
+    return (face_set.images * skin).sum(axis=(1, 2)) / np.maximum(skin.sum(axis=(1, 2)), 1)
+
+
 def target_photo(faces_at_hand: FaceSet, target: str) -> FaceSet:
     """The target's photo for the metric: another one than the loss saw."""
     part = "other" if _loss_part(target) == "source" else "target_metric"

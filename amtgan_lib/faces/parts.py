@@ -11,7 +11,7 @@ from torch import Tensor
 from amtgan_lib.faces.covers import Cover
 from amtgan_lib.faces.drawing import AROUND, DARKEST, SHADE, distance, drawn, filled, grid, ramp, share_along, softened
 from amtgan_lib.faces.regions import BROWS, EYES, LIPS, MOUTH, OVAL
-from amtgan_lib.models.rendering import Regions
+from amtgan_lib.models.face_regions import Regions
 
 RIDGE = (168, 6, 197, 195, 5, 4, 1, 2)  # of the nose, down its middle
 NOSE = (195, 198, 129, 98, 97, 2, 326, 327, 358, 420)  # its lower half: tip and wings

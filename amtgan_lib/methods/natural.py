@@ -19,7 +19,8 @@ from amtgan_lib.faces.parts import RIDGE, face_regions
 from amtgan_lib.losses import EVERYDAY, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
-from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Regions, Worn, applied, mixture, paint
+from amtgan_lib.models.face_regions import Regions
+from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Worn, applied, mixture, paint
 from amtgan_lib.recognizers import LAX, Known, Recognizer
 
 NAME = "natural"

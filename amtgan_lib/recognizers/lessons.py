@@ -24,7 +24,8 @@ from amtgan_lib.faces.parts import face_regions
 from amtgan_lib.files import written
 from amtgan_lib.images import to_tensor, to_uint8
 from amtgan_lib.losses import EVERYDAY
-from amtgan_lib.models.rendering import BARE, PARTS, Look, Regions, applied, paint
+from amtgan_lib.models.face_regions import Regions
+from amtgan_lib.models.rendering import BARE, PARTS, Look, applied, paint
 from amtgan_lib.recognizers import Recognizer, align
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.training import CROP, varied

@@ -17,7 +17,8 @@ from amtgan_lib.training.trainer import Trainer, export, train
 DATA = ("prepared", "zoo", "split", "held_out", "target")
 CONFIGURED = (
     *("recipe", "size", "width", "regularizer_blocks", "regularizer_width", "batch", "steps", "start"),
-    *("warm_up", "views", "attack", "transfer", "tint", "learning_rate", "decay_from", "discriminator_rate"),
+    *("warm_up", "alike", "views", "attack", "transfer", "tint"),
+    *("learning_rate", "decay_from", "discriminator_rate"),
     *("precision", "checkpointing", "compile_mode", "device", "seed"),
 )
 PARAMETERS = (*DATA, *CONFIGURED)  # of notebook 03_train: what ``assembled`` reads

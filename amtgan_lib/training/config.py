@@ -39,7 +39,10 @@ class TrainConfig:
     batch: int = 1
     steps: int = 13_595  # 5 epochs of 2719 unpaired picks
     start: str = ""  # the networks of an earlier training to begin with: a file, or a name of beginning.COME_ALONG
-    warm_up: int = 0  # with H: the first steps, in which G and H only learn to give a face back; 0 is published
+    # With H: the first steps, in which G and H only learn to give a face back, and the discriminators to tell it from a
+    # photo; 0 is published.
+    warm_up: int = 0
+    alike: int = 0  # references of the most similar skin among which each source gets its own; 0, all, is published
     views: int = 5  # random views a step and recogniser
     learning_rate: float = 2e-4
     # Share of the steps after the warm-up, from which on the rate falls linearly to 2 %; 1, never, is published.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,6 +59,7 @@ class State:
         if self.recipe.adversaries:  # the other recipes do not look at it
             self.origin["perceptual distance"] = "none" if perceptual is None else perceptual.name
         self.budgets: list[int] | None = None
+        self.nearest: np.ndarray | None = None  # per source the positions of the references of the most similar skin
         if config.compile_mode != "off":
             torch._dynamo.config.cache_size_limit = COMPILATIONS
             for network in self.networks.values():

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from amtgan_lib import interrupts
-from amtgan_lib.datasets import FaceBatch, FaceSet
+from amtgan_lib.datasets import FaceBatch, FaceSet, alike
 from amtgan_lib.files import read_tensors, written
 from amtgan_lib.models import region_counts, save_generator
 from amtgan_lib.training import distributed, origin
@@ -33,8 +33,8 @@ FREE = ("steps", "device", "precision", "checkpointing", "compile_mode")  # what
 SECONDS = 180.0  # between two checkpoints at most, or the length of a step
 # Regions are padded to multiples of so many positions where a step is not to wait for a device: shapes then repeat.
 PADDING = 128
-# Times the rate, where no other loss is in the way; and when it falls, see TrainConfig.decay_from. A warm-up at its
-# full rate to the end leaves half as much loss again (0.10 beside 0.06).
+# Times the rate of G and H, where no other loss is in the way; and when it falls, see TrainConfig.decay_from. A warm-up
+# at its full rate to the end leaves half as much loss again (0.10 beside 0.06).
 WARM_UP_RATE, WARM_UP_DECAY = 6.0, 0.7
 
 
@@ -88,16 +88,16 @@ class Trainer(State):
     def _set_rate(self) -> None:
         warm_up = self.warm_up
         if self.step < warm_up:
-            factor = WARM_UP_RATE * _falling(self.step, warm_up, WARM_UP_DECAY)
+            times, share = WARM_UP_RATE, _falling(self.step, warm_up, WARM_UP_DECAY)
         else:
-            factor = _falling(self.step - warm_up, self.config.steps - warm_up, self.config.decay_from)
+            times, share = 1.0, _falling(self.step - warm_up, self.config.steps - warm_up, self.config.decay_from)
         if self.step == warm_up > 0:
             # Its gradients were small: with their squares, Adam's first steps on the whole loss would be far too long.
             self.optimizers = {name: self._optimizer(name) for name in self.networks}
         for name, optimizer in self.optimizers.items():
-            own = self.config.discriminator_rate if name.startswith("discriminator") else 1.0
+            own = self.config.discriminator_rate if name.startswith("discriminator") else times
             for group in optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * factor * own
+                group["lr"] = self.config.learning_rate * share * own
 
     def _seed(self, purpose: str) -> int:
         return (self.config.seed * 1_000_003 + self.step) * 2 + (purpose == "data")
@@ -105,15 +105,22 @@ class Trainer(State):
     # ------------------------------------------------------------ state
 
     def picks(self, sources: int, references: int) -> tuple[list[int], list[int]]:
-        """The items of this step, of the whole batch: unpaired, decided by the seed and the step alone."""
+        """The items of this step, of the whole batch: decided by the seed and the step alone.
+
+        Unpaired, or with ``alike`` a reference of the nearest few of each source (``learn_from``).
+        """
         draw = torch.Generator().manual_seed(self._seed("data"))
-        chosen = (torch.randint(count, (self.config.batch,), generator=draw) for count in (sources, references))
-        first, second = (index.tolist() for index in chosen)
+        counts = (sources, references if self.nearest is None else self.nearest.shape[1])
+        first, second = (torch.randint(count, (self.config.batch,), generator=draw).tolist() for count in counts)
+        if self.nearest is not None:
+            second = self.nearest[first, second].tolist()
         return first, second
 
     def learn_from(self, sources: FaceSet, references: FaceSet) -> None:
         """Name the faces that the run is trained on, for its checkpoints; before ``resume``, which compares them."""
         self.origin |= origin.of_data(sources, references)
+        if self.config.alike:
+            self.nearest = alike(sources, references, self.config.alike)
 
     def save(self, path: Path) -> None:
         """The whole state under ``path``, moved into place when complete; the first process alone writes it.
