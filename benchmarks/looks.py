@@ -27,17 +27,18 @@ SETS = {
     "natural-own": (recognizers.OWN, ("dlib",)),
     "natural-all": (recognizers.OPEN, ("dlib",)),
 }
-# The same where the photo that recognisers compare with, the owner's other one, is known; and as --stronger searches.
-KNOWN, STRONGER = "-known", "-stronger"
-SETS |= {name + how: both for name, both in SETS.items() for how in (KNOWN, STRONGER)}
+# How the look is searched for, and whether the photo that recognisers compare with, the owner's other one, is known.
+SEARCHES = {"": natural.Search(), "-quick": natural.QUICK, "-stronger": natural.STRONGER}
+WAYS = {search + known: (found, bool(known)) for search, found in SEARCHES.items() for known in ("", "-known")}
+NAMES = {name + way: (name, way) for name in SETS for way in WAYS}
 AGAIN = ("jpeg75", "half")
 
 
-def looks(hinting: tuple[str, ...]) -> dict[str, methods.Method]:
-    """The methods to compare: as ``protect`` searches, in a hurry, and for longer and farther; every face bare."""
-    guide = protection.guide_to(names=hinting)
-    searches = {"natural": natural.Search(), "natural_quick": natural.QUICK, "natural_stronger": natural.STRONGER}
-    return {name: methods.bare(natural.method(guide, search)) for name, search in searches.items()}
+def looks(hinting: tuple[str, ...], way: str, pairs: pd.DataFrame) -> methods.Method:
+    """The look of ``protect``, every face bare, by these hints and found in one of WAYS."""
+    search, known = WAYS[way]
+    method = methods.bare(natural.method(protection.guide_to(names=hinting), search))
+    return told(method, pairs) if known else method
 
 
 def told(method: methods.Method, pairs: pd.DataFrame) -> methods.Method:
@@ -51,18 +52,14 @@ def told(method: methods.Method, pairs: pd.DataFrame) -> methods.Method:
     return replace(method, wear=wear)
 
 
-def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
-    """Result rows of a set on so many test people (0: all)."""
-    hinting, judging = SETS[name]
+def measured(name: str, photos: int) -> pd.DataFrame:
+    """Result rows of one of NAMES on so many test people (0: all)."""
+    group, way = NAMES[name]
+    hinting, judging = SETS[group]
     face_set = datasets.load(paths.PREPARED / "open.npz", "open and own")
     person = datasets.default_target(face_set)
     pairs = datasets.with_files(datasets.test_pairs(face_set.manifest, photos, person, "all"))
-    found = looks(hinting)
-    chosen = {method: found[method] for method in ("natural", "natural_quick")[: 1 + quick]}
-    if name.endswith(KNOWN):
-        chosen = {"natural_known": told(found["natural"], pairs)}
-    if name.endswith(STRONGER):
-        chosen = {"natural_stronger": found["natural_stronger"]}
+    chosen = {f"natural{way}".replace("-", "_"): looks(hinting, way, pairs)}
     folder = paths.RUNS / "looks" / name
     reports, seconds = experiments.protect_each(chosen, pairs, folder, tqdm, datasets.parsed_crops(face_set.manifest))
     print({method: f"{each:.1f} seconds a photo" for method, each in seconds.items()})
@@ -87,13 +84,12 @@ def measured(name: str, photos: int, quick: bool) -> pd.DataFrame:
 def main() -> None:
     """Measure a set and print its summary; with --store into results/measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=SETS)
+    parser.add_argument("name", choices=NAMES)
     parser.add_argument("--photos", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="also the search of --quick")
     parser.add_argument("--store", action="store_true")
     options = parser.parse_args()
-    table = measured(options.name, options.photos, options.quick)
-    print(results.summary(table, SETS[options.name][1]))
+    table = measured(options.name, options.photos)
+    print(results.summary(table, SETS[NAMES[options.name][0]][1]))
     if options.store:
         print(results.write(table, paths.MEASURED / f"{options.name}.csv"))
 

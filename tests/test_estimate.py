@@ -69,11 +69,11 @@ def test_other_notebooks_take_as_much_longer_as_the_steps_do(tmp_path, monkeypat
     assert last == f"about {estimate.minutes(60 * len(trained) + 2 * others)} in all"
 
 
-def test_steps_of_the_warm_up_take_a_tenth(tmp_path, monkeypatch, one_second_a_step):
+def test_steps_of_the_warm_up_take_a_quarter(tmp_path, monkeypatch, one_second_a_step):
     speeds(tmp_path, monkeypatch, {})
     steps = [step for step in plan(**{"03_train.warm_up": 50}) if step.name == "03_train-corrected"]
     said = estimate.expected(steps, "procedural").splitlines()
-    assert said[1] == "  corrected: 60 steps of 1 s (50 of them a tenth as long), 20 seconds"
+    assert said[1] == "  corrected: 60 steps of 1 s (50 of them a quarter as long), 20 seconds"
 
 
 def test_a_run_that_lacks_a_notebook_is_not_taken_for_the_whole(tmp_path, monkeypatch, one_second_a_step):

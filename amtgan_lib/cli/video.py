@@ -50,13 +50,9 @@ def video(
 
     from amtgan_lib import protection
     from amtgan_lib.cli import folders
-    from amtgan_lib.protection.video import VideoError, protect_video
+    from amtgan_lib.protection.video import protect_video
 
-    out = output or clip.with_stem(f"{clip.stem}_protected")
-    if out.is_dir():
-        raise VideoError(f"{out} is a folder: name the file to write")
-    if out.exists() and not overwrite:
-        raise VideoError(f"{out} exists: --overwrite replaces it")
+    out = _free(output or clip.with_stem(f"{clip.stem}_protected"), overwrite)
     try:
         report = protect_video(
             clip,
@@ -73,3 +69,14 @@ def video(
         raise Interrupted("interrupted: nothing was written; the same command starts again.") from None
     print(f"{clip}: {report} -> {out}. No recogniser was asked about it.")
     return 1 if report.lost or report.doubtful else 0
+
+
+def _free(out: Path, overwrite: bool) -> Path:
+    """The file to write; VideoError for a folder, and for a file that is there and may not be replaced."""
+    from amtgan_lib.protection.video import VideoError
+
+    if out.is_dir():
+        raise VideoError(f"{out} is a folder: name the file to write")
+    if out.exists() and not overwrite:
+        raise VideoError(f"{out} exists: --overwrite replaces it")
+    return out

@@ -19,7 +19,7 @@ from amtgan_lib.reporting import results
 
 TRAINING = "03_train"
 STEP = "seconds a step"
-WARM_UP_COST = 0.1  # of a step that only gives faces back, beside a whole one
+WARM_UP_COST = 0.25  # of a step that only gives faces back, beside a whole one
 WRONG = 2  # exit status of the measurement, where no training can have these parameters
 
 
@@ -44,7 +44,7 @@ def expected(steps: Sequence[Step], preset: str) -> str:
     for pace in paces:
         seconds = (pace["steps"] - (1 - WARM_UP_COST) * pace["warm_up"]) * pace["seconds"]
         training += seconds
-        short = f" ({pace['warm_up']} of them a tenth as long)" if pace["warm_up"] else ""
+        short = f" ({pace['warm_up']} of them a quarter as long)" if pace["warm_up"] else ""
         lines.append(f"  {pace['recipe']}: {pace['steps']} steps of {pace['seconds']:.2g} s{short}, {minutes(seconds)}")
     others = _others(steps, preset, {step.name: pace["seconds"] for step, pace in zip(trainings, paces, strict=True)})
     if others is None:

@@ -46,7 +46,7 @@ class PaperStep:
         return {"total": total, **terms, **named, **named_h}
 
     def _give_faces_back(self, source: FaceBatch, reference: FaceBatch) -> dict[str, Tensor]:
-        """Ours, for short trainings: G(x, x) = x and H(x) = x, at a tenth of the cost of a whole step.
+        """Ours, for short trainings: G(x, x) = x and H(x) = x, at a quarter of the cost of a whole step.
 
         The discriminators learn to tell these faces from photos. Untrained, they still judge by chance when a short
         training ends, and nothing takes away the dots that G then draws for the recognisers.
