@@ -41,7 +41,7 @@ def written(path: Path) -> Iterator[Path]:
 
 def temporary(path: Path, kind: str) -> Path:
     """A hidden name for this process beside ``path``; what killed processes left under such names is removed."""
-    stem = path.stem if len(os.fsencode(path.stem)) <= LONGEST else hashlib.sha256(os.fsencode(path.stem)).hexdigest()
+    stem = _short(path.stem)
     left = re.compile(rf"\.+{re.escape(stem)}\.(\d+)\.(draft|partial)(\.\d+\.partial)?{re.escape(path.suffix)}")
     for entry in os.scandir(path.parent):
         if (match := left.fullmatch(entry.name)) and not _runs(int(match[1])):
@@ -49,6 +49,15 @@ def temporary(path: Path, kind: str) -> Path:
     name = path.with_name(f".{stem}.{os.getpid()}.{kind}{path.suffix}")
     name.unlink(missing_ok=True)  # of a process of this number that was killed
     return name
+
+
+def hidden(path: Path, kind: str) -> Path:
+    """A hidden name beside ``path``, the same for every process, for what belongs to it."""
+    return path.with_name(f".{_short(path.stem)}.{kind}{path.suffix}")
+
+
+def _short(stem: str) -> str:
+    return stem if len(os.fsencode(stem)) <= LONGEST else hashlib.sha256(os.fsencode(stem)).hexdigest()
 
 
 def _runs(process: int) -> bool:

@@ -55,6 +55,33 @@ def similarity(network, crop, image) -> float:
     return float(own @ changed)
 
 
+def test_a_look_that_was_found_before_does_the_same_again(crop, guide):
+    for search in (SHORT, Search(steps=2, reach=1.6)):
+        method = natural.method(guide, search)
+        found = method.wear(crop, crop, None)
+        again, once = method.dressed(crop, found.look).fields(), found.fields()
+        assert torch.equal(again.flow, once.flow) and torch.equal(again.gain, once.gain)
+
+
+def test_an_identity_tells_whether_a_search_would_find_the_same(crop, guide):
+    def identity(search=SHORT, **changes) -> str:
+        return natural.method(replace(guide, **changes), search).identity
+
+    known = recognizers.Known(crop.image[None], crop.points[None])
+    one, two = guide.recognizers
+    others = [
+        identity(Search(steps=7)),
+        identity(known=known),
+        identity(known=recognizers.Known(-crop.image[None], crop.points[None])),
+        identity(recognizers=[one], target=targets.nobody([one])),
+        identity(recognizers=[two, one], target=targets.nobody([two, one])),
+        identity(target=targets.Target("nobody", {name: -vector for name, vector in guide.target.embeddings.items()})),
+        identity(target=targets.Target("somebody", guide.target.embeddings)),
+    ]
+    assert len({identity(), *others}) == 1 + len(others)
+    assert identity() == natural.method(Guide([one, two], targets.nobody([one, two])), SHORT).identity
+
+
 def test_a_search_moves_a_face_from_its_owner_to_the_target(crop, guide, painting):
     found = painting.on(crop)
     short = natural.method(guide, Search(steps=5)).change(crop, crop)

@@ -4,6 +4,7 @@ import itertools
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from amtgan_lib.__main__ import main
 from amtgan_lib.faces import warps
 from amtgan_lib.faces.regions import FIVE
 from amtgan_lib.methods import Method
+from amtgan_lib.models.rendering import Fields, Look
 from amtgan_lib.protection import Protector
-from amtgan_lib.protection.video import VideoError, protect_video, tracks
+from amtgan_lib.protection.video import VideoError, file_beside, protect_video, tracks
+from amtgan_lib.protection.video.notes import noted
 from amtgan_lib.protection.video.tracks import Glance, Track
 
 av = pytest.importorskip("av", reason="no video tests: pip install 'amtgan-lib[video]'")
@@ -605,24 +608,112 @@ def test_wrong_wishes_are_refused(squares, tmp_path, options, message):
     assert [each.name for each in tmp_path.iterdir()] == ["clip.mp4"] and clip.read_bytes() == content
 
 
-def test_an_interruption_leaves_the_older_file_and_nothing_half_written(squares, tmp_path):
+def stopping(at):
+    """A progress that is interrupted before frame ``at``, counted over both looks at the clip."""
+    seen = itertools.count()
+
+    def through(frames):
+        for frame in frames:
+            if next(seen) == at:
+                raise KeyboardInterrupt
+            yield frame
+
+    return through
+
+
+@pytest.fixture
+def counted(squares, monkeypatch):
+    """How often faces were looked for, and looks searched for."""
+    counts, meshes = {"meshes": 0, "looks": 0}, faces.meshes
+
+    def found(photo):
+        counts["meshes"] += 1
+        return meshes(photo)
+
+    monkeypatch.setattr(faces, "meshes", found)
+    return counts
+
+
+def same_pictures(one, other):
+    (pictures, times, _), (others, moments, _) = read(one), read(other)
+    return times == moments and all(np.array_equal(*pair) for pair in zip(pictures, others, strict=True))
+
+
+def wearing(counts, identity="one search"):
+    """A method of looks: a lighter skin, which differs from face to face and with the look that it began with."""
+
+    def wear(crop, reference, begin=None):
+        counts["looks"] += 1
+        before = 0.0 if begin is None else begin.contour.mean()
+        return dressed(crop, Look(contour=torch.full((1, 13), 0.5 + before / 2 + crop.image.mean())))
+
+    def dressed(crop, look):
+        gain = 1 + 0.4 * look.contour.mean().expand(1, 3, SIZE, SIZE)
+        return SimpleNamespace(look=look, fields=lambda strength: Fields(torch.zeros(1, 2, SIZE, SIZE), gain))
+
+    return Protector(Method("light", Brush(), SIZE, wear=wear, dressed=dressed, identity=identity))
+
+
+@pytest.mark.parametrize("at", [0, 7, 20, 33, 39])
+def test_an_interrupted_video_goes_on_to_the_same_file_and_looks_for_nothing_twice(counted, tmp_path, at):
     clip = make(tmp_path / "clip.mp4", walk())
+    whole = protect_video(clip, tmp_path / "whole.mp4", wearing(counted), every=0.2)
+    needed, counted["meshes"], counted["looks"] = dict(counted), 0, 0
     (tmp_path / "out.mp4").write_text("older")
-    looks = itertools.count()
-
-    def stopped(frames):
-        if next(looks) == 0:
-            return frames
-        return itertools.chain(itertools.islice(frames, 15), stop())
-
-    def stop():
-        raise KeyboardInterrupt
-        yield
-
     with pytest.raises(KeyboardInterrupt):
-        protect_video(clip, tmp_path / "out.mp4", painter(), progress=stopped)
+        protect_video(clip, tmp_path / "out.mp4", wearing(counted), every=0.2, progress=stopping(at))
     assert (tmp_path / "out.mp4").read_text() == "older"
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
+    names = [each.name for each in tmp_path.iterdir()]
+    assert sorted(names) == [".out.unfinished.sqlite", "clip.mp4", "out.mp4", "whole.mp4"]
+    resumed = protect_video(clip, tmp_path / "out.mp4", wearing(counted), every=0.2)
+    assert counted == needed and needed["looks"] > 4
+    assert resumed.resumed == min(at, 20) and replace(resumed, path=whole.path, resumed=0) == whole
+    assert same_pictures(tmp_path / "out.mp4", tmp_path / "whole.mp4")
+    assert not file_beside(tmp_path / "out.mp4").exists()
+
+
+def test_notes_of_another_clip_or_search_are_not_used(counted, tmp_path):
+    clip, other = make(tmp_path / "clip.mp4", walk()), make(tmp_path / "other.mp4", walk()[:18])
+    fresh = protect_video(other, tmp_path / "fresh.mp4", wearing(counted))
+    for before, identity, looked in ((clip, "one search", 18), (other, "another search", 0)):
+        with pytest.raises(KeyboardInterrupt):
+            protect_video(before, tmp_path / "out.mp4", wearing(counted, identity), progress=stopping(30))
+        counted["meshes"], counted["looks"] = 0, 0
+        report = protect_video(other, tmp_path / "out.mp4", wearing(counted))
+        assert counted["meshes"] == looked and counted["looks"] and report.resumed == 18 - looked
+        assert same_pictures(tmp_path / "out.mp4", tmp_path / "fresh.mp4")
+    assert fresh.resumed == 0
+
+
+def test_damaged_notes_are_begun_anew_and_an_error_leaves_none(counted, tmp_path):
+    clip, notes = make(tmp_path / "clip.mp4", walk()), file_beside(tmp_path / "out.mp4")
+    notes.write_bytes(b"no notes at all" * 100)
+    assert protect_video(clip, tmp_path / "out.mp4", wearing(counted)).resumed == 0
+    with pytest.raises(VideoError, match="no face was found"):
+        protect_video(make(tmp_path / "empty.mp4", [picture()] * 3), tmp_path / "out.mp4", wearing(counted))
+    assert not notes.exists()
+
+
+def test_two_processes_do_not_write_one_video(counted, tmp_path):
+    clip = make(tmp_path / "clip.mp4", walk())
+    with noted(tmp_path / "out.mp4", {}), pytest.raises(VideoError, match="another process writes this video"):
+        protect_video(clip, tmp_path / "out.mp4", wearing(counted))
+
+
+def test_the_command_says_that_it_can_be_resumed(squares, tmp_path, monkeypatch, capsys):
+    clip = make(tmp_path / "clip.mp4", walk())
+    monkeypatch.setattr(protection, "prepare", lambda *_, **__: painter(Interrupting()))
+    assert main(["video", str(clip)]) == 130
+    said = capsys.readouterr().err
+    assert "the same command resumes" in said and str(file_beside(tmp_path / "clip_protected.mp4")) in said
+
+
+class Interrupting(Brush):
+    """Somebody presses Ctrl-C while it draws."""
+
+    def __call__(self, *faces):
+        """Draw nothing."""
+        raise KeyboardInterrupt
 
 
 def test_progress_knows_how_many_frames_there_are(squares, tmp_path):

@@ -27,8 +27,8 @@ def video(
     """Protect every face in every frame of a video; frames, timing and sound are kept.
 
     The exit status is 0 only if no face was lost in any frame, and none jumps; a face too small to change counts as
-    lost. Videos are not scored by recognisers: run `protect` on a single frame for that. An interrupted video starts
-    again from the beginning.
+    lost. Videos are not scored by recognisers: run `protect` on a single frame for that. The same command resumes an
+    interrupted video.
 
     Args:
         clip: The video.
@@ -50,7 +50,7 @@ def video(
 
     from amtgan_lib import protection
     from amtgan_lib.cli import folders
-    from amtgan_lib.protection.video import protect_video
+    from amtgan_lib.protection.video import file_beside, protect_video
 
     out = _free(output or clip.with_stem(f"{clip.stem}_protected"), overwrite)
     try:
@@ -66,7 +66,9 @@ def video(
             progress=lambda frames: tqdm(frames, unit="frame", leave=False),
         )
     except KeyboardInterrupt:
-        raise Interrupted("interrupted: nothing was written; the same command starts again.") from None
+        raise Interrupted(
+            f"interrupted: no video was written; the same command resumes, from what is noted in {file_beside(out)}"
+        ) from None
     print(f"{clip}: {report} -> {out}. No recogniser was asked about it.")
     return 1 if report.lost or report.doubtful else 0
 

@@ -39,8 +39,9 @@ class Method:
     to. recognizers: all that it knew, by name. world: "drawn", or "" for real faces. guide: what an any-target
     generator is told. frame: the matrix of the crop that it wants of a face, where that is not ours (None). wear: the
     look of a face and a reference, begun from another where one is given, of a method that changes a photo by looks.
-    knowing: the same method, whose looks hide from known faces. share: of the change, a factor on every strength.
-    details: what else its file says (seed, steps, ...).
+    knowing: the same method, whose looks hide from known faces. dressed: a face in a look that was found before, and
+    identity: all that a look depends on but the faces, the same in every process. share: of the change, a factor on
+    every strength. details: what else its file says (seed, steps, ...).
     """
 
     name: str
@@ -54,6 +55,8 @@ class Method:
     frame: Callable[[FaceCrop], np.ndarray] | None = None
     wear: Callable[[FaceCrop, FaceCrop, Look | None], Worn] | None = None
     knowing: Callable[[Known], Method] | None = None
+    dressed: Callable[[FaceCrop, Look], Worn] | None = None
+    identity: str = ""
     share: float = 1.0
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,7 +117,7 @@ class Method:
         def draw(crop: FaceCrop, reference: FaceCrop) -> Tensor:
             return wear(crop, reference, None).on(crop.image)
 
-        return replace(self, draw=draw, wear=wear, knowing=knowing)
+        return replace(self, draw=draw, wear=wear, knowing=knowing, dressed=None)
 
     def _check(self, crop: FaceCrop, *parts: Tensor) -> None:
         if not all(bool(torch.isfinite(part).all()) for part in parts):

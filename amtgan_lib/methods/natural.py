@@ -6,8 +6,10 @@ gradients of the recognisers at hand, each step through another random view of t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -113,8 +115,27 @@ def method(guide: Guide, search: Search = Search()) -> Method:
     def knowing(known: Known) -> Method:
         return method(replace(guide, known=known), search)
 
+    def dressed(crop: FaceCrop, look: Look) -> Worn:
+        return Worn(_regions(crop, search), look)
+
     about = {"target": guide.target.name, "recognizers": tuple(each.name for each in guide.recognizers)}
+    about |= {"dressed": dressed, "identity": _identity(guide, search)}
     return Method(NAME, draw, SIZE, **about, guide=guide, wear=wear, knowing=knowing)
+
+
+def _identity(guide: Guide, search: Search) -> str:
+    """All that a look depends on but the faces, as a digest."""
+    networks = [[each.name, each.weights_sha256] for each in guide.recognizers]
+    digest = hashlib.sha256(json.dumps([NAME, SIZE, asdict(search), guide.target.name, networks]).encode())
+    known = [guide.known.images, guide.known.points] if guide.known else []
+    for tensor in (*guide.target.of(guide.recognizers), *known):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _regions(crop: FaceCrop, search: Search) -> Regions:
+    found = face_regions(crop.image, crop.mesh)
+    return replace(found, moving=search.reach * found.moving)
 
 
 def worn(
@@ -131,8 +152,7 @@ def worn(
     """
     if crop.mesh is None or (reference is not None and reference.mesh is None):
         raise FaceError(f"{crop.name}: this face was not found by its mesh, so no look fits it")
-    regions = face_regions(crop.image, crop.mesh)
-    regions = replace(regions, moving=search.reach * regions.moving)
+    regions = _regions(crop, search)
     plain = Look.plain(regions, BARE if reference is None else PARTS)
     colours = {} if reference is None else reference_colours(crop, regions, reference)
     start = Look(**{**plain.worn(), **colours, **(begin.worn() if begin else {})})

@@ -7,7 +7,7 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,14 +15,17 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from amtgan_lib import __version__
 from amtgan_lib import faces as face_finder
 from amtgan_lib.datasets import Progress
 from amtgan_lib.faces import FaceCrop
+from amtgan_lib.files import sha256_of
 from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Alteration
 from amtgan_lib.protection import Protector
 from amtgan_lib.protection.video import tracks
 from amtgan_lib.protection.video.clips import Clip, Frame, Frames, VideoError, Writer
+from amtgan_lib.protection.video.notes import Notes, noted
 from amtgan_lib.protection.video.tracks import Glance, Track
 
 Lost = Literal["blank", "cover", "refuse", "keep"]
@@ -41,6 +44,7 @@ class VideoReport:
     faces: how many were followed; a person who comes back after a cut, or much later, counts again. lost: numbers of
     the frames, from 0, in which a face was missing or none was found, and what was done to them; lost_times the same as
     spans (first, last) in seconds. too_small: those of them in which a face was seen that is too small to be changed.
+    resumed: frames that an interrupted run of the same command had looked at.
     doubtful: frames, and their spans, in which a face was found far from where it is before and after, so that it may
     have been changed in the wrong place. flicker: mean difference between the changes of a face in two frames on end,
     in 8-bit levels, in face coordinates; nan where there are none.
@@ -57,6 +61,7 @@ class VideoReport:
     too_small: tuple[int, ...] = ()
     doubtful: tuple[int, ...] = ()
     doubtful_times: tuple[tuple[float, float], ...] = ()
+    resumed: int = 0
 
     def __str__(self) -> str:
         faces = "1 face" if self.faces == 1 else f"{self.faces} faces"
@@ -67,6 +72,7 @@ class VideoReport:
             text += f"; {len(self.lost)} frames with a lost face {done} ({spans}){_small_among(self.too_small)}"
         if self.doubtful:
             text += f"; look at {len(self.doubtful)} frames in which a face jumps ({_in_words(self.doubtful_times)})"
+        text += f"; resumed: {self.resumed} frames had been looked at before" if self.resumed else ""
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
 
@@ -106,25 +112,28 @@ def protect_video(
 
     A face that turns away counts as there until its shot ends, unless it was last seen at the picture's border. One
     that is too small to be changed counts as lost. Some 4 kB a face and frame, and ``every`` seconds of frames, are
-    kept in memory. Raises VideoError (or ProtectionError) with one sentence, and writes nothing, where no face that
-    can be changed is found in the whole clip, or it cannot be read or written.
+    kept in memory. What is found goes into a hidden file beside ``out`` (``notes``), from which the same call goes on
+    if it was interrupted, and which is removed in the end. Raises VideoError (or ProtectionError) with one sentence,
+    and writes nothing, where no face that can be changed is found in the whole clip, or it cannot be read or written.
     """
     path, out = Path(path), Path(out)
     _check(path, out, protector, strength, lost, every)
     makeup = None if reference is None else protector.method.reference(reference)
     clip = Clip(path)
     # What cannot be written is refused before the work.
-    with Writer(clip, out, keep_metadata, keep_location).opened() as writer:
-        plan = _look(clip, progress, every)
+    new = Writer(clip, out, keep_metadata, keep_location)
+    with noted(out, {"clip": sha256_of(path), "version": __version__}) as notes, new.opened() as writer:
+        plan = _look(clip, progress, every, notes)
         if lost == "refuse" and plan.lost:
             raise VideoError(
                 f"{path.name}: a face was lost in {len(plan.lost)} of {len(plan.glances)} frames"
                 f"{_small_among(plan.too_small)}; nothing written"
             )
-        painter = _Painter(protector, makeup, strength, lost, plan)
+        remembering = replace(protector, method=notes.remembering(protector.method))
+        painter = _Painter(remembering, makeup, strength, lost, plan)
         for frame, rgb, alone in painter.frames(progress(Frames(clip, writer.copy))):
             writer.add(frame, rgb, alone)
-    return _report(out, painter, writer.left_out)
+    return replace(_report(out, painter, writer.left_out), resumed=notes.known)
 
 
 def _report(out: Path, painter: _Painter, left_out: Sequence[str]) -> VideoReport:
@@ -201,8 +210,8 @@ class _Plan:
         return [face for face in self.tracks if face.usable(number)]
 
 
-def _look(clip: Clip, progress: Progress, every: float) -> _Plan:
-    glances = [_glance(frame) for frame in progress(Frames(clip))]
+def _look(clip: Clip, progress: Progress, every: float, notes: Notes) -> _Plan:
+    glances = [_glance(frame, notes) for frame in progress(Frames(clip))]
     faces = tracks.track(glances)
     if not any(face.usable(number) for face in faces for number in face.meshes):
         what = "face large enough to change" if faces else "face"
@@ -213,10 +222,15 @@ def _look(clip: Clip, progress: Progress, every: float) -> _Plan:
     return _Plan(glances, faces, tracks.missed(faces, glances, clip.size))
 
 
-def _glance(frame: Frame) -> Glance:
+def _glance(frame: Frame, notes: Notes) -> Glance:
+    known = notes.glance(frame.number)
+    if known is not None and known.time == frame.time:
+        return known
     photo = open_photo(frame.rgb)
     thumbnail = np.asarray(photo.original.resize(THUMBNAIL, Image.Resampling.BOX))
-    return Glance(frame.time, face_finder.meshes(photo), thumbnail)
+    glance = Glance(frame.time, face_finder.meshes(photo), thumbnail)
+    notes.add_glance(frame.number, glance)
+    return glance
 
 
 # ---------------------------------------------------------------- then: paint
