@@ -23,7 +23,8 @@ from amtgan_lib.reporting.results import REGIONS
 
 VIEWED = 512  # pixels that an eye can tell apart across 6 degrees, and more
 
-Picture = str | Path | Photo | Image.Image | np.ndarray
+# Of a whole photo, or (a tensor) a face in its own frame, as ``framed`` gives it: several numbers need it.
+Picture = str | Path | Photo | Image.Image | np.ndarray | Tensor
 
 
 class Place(NamedTuple):
@@ -138,6 +139,11 @@ def _seen(picture: np.ndarray) -> Tensor:
     return to_tensor(np.asarray(image)[None])
 
 
+def framed(at: faces.FaceCrop, picture: Picture) -> Tensor:
+    """The frame (3,S,S) of the face ``at`` in a picture of its photo's size; a tensor is taken for that frame."""
+    return picture if isinstance(picture, Tensor) else at.resample(open_photo(picture))
+
+
 def skin_change(at: faces.FaceCrop, protected: Picture) -> dict[str, float]:
     """How the bare skin of the face ``at`` has changed in the protected picture, of its photo's size.
 
@@ -145,7 +151,7 @@ def skin_change(at: faces.FaceCrop, protected: Picture) -> dict[str, float]:
     eyes, and "bare skin chroma", the mean absolute change of sqrt(a^2 + b^2) there, in units of CIELAB after the eye's
     blur: how far shade became colour. Both are NaN where the crop shows no skin.
     """
-    first, second = (losses.seen_colours(crop[None]) for crop in (at.image, at.resample(open_photo(protected))))
+    first, second = (losses.seen_colours(crop[None]) for crop in (at.image, framed(at, protected)))
     skin = at.masks[1] > 0.5
     difference = (first - second).norm(dim=1)[0][skin]
     chroma = [colours[:, 1:].norm(dim=1)[0][skin] for colours in (first, second)]
@@ -154,13 +160,13 @@ def skin_change(at: faces.FaceCrop, protected: Picture) -> dict[str, float]:
 
 def face_flip(at: faces.FaceCrop, protected: Picture) -> float:
     """Mean FLIP of the face ``at`` in its own frame in the protected picture, of its photo's size: 0 (equal) to 1."""
-    return flip(to_uint8(at.image), to_uint8(at.resample(open_photo(protected))))
+    return flip(to_uint8(at.image), to_uint8(framed(at, protected)))
 
 
 @torch.no_grad()
 def face_distance(at: faces.FaceCrop, protected: Picture, perceptual: Perceptual) -> float:
     """The perceptual distance of the face ``at`` and its own frame in the protected picture: 0 for equal ones."""
-    return float(perceptual(at.image[None], at.resample(open_photo(protected))[None]))
+    return float(perceptual(at.image[None], framed(at, protected)[None]))
 
 
 def flip(first: np.ndarray, second: np.ndarray) -> float:
@@ -177,12 +183,12 @@ def flip(first: np.ndarray, second: np.ndarray) -> float:
     return float(flip_evaluator.evaluate(*values, "LDR", applyMagma=False)[1])
 
 
-def makeup_distance(picture: str | Path, at: faces.FaceCrop, reference: faces.FaceCrop) -> dict[str, float]:
+def makeup_distance(picture: Picture, at: faces.FaceCrop, reference: faces.FaceCrop) -> dict[str, float]:
     """How far the colours of lip, skin and eyes lie from the reference's (1-Wasserstein, levels 0-255).
 
     The regions are those of ``at``, the clean photo's face, so that both pictures are measured on the same pixels.
     """
-    crop = at.resample(open_photo(picture))
+    crop = framed(at, picture)
     regions = {}
     for index, name in enumerate(REGIONS):
         masks = at.masks[index : index + 1, None], reference.masks[index : index + 1, None]
@@ -190,7 +196,7 @@ def makeup_distance(picture: str | Path, at: faces.FaceCrop, reference: faces.Fa
     return regions
 
 
-def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> dict[str, float]:
+def truth_error(picture: Picture, truth: Picture, at: faces.FaceCrop) -> dict[str, float]:
     """Mean absolute difference to the true makeup transfer, in levels (0-255): lip, skin, eyes, face and makeup.
 
     The truth is the same photo of the same face, drawn in the reference's makeup: it agrees pixel for pixel. "face"
@@ -198,8 +204,8 @@ def truth_error(picture: str | Path, truth: str | Path, at: faces.FaceCrop) -> d
     much the true makeup changes it, so it asks where makeup is worn, with no limit to choose. ``at`` is the clean
     photo's face. NaN for a region that is not there, and for "makeup" where none is.
     """
-    true = at.resample(open_photo(truth))
-    difference = in_levels((at.resample(open_photo(picture)) - true).abs().mean(0))
+    true = framed(at, truth)
+    difference = in_levels((framed(at, picture) - true).abs().mean(0))
     face = at.masks.amax(0)
     shares = {**dict(zip(REGIONS, at.masks)), "face": face, "makeup": face * (true - at.image).abs().mean(0)}
     return {name: float((difference * share).sum() / share.sum()) for name, share in shares.items()}

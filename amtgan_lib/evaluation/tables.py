@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from amtgan_lib import datasets, faces
 from amtgan_lib.compute import side_by_side
 from amtgan_lib.datasets import FaceSet, Progress
 from amtgan_lib.evaluation.pictures import (
+    Picture,
     Probes,
     embed,
     face_distance,
     face_flip,
+    framed,
     makeup_distance,
     quality,
     read_probes,
@@ -125,7 +128,7 @@ def quality_table(
     of bare skin (``skin_change``), and with a ``perceptual`` distance that one, under its own name (``face_distance``).
     """
     crop = crop and functools.cache(crop)
-    return _means(reports, iter, crop, lambda row, at: _quality(row, at, perceptual), **facts)
+    return _means(reports, iter, crop, lambda row, at, after: _quality(row, at, after, perceptual), **facts)
 
 
 def picture_table(
@@ -142,13 +145,22 @@ def picture_table(
     """
     # The methods protected the same photos: each clean face is looked for once, and its makeup measured once.
     crop = functools.cache(crop or faces.detect_one)
-    worn = functools.cache(functools.partial(_worn, crop))
+    true = functools.cache(lambda clean, truth: framed(crop(clean, SIZE), truth))
 
-    def values(row: Any, at: faces.FaceCrop | None) -> dict[str, float]:
-        numbers = _quality(row, at, perceptual)
-        for moment, file in (("before", row.clean), ("after", row.protected)) if at else ():
-            found = worn(row.clean, row.reference, getattr(row, "truth", ""), file)
-            numbers |= {f"{name} {moment}": value for name, value in found.items()}
+    def worn(clean: str, reference: str, truth: str, picture: Picture) -> dict[str, float]:
+        at = crop(clean, SIZE)
+        numbers = makeup_distance(picture, at, crop(reference, SIZE))
+        errors = truth_error(picture, true(clean, truth), at) if truth else {}
+        return numbers | {f"{region} error": error for region, error in errors.items()}
+
+    before = functools.cache(worn)
+
+    def values(row: Any, at: faces.FaceCrop | None, after: Tensor | None) -> dict[str, float]:
+        numbers = _quality(row, at, after, perceptual)
+        if after is not None:
+            others = row.clean, row.reference, getattr(row, "truth", "")
+            for moment, found in (("before", before(*others, row.clean)), ("after", worn(*others, after))):
+                numbers |= {f"{name} {moment}": value for name, value in found.items()}
         return numbers
 
     return _means(reports, progress, crop, values, **facts)
@@ -161,18 +173,25 @@ def _means(
     values: Callable[..., dict[str, float]],
     **facts: Facts,
 ) -> pd.DataFrame:
-    """Rows of the mean ``values`` of each protected photo and its clean face (None without ``crop``).
+    """Rows of the mean ``values`` of each protected photo, the clean face and its frame (both None without ``crop``).
 
     FLIP's library uses all cores for one picture and lets no other thread run meanwhile: its turn comes afterwards.
     """
     rows = []
     for method, report in reports.items():
         done = list(report[report["protected"] != ""].itertuples())
-        measured = side_by_side(lambda row: values(row, crop and clean_face(row.clean, crop)), done, progress)
-        for row, numbers in progress(list(zip(done, measured, strict=True))):
-            if "flip" in numbers:
-                numbers["flip"] = face_flip(crop(row.clean, SIZE), row.protected)
-        rows += mean_rows(pd.DataFrame(measured), method=method, recogniser="", **provenance(), **facts)
+
+        def of_one(row: Any) -> tuple[faces.FaceCrop | None, Tensor | None, dict[str, float]]:
+            at = crop and clean_face(row.clean, crop)
+            after = framed(at, row.protected) if at else None
+            return at, after, values(row, at, after)
+
+        measured = side_by_side(of_one, done, progress)
+        for at, after, numbers in progress(measured):
+            if at:
+                numbers["flip"] = face_flip(at, after)
+        table = pd.DataFrame([numbers for *_, numbers in measured])
+        rows += mean_rows(table, method=method, recogniser="", **provenance(), **facts)
     return results.frame(rows)
 
 
@@ -183,21 +202,14 @@ def clean_face(file: str, crop: Crop) -> faces.FaceCrop | None:
     return None
 
 
-def _quality(row: Any, at: faces.FaceCrop | None, perceptual: Perceptual | None) -> dict[str, float]:
+def _quality(
+    row: Any, at: faces.FaceCrop | None, after: Tensor | None, perceptual: Perceptual | None
+) -> dict[str, float]:
     numbers = quality(row.clean, row.protected)
     if at:
-        numbers |= {"flip": np.nan, **skin_change(at, row.protected)}  # flip has its place among the columns
+        numbers |= {"flip": np.nan, **skin_change(at, after)}  # flip has its place among the columns
         if perceptual is not None:
-            numbers[perceptual.name] = face_distance(at, row.protected, perceptual)
-    return numbers
-
-
-def _worn(crop: Crop, clean: str, reference: str, truth: str, file: str) -> dict[str, float]:
-    """Where the face of the clean photo is: how far a file's colours are from the reference's, and from the truth."""
-    at = crop(clean, SIZE)
-    numbers = makeup_distance(file, at, crop(reference, SIZE))
-    if truth:
-        numbers |= {f"{region} error": error for region, error in truth_error(file, truth, at).items()}
+            numbers[perceptual.name] = face_distance(at, after, perceptual)
     return numbers
 
 
