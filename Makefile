@@ -40,7 +40,7 @@ PYTEST := $(VENV)/python -m pytest -n auto --maxprocesses=4 --dist=loadscope --n
 AUDIT := $(VENV)/uvx --quiet --python $(VENV)/python pip-audit --requirement requirements.lock --no-deps --disable-pip \
   --strict --progress-spinner off
 
-test: setup ## run the tests, a few minutes (PYTEST_ARGS="-k words")
+test: setup ## run the tests, 10 to 20 minutes on two cores (PYTEST_ARGS="-k words")
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-all: setup ## run the slow tests, too: whole notebooks, every front end, more sizes and seeds; then audit the packages

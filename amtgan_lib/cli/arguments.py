@@ -41,9 +41,9 @@ class Protect:
         format: File format if OUT does not name one. png keeps every pixel outside the faces, same keeps the format of
             each photo, jpg is written at quality 95, because stronger compression weakens the protection.
         reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
-        known: Another photo of somebody in it that recognisers may know, such as a public one, or a folder of them; may
-            be repeated. The look hides from these faces, and the verdict is about them. By default, both are about the
-            photo itself, which nobody else has; that hides less.
+        known: Another photo of a person shown, such as a public one that recognisers may know, or a folder of such
+            photos; may be repeated. The look hides from these faces, and the verdict is about them. Without it, the
+            look hides from the photo itself, which protects less, and the verdict is an estimate.
         strength: Share of the change to apply. Less is less visible and protects less.
         quick: Search for each look in less than half of the steps: faster, but weaker protection.
         stronger: Search for longer, and for looks that show more: better protection, but a face changes more plainly.
@@ -59,8 +59,9 @@ class Protect:
             nobody. Needs --impersonate.
         impersonate: Confirm that faces should pass as that person, who may be held responsible for it.
         generator: Generator to use instead of a natural look: made by `train`, or G.pth of the paper's authors.
-        ask: Recognisers that judge the result, by name, or a set: open, drawn or published. By default the open ones on
-            this machine, or our own, which tells strangers apart poorly, if there are none.
+        ask: Recognisers that judge the result, by name, or a set: open, drawn or published. The default is dlib's and
+            the open ones, as far as they are on this machine. If there are none, our own are asked, which tell
+            strangers apart poorly.
         held_out: Recognisers that judge the result and give no hints, directly or through distillation. The verdict
             is more reliable and the protection a little weaker. By default all available recognisers give hints.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
@@ -151,8 +152,8 @@ class Evaluate:
         protected: The protected photo, or the folder that `protect` wrote, with the same names and subfolders.
         known: Another photo of the same person that a recogniser may know, or a folder of such photos with the same
             names. The default is the clean photo itself, with thresholds raised to where a typical other photo matches.
-        ask: Recognisers to ask, by name, or a set: open, drawn or published. By default the open ones on this machine,
-            or our own, which tells strangers apart poorly, if there are none.
+        ask: Recognisers to ask, by name, or a set: open, drawn or published. The default is dlib's and the open ones,
+            as far as they are on this machine. If there are none, our own are asked, which tell strangers apart poorly.
         far: False accept rate of the threshold. 0.1 is the hardest test of a protection, 0.001 the easiest.
         thresholds: Thresholds to use instead of the recognisers' own, as notebook 02 writes them.
         protocol: Score any method's results for the photos that `protocol NAME FOLDER` wrote, under the same names.

@@ -16,8 +16,9 @@ def protect(options: Annotated[Protect, tyro.conf.arg(name="")]) -> int:
     """Protect the faces of a photo, or of every photo of a folder, from face recognition.
 
     Recognisers judge each result. A photo is not written if no face is found in it, or if a face is still recognised.
-    The exit status is 0 only if no recogniser asked still recognises a face to be protected, and no such face was too
-    small to change. Other recognisers may still recognise it.
+    The exit status is 0 only if no recogniser asked still recognises a face to be protected, at least one of them did
+    not guide the change, and no such face was too small to change. It is 3 if all of them guided the change. Other
+    recognisers may still recognise the face.
     """
     from amtgan_lib.cli import protect as protecting
 

@@ -89,7 +89,7 @@ COMMANDS = {
     "launch": Command(
         "amtgan_lib.cli.training:launch",
         "train generators without a notebook, in every process that torchrun starts",
-        (("--run-id gpu --preset open --minutes 8 --half", "eight minutes; with --resume it goes on"),),
+        (("--run-id gpu --preset open --minutes 8 --half", "trains for eight minutes; --resume continues"),),
     ),
     "assets": Command(
         "amtgan_lib.cli.assets:COMMANDS",

@@ -26,16 +26,16 @@ def video(
 ) -> int:
     """Protect every face in every frame of a video; frames, timing and sound are kept.
 
-    The exit status is 0 only if no face was lost in any frame, and none jumps; a face too small to change counts as
-    lost. Videos are not scored by recognisers: run `protect` on a single frame for that. The same command resumes an
-    interrupted video.
+    The exit status is 0 only if no face was lost in any frame and none jumps, that is, appears far from its place in
+    the frames before and after. A face too small to change counts as lost. Videos are not scored by recognisers: run
+    `protect` on a single frame for that. Repeat the same command to resume an interrupted video.
 
     Args:
         clip: The video.
         output: File to write. The default is NAME_protected beside the video, in the same container.
         reference: A photo whose makeup is applied to every face. Without it, faces keep their own.
-        known: A photo of somebody in it that recognisers may know, such as a public one, or a folder of them; may be
-            repeated. The look hides from these faces.
+        known: A photo of a person in the video, such as a public one that recognisers may know, or a folder of such
+            photos; may be repeated. The look hides from these faces.
         generator: Generator to use instead of a natural look.
         impersonate: Confirm that faces should pass as the person that the generator was trained for.
         strength: Share of the change to apply. Less is less visible and protects less.
