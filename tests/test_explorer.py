@@ -388,6 +388,7 @@ def every(widget):
 def test_the_panel_leaves_no_figure_open(panel):
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # of other tests
     panel.method.value = "clean"
     assert plt.get_fignums() == []
 
