@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from amtgan_lib.demos.explorer import curves
-from amtgan_lib.reporting import figures
+from amtgan_lib.reporting import figures, results
 
 METHODS = ("clean", "published", "corrected", "residual")
 RECOGNISERS = ("mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "edgeface_xs", "edgeface_xxs")
@@ -157,7 +157,7 @@ def success_table(methods=METHODS, names=RECOGNISERS):
 def test_success_bars_have_a_panel_a_metric_and_a_bar_a_method_and_recogniser(tmp_path):
     figure = figures.success_bars(success_table())
     assert [axis.get_title() for axis in figure.axes] == [
-        figures.METRIC_TITLES[name] for name in ("impersonation", "dodging", "rank-1")
+        results.RATES[name] for name in ("impersonation", "dodging", "rank-1")
     ]
     assert [len(axis.patches) for axis in figure.axes] == [len(METHODS) * len(RECOGNISERS)] * 3
     (legend,) = figure.legends
@@ -274,9 +274,7 @@ def quality(**values):
 def test_the_trade_off_puts_each_method_at_its_ssim_and_clean_at_one(tmp_path):
     table = rates(clean=(0.1, 0.2), residual=(0.6, 0.8))
     figure = figures.trade_off(table, quality(residual=(0.9, 40, 20, 30, 15, 20, 10)), "title")
-    assert [axis.get_title() for axis in figure.axes] == [
-        figures.METRIC_TITLES[m] for m in ("impersonation", "dodging")
-    ]
+    assert [axis.get_title() for axis in figure.axes] == [results.RATES[m] for m in ("impersonation", "dodging")]
     for axis, expected in zip(figure.axes, ([(1.0, 10), (0.9, 60)], [(1.0, 20), (0.9, 80)])):
         points = [container[0].get_xydata()[0] for container in axis.containers]
         np.testing.assert_allclose(points, expected)

@@ -13,12 +13,13 @@ from amtgan_lib.demos import session
 from amtgan_lib.faces import FaceError, parts
 from amtgan_lib.faces.regions import OVAL
 from amtgan_lib.images import to_pil
-from amtgan_lib.methods import Guide, MethodError, bare, in_makeup_of, natural, remembered, targets
+from amtgan_lib.methods import Guide, MethodError, bare, in_makeup_of, kindness, natural, remembered, targets
+from amtgan_lib.methods.kindness import Manners
 from amtgan_lib.methods.method import Painting
 from amtgan_lib.methods.natural import Adam, Search
 from amtgan_lib.models import rendering
 from amtgan_lib.models.face_regions import LATTICE
-from amtgan_lib.models.rendering import BARE, LIPS, PARTS, Fields, Look, mixture
+from amtgan_lib.models.rendering import BARE, LIPS, PARTS, Look, mixture
 from amtgan_lib.protection import ProtectionError, Protector
 from amtgan_lib.recognizers import Known
 
@@ -65,7 +66,7 @@ def test_a_look_that_was_found_before_does_the_same_again(crop, guide):
 
 def test_an_identity_tells_whether_a_search_would_find_the_same(crop, guide):
     def identity(search=SHORT, **changes) -> str:
-        return natural.method(replace(guide, **changes), search).identity
+        return natural.method(replace(guide, **changes), search).identity()
 
     known = recognizers.Known(crop.image[None], crop.points[None])
     one, two = guide.recognizers
@@ -79,7 +80,7 @@ def test_an_identity_tells_whether_a_search_would_find_the_same(crop, guide):
         identity(target=targets.Target("somebody", guide.target.embeddings)),
     ]
     assert len({identity(), *others}) == 1 + len(others)
-    assert identity() == natural.method(Guide([one, two], targets.nobody([one, two])), SHORT).identity
+    assert identity() == natural.method(Guide([one, two], targets.nobody([one, two])), SHORT).identity()
 
 
 def test_a_search_moves_a_face_from_its_owner_to_the_target(crop, guide, painting):
@@ -218,19 +219,16 @@ def test_the_recogniser_that_knows_a_face_best_counts_most(crop, guide):
         (13, 152, "y", -1, False),
     ],
 )
-def test_a_move_is_unkind_that_spoils_an_expression_or_makes_a_nose_larger(
-    crop, guide, above, below, axis, way, unkind
-):
+def test_a_move_is_unkind_that_spoils_an_expression_or_makes_a_nose_larger(crop, above, below, axis, way, unkind):
     """``way``: +1 down, or away from the middle of the face; only rows between two vertices of the mesh move."""
-    loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, SHORT, {})
     first, last = int(crop.mesh[above, 0]) if above else 0, int(crop.mesh[below, 0]) - 2
-    flow, gain = torch.zeros(1, 2, natural.SIZE, natural.SIZE), torch.ones(1, 3, natural.SIZE, natural.SIZE)
+    flow = torch.zeros(1, 2, natural.SIZE, natural.SIZE)
     middle, move = int(crop.mesh[4, 1]), -3.0 * way  # each pixel shows what was on the other side of it
     if axis == "y":
         flow[:, 1, first:last] = move
     else:
         flow[:, 0, first:last] = move * ((torch.arange(natural.SIZE) - middle) / 8).clamp(-1, 1)
-    cost = loss.unkind(Fields(flow, gain))
+    cost = Manners(crop.mesh, crop.size).unkind(flow)
     assert cost > 0.0025 if unkind else cost < 0.0015
 
 
@@ -246,13 +244,12 @@ def test_where_recognition_weighs_more_an_unkind_move_costs_more_too(crop, guide
     assert once > 0.01 and more == pytest.approx(3 * once, rel=0.01)
 
 
-def test_a_nose_that_is_bent_aside_is_unkind_and_one_that_moves_is_not(crop, guide):
-    loss = natural.Loss(crop, natural.face_regions(crop.image, crop.mesh), guide, SHORT, {})
+def test_a_nose_that_is_bent_aside_is_unkind_and_one_that_moves_is_not(crop):
     costs = []
     for first in (0, int(crop.mesh[195, 0])):
         flow = torch.zeros(1, 2, natural.SIZE, natural.SIZE)
         flow[:, 0, first : int(crop.mesh[2, 0]) + 3] = 3.0
-        costs.append(float(loss.unkind(Fields(flow, torch.ones(1, 3, natural.SIZE, natural.SIZE)))))
+        costs.append(float(Manners(crop.mesh, crop.size).unkind(flow)))
     assert costs[0] < 0.001 and costs[1] > 0.004
 
 
@@ -261,14 +258,14 @@ def test_strain_is_what_stretches_and_shears_and_not_what_moves(move):
     (right_of_x, down_of_x), (right_of_y, down_of_y) = move
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     flow = torch.stack([3 + right_of_x * x + down_of_x * y, -5 + right_of_y * x + down_of_y * y])[None]
-    wanted = sum(each**2 for pair in move for each in pair) / natural.STRAIN**2
-    torch.testing.assert_close(natural.strain(flow), torch.full((1, 7, 7), wanted), rtol=1e-4, atol=1e-5)
+    wanted = sum(each**2 for pair in move for each in pair) / kindness.STRAIN**2
+    torch.testing.assert_close(kindness.strain(flow), torch.full((1, 7, 7), wanted), rtol=1e-4, atol=1e-5)
 
 
 def test_a_look_stretches_skin_less_than_one_that_may_tear_it(crop, guide):
     short = Search(steps=15, more=0)
     looks = (natural.worn(crop, guide, None, replace(short, strained=each)) for each in (short.strained, 0.0))
-    strained, torn = (float(natural.strain(look.fields().flow).max()) for look in looks)
+    strained, torn = (float(kindness.strain(look.fields().flow).max()) for look in looks)
     assert strained < 0.6 * torn
 
 

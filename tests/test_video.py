@@ -651,7 +651,7 @@ def wearing(counts, identity="one search"):
         gain = 1 + 0.4 * look.contour.mean().expand(1, 3, SIZE, SIZE)
         return SimpleNamespace(look=look, fields=lambda strength: Fields(torch.zeros(1, 2, SIZE, SIZE), gain))
 
-    return Protector(Method("light", Brush(), SIZE, wear=wear, dressed=dressed, identity=identity))
+    return Protector(Method("light", Brush(), SIZE, wear=wear, dressed=dressed, identity=lambda: identity))
 
 
 @pytest.mark.parametrize("at", [0, 7, 20, 33, 39])

@@ -19,7 +19,7 @@ from amtgan_lib.reporting.results import Row
 
 # Traits of drawn people, halved at the middle of their range: the lower half and the upper one.
 TRAITS = {"skin": ("lighter", "darker"), "age": ("younger", "older"), "masculine": ("feminine", "masculine")}
-RATES = ("impersonation", "dodging", "rank-1")
+RATES = tuple(results.RATES)[:3]
 CHANGE = "mean change"  # of the face's pixels, in levels of 255
 
 

@@ -23,9 +23,8 @@ from amtgan_lib.evaluation.submissions import PICTURES
 from amtgan_lib.files import write_text
 from amtgan_lib.recognizers import USUAL
 from amtgan_lib.reporting import results
-from amtgan_lib.reporting.results import Row
+from amtgan_lib.reporting.results import DIGITS, RATES, Row
 
-RATES = ("impersonation", "dodging", "rank-1", "rank-5")
 NUMBER = ("recogniser", "far", "metric", "value", "n", "ci_low", "ci_high")
 LIMITS = dict.fromkeys((*RATES, "flip"), (0, 1)) | {"ssim": (-1, 1)} | dict.fromkeys(("psnr", "visible"), (0, math.inf))
 FAMILIES = tuple(dict.fromkeys(recognizers.spec(name).family for name in recognizers.NAMES))
@@ -254,9 +253,8 @@ def _line(place: int, entry: Entry) -> dict[str, str]:
     pictures = dict(entry.rows.loc[entry.rows["recogniser"] == "", ["metric", "value"]].to_numpy())
     line = {"": str(place) if entry.has_place else "", "method": f"[{card.method}]({link})", "what it is": card.about}
     line |= {"target": card.target, "hints from": ", ".join(card.hints) or "none"}
-    line |= {metric: _range(*entry.ends(metric)) for metric in RATES[:3]}
-    digits = {"flip": 3, "visible": 1, "ssim": 3, "psnr": 1}
-    return line | {metric: f"{pictures[metric]:.{count}f}" for metric, count in digits.items()}
+    line |= {metric: _range(*entry.ends(metric)) for metric in list(RATES)[:3]}
+    return line | {metric: f"{pictures[metric]:.{DIGITS[metric]}f}" for metric in ("flip", "visible", "ssim", "psnr")}
 
 
 def _range(low: float, high: float) -> str:

@@ -21,7 +21,7 @@ from amtgan_lib.reporting import results
 from amtgan_lib.reporting.results import Row
 
 CLEAN = "clean"
-PICTURES = ("psnr", "ssim", "visible", "flip")
+PICTURES = tuple(results.DIGITS)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Method:
     generator is told. frame: the matrix of the crop that it wants of a face, where that is not ours (None). wear: the
     look of a face and a reference, begun from another where one is given, of a method that changes a photo by looks.
     knowing: the same method, whose looks hide from known faces. dressed: a face in a look that was found before, and
-    identity: all that a look depends on but the faces, the same in every process. share: of the change, a factor on
+    identity: says all that a look depends on but the faces, alike in every process. share: of the change, a factor on
     every strength. details: what else its file says (seed, steps, ...).
     """
 
@@ -56,7 +56,7 @@ class Method:
     wear: Callable[[FaceCrop, FaceCrop, Look | None], Worn] | None = None
     knowing: Callable[[Known], Method] | None = None
     dressed: Callable[[FaceCrop, Look], Worn] | None = None
-    identity: str = ""
+    identity: Callable[[], str] | None = None
     share: float = 1.0
     details: Mapping[str, Any] = field(default_factory=dict)
 

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from amtgan_lib.compute import crew
 from amtgan_lib.faces import FaceCrop, FaceError
-from amtgan_lib.faces.parts import RIDGE, face_regions
+from amtgan_lib.faces.parts import face_regions
 from amtgan_lib.losses import EVERYDAY, seen_colours, seen_difference
 from amtgan_lib.methods.generator import Guide
+from amtgan_lib.methods.kindness import Manners, strain
 from amtgan_lib.methods.method import NOBODY, Method, MethodError
 from amtgan_lib.models.face_regions import Regions
-from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Fields, Look, Worn, applied, mixture, paint
+from amtgan_lib.models.rendering import BARE, LIDS, LIPS, PARTS, Look, Worn, applied, mixture, paint
 from amtgan_lib.recognizers import LAX, Known, Recognizer
 
 NAME = "natural"
@@ -30,33 +31,6 @@ SIZE = 256
 # Looks are searched for in a smaller crop, where a step takes two thirds of the time and a recogniser sees as much of
 # the face; colours are compared at a size where a step has the time for it.
 SEARCHED, COMPARED = 160, 64
-STRAIN = 0.62  # how much skin may be stretched or squeezed: beyond it noses break, and foreheads look smeared
-# Pairs of vertices of the mesh that, if they come closer or move apart, age a face or spoil its expression; how much.
-SHRINKING = (
-    (1, ((107, 336), (55, 285))),  # brows that come together
-    (4, ((107, 133), (336, 362), (66, 159), (296, 386))),  # or down, which looks angry
-    (3, ((55, 133), (285, 362))),  # and so do their lower edges
-    (2, ((107, 70), (336, 300), (55, 46), (285, 276))),  # brows that become short
-    (1, ((159, 145), (386, 374))),  # eyes that close
-    (1, ((61, 152), (291, 152), (61, 291))),  # corners of the mouth that drop, or come together
-    (1, ((4, 2), (4, 98), (4, 327))),  # a tip of the nose that goes down into it
-)
-GROWING = (
-    (3, ((107, 133), (336, 362), (107, 336))),  # inner ends of brows that rise, or move apart
-    (2, ((55, 133), (285, 362))),  # and so do their lower edges
-    (1, ((55, 285), (55, 107), (285, 336))),  # brows that become thick there
-    (1, ((105, 159), (334, 386))),  # brows raised in surprise
-    (1, ((159, 145), (386, 374))),  # eyes that stare
-    (2, ((13, 14),)),  # a mouth that opens farther, whose teeth grow
-    (1, ((129, 358), (64, 294), (48, 278), (198, 420), (236, 456))),  # a broader nose: its wings,
-    (1, ((196, 419), (122, 351), (45, 275), (44, 274))),  # its bridge and its tip
-    (1, ((168, 1), (168, 2), (1, 0), (2, 0))),  # a nose that is longer, or turns up
-)
-_COUNTED = [(-weight, pair) for weight, pairs in SHRINKING for pair in pairs]
-_COUNTED += [(weight, pair) for weight, pairs in GROWING for pair in pairs]
-PAIRS = torch.tensor([pair for _, pair in _COUNTED]).T
-# How much each counts, with the sign of the change that does.
-COUNTED = torch.tensor([float(weight) for weight, _ in _COUNTED])
 
 
 @dataclass(frozen=True)
@@ -119,8 +93,8 @@ def method(guide: Guide, search: Search = Search()) -> Method:
         return Worn(_regions(crop, search), look)
 
     about = {"target": guide.target.name, "recognizers": tuple(each.name for each in guide.recognizers)}
-    about |= {"dressed": dressed, "identity": _identity(guide, search)}
-    return Method(NAME, draw, SIZE, **about, guide=guide, wear=wear, knowing=knowing)
+    about |= {"wear": wear, "knowing": knowing, "dressed": dressed, "identity": lambda: _identity(guide, search)}
+    return Method(NAME, draw, SIZE, guide=guide, **about)
 
 
 def _identity(guide: Guide, search: Search) -> str:
@@ -215,8 +189,8 @@ class Loss:
     ):
         self.name, self.share = crop.name, share
         self.regions, self.search, self.colours = regions, search, colours
-        self.image, self.points, self.mesh = crop.image[None], crop.points[None], crop.mesh
-        self.eye, self.lengths = (crop.mesh[468] - crop.mesh[473]).norm(), _lengths(crop.mesh)
+        self.image, self.points = crop.image[None], crop.points[None]
+        self.manners = Manners(crop.mesh, crop.size)
         self.recognizers: Sequence[Recognizer] = guide.recognizers
         self.spared: list[int] = []  # recognisers that a step is yet to leave out
         self.weight = 1.0  # of recognition, against all that is seen
@@ -239,7 +213,7 @@ class Loss:
         cost = cost + weigh.visible * seen_difference(self.colours_of(drawn), self.seen).square().mean()
         if look.shape is not None:
             bends = look.shape.diff(dim=-1).square().mean() + look.shape.diff(dim=-2).square().mean()
-            unkind = self.weight ** HARDER["unkind"] * weigh.unkind * self.unkind(fields)
+            unkind = self.weight ** HARDER["unkind"] * weigh.unkind * self.manners.unkind(fields.flow)
             strained = self.weight ** HARDER["strained"] * weigh.strained * strain(fields.flow).square().mean()
             cost = cost + weigh.rough * bends + unkind + strained
         for part, colour in self.colours.items():
@@ -290,27 +264,6 @@ class Loss:
             if LAX in network.thresholds and clean @ found > network.thresholds[LAX]:
                 return True
         return False
-
-    def unkind(self, fields: Fields) -> Tensor:
-        """Squares of eye distances by which lengths have shrunk or grown that should not, and a nose was bent aside."""
-        y, x = self.mesh.round().long().clamp(0, self.image.shape[-1] - 1).T
-        # What a pixel fetches from its right moves to the left.
-        places = self.mesh - fields.flow[0][:, y, x].T.flip(1)
-        grown = (_lengths(places) - self.lengths) / self.eye
-        aside = (places - self.mesh)[list(RIDGE), 1] / self.eye
-        unkind = F.relu(grown * COUNTED.sign()).square() @ COUNTED.abs()
-        return unkind + (aside - aside.mean()).square().sum()
-
-
-def strain(flow: Tensor) -> Tensor:
-    """(N,S-1,S-1): the square of how much a flow (N,2,S,S) stretches, squeezes and shears, in units of STRAIN."""
-    right, down = flow.diff(dim=-1)[..., 1:, :], flow.diff(dim=-2)[..., 1:]
-    return (right.square() + down.square()).sum(1) / STRAIN**2
-
-
-def _lengths(places: Tensor) -> Tensor:
-    """Distances (P,) of the PAIRS among places (478,2)."""
-    return (places[PAIRS[0]] - places[PAIRS[1]]).norm(dim=1)
 
 
 def reference_colours(crop: FaceCrop, regions: Regions, reference: FaceCrop) -> dict[str, Tensor]:

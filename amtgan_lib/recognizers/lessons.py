@@ -25,7 +25,7 @@ from amtgan_lib.files import written
 from amtgan_lib.images import to_tensor, to_uint8
 from amtgan_lib.losses import EVERYDAY
 from amtgan_lib.models.face_regions import Regions
-from amtgan_lib.models.rendering import BARE, PARTS, Look, applied, paint
+from amtgan_lib.models.rendering import BARE, PARTS, Look, render
 from amtgan_lib.recognizers import Recognizer, align
 from amtgan_lib.recognizers.alignment import template
 from amtgan_lib.recognizers.training import CROP, varied
@@ -145,7 +145,7 @@ class Tutor:
             allowed = 1 if part in BARE else (value != 0).float()
             numbers[part][:half] = value * 0.5 - _spread(far, value) * along.clamp(-1.5, 1.5) * allowed
         with torch.no_grad():
-            views, points = EVERYDAY(applied(images, paint(regions, Look(**numbers))), points, draw)
+            views, points = EVERYDAY(render(images, regions, Look(**numbers)), points, draw)
             return to_uint8(align(views.clamp(-1, 1), points, CROP))
 
     def _slopes(
@@ -156,7 +156,7 @@ class Tutor:
         with torch.no_grad():
             owners = teacher.embed(images, points)
         with torch.enable_grad():
-            drawn = applied(images, paint(regions, Look(**moving)))
+            drawn = render(images, regions, Look(**moving))
             with self.precision.autocast():
                 seen = teacher.embed(drawn, points)
         gradients = torch.autograd.grad((seen.float() * owners).sum(), list(moving.values()))

@@ -13,9 +13,8 @@ import pandas as pd
 from amtgan_lib import assets, paths, recognizers
 from amtgan_lib.files import sha256_of
 from amtgan_lib.reporting import results
+from amtgan_lib.reporting.results import DIGITS, RATES
 
-RATES = ("impersonation", "dodging", "rank-1", "rank-5")
-DIGITS = {"psnr": 1, "ssim": 3, "visible": 1, "flip": 3}
 AGAIN = {"jpeg75": "JPEG, quality 75", "half": "half the size"}
 """Suffixes of the methods whose pictures were published again, and in words."""
 
@@ -38,12 +37,6 @@ def stored(name: str) -> pd.DataFrame:
 def judges(table: pd.DataFrame) -> list[str]:
     """The held-out recognisers of a table, in its order."""
     return list(dict.fromkeys(table.loc[table["note"].str.endswith("held out"), "recogniser"]))
-
-
-def runs() -> list[str]:
-    """The stored tables of whole runs: those with the rows of notebook 05."""
-    files = sorted(paths.MEASURED.glob("*.csv"))
-    return [file.stem for file in files if "\nblack_box_success," in file.read_text(encoding="utf-8")]
 
 
 # ---------------------------------------------------------------- values and provenance
@@ -138,12 +131,12 @@ def _table(lines: Mapping[str, Mapping[str, str]], heading: str = "method") -> s
 def published_again(name: str) -> str:
     """Impersonation and dodging of pictures as saved, after a JPEG, and at half the size: means of the judges."""
     table = stored(name)
-    rates = table[table["metric"].isin(RATES[:2])].groupby(["method", "metric"])["value"].mean()
+    rates = table[table["metric"].isin(list(RATES)[:2])].groupby(["method", "metric"])["value"].mean()
     ways = {"": "as saved"} | {f" {suffix}": words for suffix, words in AGAIN.items()}
     lines = {
         method: {
             f"{metric}, {words}": f"{100 * rates[f'{method}{suffix}', metric]:.1f}"
-            for metric in RATES[:2]
+            for metric in list(RATES)[:2]
             for suffix, words in ways.items()
         }
         for method in dict.fromkeys(table["method"])
@@ -234,7 +227,7 @@ def overview() -> str:
         families = dict.fromkeys(recognizers.spec(judge).family for judge in judges(table))
         test = f"{table['n'].max()} {kind}, {' and '.join(families)}"
         for method in methods:
-            measured = {rate: value(name, method, rate) for rate in RATES[:3]}
+            measured = {rate: value(name, method, rate) for rate in list(RATES)[:3]}
             ssim = "" if method == "clean" else value(name, method, "ssim")
             lines.append({"test, judges": test, "method": f"`{method}`", **measured, "SSIM": ssim})
             test = ""  # once is enough

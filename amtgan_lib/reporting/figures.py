@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from amtgan_lib.files import written
-from amtgan_lib.reporting.results import REGIONS
+from amtgan_lib.reporting.results import RATES, REGIONS
 from amtgan_lib.reporting.style import (
     COLOURS,
     HATCH,
@@ -23,7 +23,6 @@ from amtgan_lib.reporting.style import (
     LINE_COLOURS,
     LINE_MARKERS,
     MARKERS,
-    METRIC_TITLES,
     OTHER_COLOUR,
     in_style,
 )
@@ -117,7 +116,7 @@ def success_bars(
             places = np.arange(len(names)) + (offset - (len(methods) - 1) / 2) * width
             _bars(axis, part, places, width, COLOURS.get(method, OTHER_COLOUR))
         axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-        axis.set(title=METRIC_TITLES.get(metric, metric), ylim=(0, 105))
+        axis.set(title=RATES.get(metric, metric), ylim=(0, 105))
     axes[0, 0].set_ylabel("% of photos")
     figure.suptitle(title)
     keys = [Patch(color=COLOURS.get(method, OTHER_COLOUR), label=method) for method in methods]
@@ -153,7 +152,7 @@ def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> F
             spread = [[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]
             looks = {"fmt": MARKERS.get(method, "x"), "color": COLOURS.get(method, OTHER_COLOUR), "label": method}
             axis.errorbar(similar[method], row["value"], spread, ms=7, capsize=2, lw=1, **looks)
-        axis.set(title=METRIC_TITLES[metric], xlabel="SSIM to the clean photo", ylim=(-5, 105))
+        axis.set(title=RATES[metric], xlabel="SSIM to the clean photo", ylim=(-5, 105))
     axes[0].set_ylabel("% of photos")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     figure.suptitle(title)
@@ -216,7 +215,7 @@ def violins(rows: pd.DataFrame, title: str = "") -> Figure:
         places = {"data": part, "x": "recogniser", "y": "value", "ax": axis}
         seaborn.violinplot(**places, cut=0, inner=None, color=COLOURS["clean"], linewidth=0.8)
         seaborn.stripplot(**places, color=COLOURS["genuine"], size=3, jitter=0.08)
-        axis.set(title=METRIC_TITLES[metric], ylim=(-3, 103), xlabel="", ylabel="% of photos")
+        axis.set(title=RATES[metric], ylim=(-3, 103), xlabel="", ylabel="% of photos")
     figure.suptitle(title)
     return figure
 
@@ -254,8 +253,8 @@ def ablation(lines: pd.DataFrame, title: str = "") -> Figure:
             axis.plot(seeds, [place] * len(seeds), "o", color=colour, ms=5, mec="white", mew=0.5)
             if method in COLOURS and method != "clean":
                 axis.axvline(seeds.mean(), color=colour, lw=1, ls="--", zorder=0)
-        axis.set_title(METRIC_TITLES.get(metric, metric))
-        axis.set_xlim((-0.03, 1.03) if metric in METRIC_TITLES else None)
+        axis.set_title(RATES.get(metric, metric))
+        axis.set_xlim((-0.03, 1.03) if metric in RATES else None)
         axis.grid(axis="y", lw=0.3)
     axes[0, 0].set_yticks(range(len(methods)), methods)
     axes[0, 0].invert_yaxis()

@@ -42,15 +42,13 @@ class Part:
 def rendered(text: str, makers: Makers) -> str:
     """A page with its blocks and values generated; ``makers`` has the blocks that `blocks.block` does not know."""
     text = BLOCK.sub(lambda match: f"{match['start']}\n{_block(match['name'], makers)}\n{match['end']}", text)
-    return VALUE.sub(lambda match: match["start"] + _value(match["names"]) + match["end"], text)
+    return VALUE.sub(
+        lambda match: match["start"] + blocks.value(*map(str.strip, match["names"].split(";"))) + match["end"], text
+    )
 
 
 def _block(name: str, makers: Makers) -> str:
     return (makers[name]() if name in makers else blocks.block(name)).strip()
-
-
-def _value(names: str) -> str:
-    return blocks.value(*(name.strip() for name in names.split(";")))
 
 
 def page(path: Path, makers: Makers = MappingProxyType({})) -> Part:

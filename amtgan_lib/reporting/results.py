@@ -48,6 +48,16 @@ class Row:
 
 
 COLUMNS = [field.name for field in fields(Row)]
+REGIONS = ("lip", "skin", "eyes")
+RATES = {
+    "impersonation": "accepted as the target",
+    "dodging": "refused as their owner",
+    "rank-1": "owner found at rank 1",
+    "rank-5": "owner found among 5",
+}
+"""Success rates, and in words what they count."""
+DIGITS = {"psnr": 1, "ssim": 3, "visible": 1, "flip": 3}
+"""What protection does to a picture, and the digits that are printed of it."""
 TEXT = [field.name for field in fields(Row) if field.type == "str"]
 
 
@@ -165,9 +175,6 @@ def picture_means(table: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     for row in table.itertuples():
         means.setdefault(row.method, {})[row.metric] = float(row.value) if math.isfinite(row.value) else None
     return means
-
-
-REGIONS = ("lip", "skin", "eyes")
 
 
 def by_seed(table: pd.DataFrame) -> pd.DataFrame:

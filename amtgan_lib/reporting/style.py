@@ -48,12 +48,6 @@ STYLE = {
     "ytick.color": "#333333",
     "legend.frameon": False,
 }
-METRIC_TITLES = {
-    "impersonation": "accepted as the target",
-    "dodging": "refused as their owner",
-    "rank-1": "owner found at rank 1",
-    "rank-5": "owner found among 5",
-}
 
 
 def in_style(draw: Callable[..., Figure]) -> Callable[..., Figure]:

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from amtgan_lib.images import encoded
-from amtgan_lib.reporting.figures import COLOURS, METRIC_TITLES, OTHER_COLOUR, in_style
+from amtgan_lib.reporting.figures import COLOURS, OTHER_COLOUR, in_style
+from amtgan_lib.reporting.results import RATES
 
 THRESHOLD = "threshold"  # what the lines are called that can be moved
 MARGINS = {"left": 0.05, "right": 0.99, "bottom": 0.28, "top": 0.91, "wspace": 0.2}  # laying out takes most of the time
@@ -32,7 +33,7 @@ def threshold_curves(
             bold = {"lw": 3, "zorder": 3} if method == chosen else {"lw": 1.2, "alpha": 0.75}
             colour = COLOURS.get(method, OTHER_COLOUR)
             axis.plot(part["threshold"], 100 * part[metric], color=colour, label=method, **bold)
-        axis.set(title=METRIC_TITLES[metric], ylim=(-3, 103), ylabel="% of photos")
+        axis.set(title=RATES[metric], ylim=(-3, 103), ylabel="% of photos")
     axes[2].plot(false_accepts["threshold"], 100 * false_accepts["far"].where(false_accepts["far"] > 0), color="black")
     axes[2].set(title="two different people taken for one", ylabel="% of pairs", yscale="log")
     axes[2].yaxis.set_major_formatter("{x:g}")

@@ -31,7 +31,7 @@ WHOLE = {"width": "auto", "flex": "0 0 auto"}  # never so narrow that its words 
 def rates_html(rates: pd.DataFrame, chosen: str) -> str:
     """The rates at a threshold as a table: one line a method, the chosen one marked."""
     metrics = list(dict.fromkeys(rates["metric"]))
-    head = "".join(f"<th>{escape(figures.METRIC_TITLES[metric])}</th>" for metric in metrics)
+    head = "".join(f"<th>{escape(results.RATES[metric])}</th>" for metric in metrics)
     lines = []
     for method, part in rates.groupby("method", sort=False):
         cells = (results.percent(row.value, row.ci_low, row.ci_high) for row in part.itertuples())
@@ -195,7 +195,7 @@ class Explorer(parts.Shown):
         return self._figure[1].png(at)
 
     def _photos(self, ranked: pd.DataFrame) -> str:
-        good, words = int((ranked["margin"] > 0).sum()), f"are {figures.METRIC_TITLES[self.question.value]}"
+        good, words = int((ranked["margin"] > 0).sum()), f"are {results.RATES[self.question.value]}"
         groups = {"Best": ranked.head(self.photos), "Worst": ranked.tail(self.photos).iloc[::-1]}
         # All at once, and no others: what is missing of drawn faces is drawn now.
         pictures = self.stored.pictures({person for part in groups.values() for person in part["person"]})

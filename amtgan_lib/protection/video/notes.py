@@ -103,12 +103,12 @@ class Notes:
 
     def remembering(self, method: Method) -> Method:
         """The same method; the looks that it finds are noted, and not searched for a second time."""
-        if method.wear is None or method.dressed is None:
+        if method.wear is None or method.dressed is None or method.identity is None:
             return method
-        wear, dressed = method.wear, method.dressed
+        wear, dressed, identity = method.wear, method.dressed, method.identity()
 
         def worn(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
-            key = _key(method.identity, crop, reference, begin)
+            key = _key(identity, crop, reference, begin)
             if (found := self._asked("select numbers from looks where key = ?", key)) is not None:
                 return dressed(crop, Look(**safetensors.torch.load(found[0])))
             look = wear(crop, reference, begin)
