@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
+from safetensors.torch import load, save
 
 from amtgan_lib.faces import FaceCrop
 from amtgan_lib.files import hidden
@@ -64,6 +64,7 @@ class Notes:
 
     def __init__(self, out: Path, facts: Mapping[str, Any]):
         self.path, self._committed = file_beside(out), time.monotonic()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         told = json.dumps(facts, sort_keys=True)
         try:
             self._rows = self._opened(told)
@@ -110,10 +111,10 @@ class Notes:
         def worn(crop: FaceCrop, reference: FaceCrop, begin: Look | None = None) -> Worn:
             key = _key(identity, crop, reference, begin)
             if (found := self._asked("select numbers from looks where key = ?", key)) is not None:
-                return dressed(crop, Look(**safetensors.torch.load(found[0])))
+                return dressed(crop, Look(**load(found[0])))
             look = wear(crop, reference, begin)
             numbers = {part: value.contiguous() for part, value in look.look.worn().items()}
-            self._add("looks", key, safetensors.torch.save(numbers))
+            self._add("looks", key, save(numbers))
             return look
 
         return replace(method, wear=worn)
