@@ -25,6 +25,7 @@ OVERVIEW = {
     "natural": ("photographs", ("clean", "natural")),
     "natural-stronger": ("photographs", ("natural_stronger",)),
     "natural-known": ("photographs", ("natural_known",)),
+    "natural-stronger-known": ("photographs", ("natural_stronger_known",)),
     "any-target": ("photographs", ("clean", "mi_fgsm", "any_target", "any_target_nobody_bare")),
 }
 
