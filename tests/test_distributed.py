@@ -210,7 +210,7 @@ def test_the_command_takes_every_parameter_of_the_notebook_that_decides_a_traini
     assert (config.recognizers, config.discriminator_width, config.transfer) == (("a", "b"), 24, "makeup")
     # A new parameter of the notebook must be read, too.
     assert set(training.PARAMETERS) == given.keys() - {"preset", "run_dir", "resume_from"}
-    assert len(launcher.planned("procedural", [])) == 3
+    assert len(launcher.planned("procedural", [])) == 4
 
 
 @pytest.mark.parametrize(
