@@ -664,7 +664,7 @@ def test_an_interrupted_video_goes_on_to_the_same_file_and_looks_for_nothing_twi
         protect_video(clip, tmp_path / "out.mp4", wearing(counted), every=0.2, progress=stopping(at))
     assert (tmp_path / "out.mp4").read_text() == "older"
     names = [each.name for each in tmp_path.iterdir()]
-    assert sorted(names) == [".out.unfinished.sqlite", "clip.mp4", "out.mp4", "whole.mp4"]
+    assert sorted(names) == [".out.mp4.unfinished.sqlite", "clip.mp4", "out.mp4", "whole.mp4"]
     resumed = protect_video(clip, tmp_path / "out.mp4", wearing(counted), every=0.2)
     assert counted == needed and needed["looks"] > 4
     assert resumed.resumed == min(at, 20) and replace(resumed, path=whole.path, resumed=0) == whole

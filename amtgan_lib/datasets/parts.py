@@ -58,8 +58,8 @@ def any_target_parts(faces_at_hand: FaceSet) -> tuple[FaceBatch, FaceSet, FaceSe
 def alike(sources: FaceSet, references: FaceSet, choices: int) -> np.ndarray:
     """For each of N sources the ``choices`` references whose skin looks most like its own: positions (N, choices).
 
-    Makeup is chosen for one's skin, and the makeup loss takes over a reference's colours: between a light and a dark
-    face, it asks for another skin. A face's skin is its mean colour there, whatever the light.
+    For training, as ``drawn.matched`` is for the test, but of any faces: skin is compared by its mean colour in the
+    picture, whatever the light.
     """
     own, other = (_skin(face_set)[:, None] for face_set in (sources, references))
     distances = np.linalg.norm(own - other.swapaxes(0, 1), axis=-1)

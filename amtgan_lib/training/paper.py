@@ -48,8 +48,8 @@ class PaperStep:
     def _give_faces_back(self, source: FaceBatch, reference: FaceBatch) -> dict[str, Tensor]:
         """Ours, for short trainings: G(x, x) = x and H(x) = x, at a quarter of the cost of a whole step.
 
-        The discriminators learn to tell these faces from photos. Untrained, they still judge by chance when a short
-        training ends, and nothing takes away the dots that G then draws for the recognisers.
+        The discriminators learn to tell these faces from photos: otherwise they still judge by chance when a short
+        training ends.
         """
         trainer, faces = self.trainer, FaceBatch.joined(source, reference)
         with trainer.precision.autocast():

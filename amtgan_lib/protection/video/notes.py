@@ -56,7 +56,7 @@ def noted(out: Path, facts: Mapping[str, Any]) -> Iterator[Notes]:
 
 def file_beside(out: Path) -> Path:
     """Where the notes for a new file ``out`` are."""
-    return hidden(out, "unfinished").with_suffix(".sqlite")
+    return hidden(out.with_name(f"{out.name}.sqlite"), "unfinished")
 
 
 class Notes:
