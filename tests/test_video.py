@@ -694,9 +694,11 @@ def test_damaged_notes_are_begun_anew_and_an_error_leaves_none(counted, tmp_path
     assert not notes.exists()
 
 
-def test_two_processes_do_not_write_one_video(counted, tmp_path):
+def test_two_processes_may_write_two_videos_but_not_one(counted, tmp_path):
     clip = make(tmp_path / "clip.mp4", walk())
     with noted(tmp_path / "out.mp4", {}), pytest.raises(VideoError, match="another process writes this video"):
+        protect_video(clip, tmp_path / "out.mp4", wearing(counted))
+    with noted(tmp_path / "out.mkv", {}):
         protect_video(clip, tmp_path / "out.mp4", wearing(counted))
 
 
