@@ -13,6 +13,8 @@ SHADE = (0.012, 0.16)  # eye distances: what is finer is grain, what is broader 
 DARKEST = 0.04  # of brightness in [0,1], where its logarithm ends
 AROUND = 0.09  # eye distances: how far what belongs to a brow, an eye or the mouth fades out
 
+Pixels = tuple[np.ndarray, np.ndarray]  # the x (1,S) and the y (S,1) of a picture's pixels, which broadcast
+
 
 def ramp(values: np.ndarray) -> np.ndarray:
     """Smoothly from 0 to 1, where values go from 0 to 1; beyond them it stays."""
@@ -39,25 +41,27 @@ def filled(outlines: list[np.ndarray], side: int) -> np.ndarray:
     return np.asarray(picture.reduce(FINE), np.float32) / 255
 
 
-def grid(side: int, step: int = 1) -> np.ndarray:
-    """(S,S,2): the (x, y) of every pixel, or of every other."""
+def grid(side: int, step: int = 1) -> Pixels:
+    """The x (1,S) and the y (S,1) of every pixel, or of every other."""
     places = np.arange(0, side, step, dtype=np.float32) + (step - 1) / 2
-    return np.stack(np.meshgrid(places, places), axis=-1)
+    return places[None], places[:, None]
 
 
-def distance(pixels: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Distance of pixels (S,S,2) from a polyline (K,2)."""
+def distance(pixels: Pixels, line: np.ndarray) -> np.ndarray:
+    """Distance (S,S) of pixels from a polyline (K,2)."""
+    x, y = pixels
     if len(line) == 1:
-        return np.linalg.norm(pixels - line[0], axis=-1)
-    nearest = np.full(pixels.shape[:2], np.inf, np.float32)
+        return np.hypot(x - line[0, 0], y - line[0, 1])
+    nearest = np.full((y.size, x.size), np.inf, np.float32)
     for start, end in itertools.pairwise(line):
-        share, away = share_along(pixels, start, end), pixels - start
-        (x, y), along = np.moveaxis(away, -1, 0), end - start
-        np.minimum(nearest, (x - share * along[0]) ** 2 + (y - share * along[1]) ** 2, out=nearest)
+        share, way = share_along(pixels, start, end), end - start
+        away = (x - start[0]) - share * way[0], (y - start[1]) - share * way[1]
+        np.minimum(nearest, away[0] * away[0] + away[1] * away[1], out=nearest)
     return np.sqrt(nearest)
 
 
-def share_along(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """How far pixels (S,S,2) lie on the way from start (0) to end (1): (S,S)."""
-    way = end - start
-    return np.clip((pixels - start) @ way / max(way @ way, 1e-6), 0, 1)
+def share_along(pixels: Pixels, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """How far pixels lie on the way from start (0) to end (1): (S,S)."""
+    (x, y), way = pixels, end - start
+    step = way / max(way @ way, 1e-6)
+    return np.clip((x - start[0]) * step[0] + (y - start[1]) * step[1], 0, 1)
