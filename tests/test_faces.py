@@ -462,6 +462,24 @@ def test_tiles_cover_the_photo_and_overlap(side):
         assert any(a <= x and b <= y and right <= a + w and bottom <= b + h for a, b, w, h in tiles[1:])
 
 
+@pytest.mark.parametrize("side", [(1280, 1280), (1000, 700), (300, 200)])
+def test_a_face_that_the_border_cuts_lies_in_a_tile_that_is_searched(side, monkeypatch):
+    """Wherever its box crosses the border, its middle in the photo; tiles where none can be are left out."""
+    asked = []
+    monkeypatch.setattr(detection, "_boxes", lambda rgb, searched: asked.append((rgb.shape, searched)) or [])
+    detection._cut_faces(np.zeros((*side[::-1], 3), np.uint8), [])
+    [((height, width, _), searched)] = asked
+    pad = min(side) // 2
+    tiles = detection._tiles(width, height)
+    chosen = list(filter(searched, tiles))
+    for middle in np.random.default_rng(0).random((200, 2)) * side + pad:
+        low, high = middle - 80, middle + 80
+        if (low < pad).any() or (high > np.add(side, pad)).any():
+            within = [tile for tile in tiles if (low >= tile[:2]).all() and (high <= np.add(tile[:2], tile[2:])).all()]
+            assert set(within) <= set(chosen)
+    assert len(tiles) == 1 or len(chosen) < len(tiles)
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_points_of_a_turned_photo_come_back(turns):
     photo = np.zeros((7, 11), np.uint8)
@@ -502,7 +520,7 @@ class Scripted:
         self.looks = iter(looks)
         monkeypatch.setattr(detection, "_solutions", lambda: solutions.Solutions(*"nfms"))
         passes = iter([[np.array(box, float) for box in boxes]])
-        monkeypatch.setattr(detection, "_boxes", lambda rgb: next(passes, []))
+        monkeypatch.setattr(detection, "_boxes", lambda rgb, searched: next(passes, []))
         monkeypatch.setattr(detection, "_mesh", lambda rgb, box: posed((0.6, 0, (box[:2] + box[2:]) / 2)))
         monkeypatch.setattr(detection, "_run_mesh", lambda *arguments: next(self.looks))
         monkeypatch.setattr(detection, "_detections", lambda *arguments: [(None, score)])

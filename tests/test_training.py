@@ -1290,9 +1290,9 @@ def test_h_of_a_training_is_read_from_its_networks(tmp_path):
         regularizer(save_networks(trainer(RESIDUAL_TINY), tmp_path / "residual.safetensors", {}))
 
 
-def begun(recipe, start):
-    """A training of the default run that begins with networks that come along, its judges and its split."""
-    [given] = launcher.planned("procedural", [f"recipe={recipe}"])
+def begun(recipe, start, preset="procedural"):
+    """A training of a preset that begins with networks that come along, its judges and its split."""
+    [given] = launcher.planned(preset, [f"recipe={recipe}"])
     names, judges = recognizers.partition(given["split"], given["held_out"], recognizers.zoo(given["zoo"]))
     networks, target = [recognizers.load(name) for name in names], datasets.drawn_pair(given["size"])[:1]
     subject = Trainer(assembly.configured(given, names), target, networks, perceptual())
@@ -1308,6 +1308,20 @@ def test_networks_that_come_along_fit_the_default_run_and_no_judge_that_helped_t
     assembly.check_start(subject.config, judges, split)
     with pytest.raises(ValueError, match=r"networks that a judge helped to train.*Set start"):
         assembly.check_start(subject.config, ["drawn_mobile"], split)
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize("recipe", ["published", "corrected"])
+def test_networks_trained_on_photographs_fit_their_preset_and_know_drawn_faces_still(mirror, recipe):
+    subject, judges, split = begun(recipe, "photos", "open-small")
+    assert subject.config.start == "photos" and set(judges) == {"edgeface_xs", "edgeface_xxs"}
+    assembly.check_start(subject.config, judges, split)
+    with pytest.raises(ValueError, match="networks that a judge helped to train"):
+        assembly.check_start(subject.config, ["mobilefacenet_foamliu"], split)
+    face = datasets.drawn_pair(subject.config.size)[0:1]
+    with torch.no_grad():
+        drawn = subject.generate(face, face)
+    assert float(losses.ssim(drawn, face.image).mean()) > 0.7
 
 
 @pytest.mark.parametrize("recipe", ["published", "corrected"])

@@ -77,7 +77,7 @@ COMMANDS = {
         "run the notebooks of a preset in order",
         (
             ("--preset open-small", "photographs and open recognisers"),
-            ("--preset open-small -p held_out=edgeface", "the other split of the recognisers"),
+            ("--preset open-small -p far=0.001", "judged by a stricter threshold"),
             ("--run-id latest --from 05 --resume", "from notebook 05 on; finished steps are kept"),
         ),
     ),

@@ -41,6 +41,7 @@ SECOND_SCORE = 0.95
 DETECTOR_SIDE = 1280  # photos with a longer side are searched in overlapping tiles as well
 MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
+Tile = tuple[int, int, int, int]  # x, y, width, height
 
 
 def detect(
@@ -194,11 +195,14 @@ def _merged(faces: list[Found]) -> list[Found]:
 
 
 def _upright_faces(
-    rgb: np.ndarray, known: Sequence[Found] = (), wanted: Callable[[np.ndarray], bool] = lambda box: True
+    rgb: np.ndarray,
+    known: Sequence[Found] = (),
+    wanted: Callable[[np.ndarray], bool] = lambda box: True,
+    searched: Callable[[Tile], bool] = lambda tile: True,
 ) -> list[Found]:
-    """The faces that a photo shows the way up it is held, without those ``known``; their boxes are ``wanted``."""
+    """The faces that ``searched`` tiles show the way up a photo is held, not ``known`` yet, whose boxes are ``wanted``."""
     faces: list[Found] = []
-    for box in _boxes(rgb):
+    for box in _boxes(rgb, searched):
         if not wanted(box) or _known(box, [*known, *faces]):
             continue
         mesh = _mesh(rgb, box)
@@ -226,8 +230,14 @@ def _cut_faces(rgb: np.ndarray, whole: list[Found]) -> list[Found]:
         within = (middle >= -more).all() and (middle - more <= (width, height)).all()
         return bool(within and ((low < 0).any() or (high > (width, height)).any()))
 
+    def across(tile: Tile) -> bool:
+        """Whether a tile holds some of the border: others lie within the photo or within its mirror images."""
+        low, high = np.array(tile[:2]) - pad, np.add(tile[:2], tile[2:]) - pad
+        meets = (low < (width, height)).all() and (high > 0).all()
+        return bool(meets and not ((low >= 0).all() and (high <= (width, height)).all()))
+
     known = [Found((face.mesh + 0.5) * scale - 0.5 + pad, face.score) for face in whole]
-    faces = _upright_faces(picture, known, cut)
+    faces = _upright_faces(picture, known, cut, across)
     return [Found((face.mesh - pad + 0.5) / scale - 0.5, face.score) for face in faces]
 
 
@@ -254,15 +264,15 @@ def _confirmed(rgb: np.ndarray, mesh: np.ndarray) -> Found | None:
     return None
 
 
-def _boxes(rgb: np.ndarray) -> list[np.ndarray]:
+def _boxes(rgb: np.ndarray, searched: Callable[[Tile], bool]) -> list[np.ndarray]:
     """Candidate boxes (x0, y0, x1, y1) in photo pixels, the best first.
 
-    From the whole photo and, if it is large, from tiles. The whole photo is a candidate itself: the mesh network
+    From the whole photo and, if it is large, from the ``searched`` among its tiles. The whole photo is a candidate itself: the mesh network
     has a detector of its own.
     """
     height, width = rgb.shape[:2]
     scored = []
-    for x0, y0, side_x, side_y in _tiles(width, height):
+    for x0, y0, side_x, side_y in filter(searched, _tiles(width, height)):
         tile = _sized(rgb[y0 : y0 + side_y, x0 : x0 + side_x], DETECTOR_SIDE)
         for detector in (_solutions().near, _solutions().far):
             scored += [
@@ -273,8 +283,8 @@ def _boxes(rgb: np.ndarray) -> list[np.ndarray]:
     return whole + [box for _, box in sorted(scored, key=lambda pair: -pair[0])]
 
 
-def _tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """The whole photo and, where it is large, overlapping squares (x, y, width, height)."""
+def _tiles(width: int, height: int) -> list[Tile]:
+    """The whole photo and, where it is large, overlapping squares."""
     tiles = [(0, 0, width, height)]
     side = DETECTOR_SIDE // 2
     if max(width, height) > DETECTOR_SIDE:

@@ -14,9 +14,13 @@ from amtgan_lib.files import read_safetensors, write_safetensors
 from amtgan_lib.models import Regularizer
 from amtgan_lib.training.state import State
 
-COME_ALONG = {"trained": "trained_{recipe}.safetensors", "warmed": "warmed.safetensors"}
+COME_ALONG = {
+    "trained": "trained_{recipe}.safetensors",
+    "photos": "photos_{recipe}.safetensors",
+    "warmed": "warmed.safetensors",
+}
 """What the parameter ``start`` may say for networks that come with the package: those of a finished training of the
-recipe, and G and H that only learned to give faces back, of the paper's recipes."""
+recipe, on drawn faces or on photographs, and G and H that only learned to give faces back, of the paper's recipes."""
 
 
 def file_of(start: str, recipe: str) -> Path:
