@@ -8,7 +8,7 @@ natural``), and dlib. Rows go to results/measured.
 
 import argparse
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from amtgan_lib import datasets, evaluation, experiments, methods, paths, protection, recognizers
 from amtgan_lib.faces import FaceCrop
-from amtgan_lib.methods import natural
+from amtgan_lib.methods import natural, targets
 from amtgan_lib.models.rendering import Look, Worn
 from amtgan_lib.reporting import results
 
@@ -27,18 +27,37 @@ SETS = {
     "natural-own": (recognizers.OWN, ("dlib",)),
     "natural-all": (recognizers.OPEN, ("dlib",)),
 }
-# How the look is searched for, and whether the photo that recognisers compare with, the owner's other one, is known.
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a look is found: known: the photo that recognisers compare with, the owner's other one, is known; makeup: in
+    that of a reference; person: towards the target of the table, and not towards nobody.
+    """
+
+    search: natural.Search = natural.Search()
+    known: bool = False
+    makeup: bool = False
+    person: bool = False
+
+
 SEARCHES = {"": natural.Search(), "-quick": natural.QUICK, "-stronger": natural.STRONGER}
-WAYS = {search + known: (found, bool(known)) for search, found in SEARCHES.items() for known in ("", "-known")}
+WAYS = {search + known: Way(found, bool(known)) for search, found in SEARCHES.items() for known in ("", "-known")}
+WAYS |= {"-makeup": Way(makeup=True), "-person": Way(person=True)}
 NAMES = {name + way: (name, way) for name in SETS for way in WAYS}
 AGAIN = ("jpeg75", "half")
 
 
-def looks(hinting: tuple[str, ...], way: str, pairs: pd.DataFrame) -> methods.Method:
-    """The look of ``protect``, every face bare, by these hints and found in one of WAYS."""
-    search, known = WAYS[way]
-    method = methods.bare(natural.method(protection.guide_to(names=hinting), search))
-    return told(method, pairs) if known else method
+def looks(hinting: tuple[str, ...], way: Way, pairs: pd.DataFrame, face_set: datasets.FaceSet) -> methods.Method:
+    """The look of ``protect`` by these hints, found in this way."""
+    guide = protection.guide_to(names=hinting)
+    if way.person:
+        name = datasets.default_target(face_set)
+        face = datasets.training_parts(face_set, name)[0]
+        guide = replace(guide, target=targets.of_faces(face.image, face.points, guide.recognizers, name))
+    method = natural.method(guide, way.search)
+    method = method if way.makeup else methods.bare(method)
+    return told(method, pairs) if way.known else method
 
 
 def told(method: methods.Method, pairs: pd.DataFrame) -> methods.Method:
@@ -59,7 +78,7 @@ def measured(name: str, photos: int) -> pd.DataFrame:
     face_set = datasets.load(paths.PREPARED / "open.npz", "open and own")
     person = datasets.default_target(face_set)
     pairs = datasets.with_files(datasets.test_pairs(face_set.manifest, photos, person, "all"))
-    chosen = {f"natural{way}".replace("-", "_"): looks(hinting, way, pairs)}
+    chosen = {f"natural{way}".replace("-", "_"): looks(hinting, WAYS[way], pairs, face_set)}
     folder = paths.RUNS / "looks" / name
     reports, seconds = experiments.protect_each(chosen, pairs, folder, tqdm, datasets.parsed_crops(face_set.manifest))
     print({method: f"{each:.1f} seconds a photo" for method, each in seconds.items()})

@@ -1137,8 +1137,13 @@ def test_without_names_those_at_hand_are_asked_and_nothing_is_fetched(monkeypatc
 
 def test_evaluate_works_without_any_open_recogniser(pair, monkeypatch, capsys):
     monkeypatch.setattr(recognizers, "judges_at_hand", lambda: ("distilled_plain",))
-    assert command_line.main(["evaluate", *map(str, pair)]) in (0, 1)
-    assert "according to the 1 recogniser asked (distilled_plain)" in capsys.readouterr().out
+    monkeypatch.setattr(Answer, "knew", True)
+    for verdict, status in ((evaluation.PROTECTED, outcomes.UNCONFIRMED), (evaluation.NOT_PROTECTED, 1)):
+        monkeypatch.setattr(Answer, "verdict", verdict)
+        assert command_line.main(["evaluate", *map(str, pair)]) == status
+        said = capsys.readouterr().out
+        assert "according to the 1 recogniser asked (distilled_plain)" in said
+        assert ("Unconfirmed: these recognisers are there to guide" in said) is (status == outcomes.UNCONFIRMED)
 
 
 def test_protect_and_evaluate_agree(pair, capsys):

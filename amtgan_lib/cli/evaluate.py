@@ -20,6 +20,11 @@ from amtgan_lib.cli.outcomes import NOT_KNOWN, according_to, plural
 from amtgan_lib.errors import Interrupted, WrongArguments
 from amtgan_lib.evaluation import NOT_PROTECTED, Answer
 
+OWN_JUDGES = (
+    "Unconfirmed: these recognisers are there to guide `protect`; one that did not may still recognise a face. "
+    "The extra `dlib` adds a judge that never guides."
+)
+
 
 def run(options: Evaluate) -> int:
     """Compare what the options name; returns the exit status, or raises Interrupted after Ctrl-C."""
@@ -37,7 +42,7 @@ def run(options: Evaluate) -> int:
         interrupted = True
     people = sys.stderr if options.json else sys.stdout
     print("\n".join(_text(done, panel, itself=options.known is None)), file=people, flush=True)
-    status = 0 if done and all(outcome.good for outcome in done) else 1
+    status = (0 if _impartial(panel) else outcomes.UNCONFIRMED) if done and all(outcome.good for outcome in done) else 1
     if options.json:
         facts = {"exit_status": Interrupted.exit_status if interrupted else status, "interrupted": interrupted}
         facts |= {"asked": panel.as_json(), "photos": [outcome.as_json() for outcome in done]}
@@ -140,6 +145,11 @@ def _known(photo: Path) -> evaluation.Probes:
 # ---------------------------------------------------------------- in words
 
 
+def _impartial(panel: Panel) -> bool:
+    """Whether somebody is asked besides those of our own that exist to give hints."""
+    return not set(panel.names) <= set(recognizers.OWN)
+
+
 def _text(done: Sequence[PairOutcome], panel: Panel, itself: bool) -> list[str]:
     lines = []
     for outcome in done:
@@ -153,4 +163,5 @@ def _text(done: Sequence[PairOutcome], panel: Panel, itself: bool) -> list[str]:
         lines.append(f"{judge} recognised the owner in {knew} of {clean}, and still does in {knows}.")
     good = sum(outcome.good for outcome in done)
     lines.append(f"{good} of {plural(len(done), 'photo')} protected {according_to(panel)}.")
+    lines += [OWN_JUDGES] * bool(good and not _impartial(panel))
     return [*lines, f"Thresholds: {panel.source}.", *[outcomes.RAISED] * itself]

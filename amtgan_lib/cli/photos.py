@@ -28,8 +28,9 @@ def protect(options: Annotated[Protect, tyro.conf.arg(name="")]) -> int:
 def evaluate(options: Annotated[Evaluate, tyro.conf.arg(name="")]) -> int:
     """Compare clean and protected photos: does a recogniser still match the largest face?
 
-    The exit status is 0 only if every photo could be compared and no recogniser asked still recognises its owner. With
-    --protocol it is 0 if every photo of the protocol could be scored, whatever the scores are.
+    The exit status is 0 only if every photo could be compared and no recogniser asked still recognises its owner. It is
+    3 if that is so, but only our own recognisers were asked, which are there to guide `protect`. With --protocol it is
+    0 if every photo of the protocol could be scored, whatever the scores are.
     """
     if options.protocol:
         from amtgan_lib.cli import scoring

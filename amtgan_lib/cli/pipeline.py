@@ -45,7 +45,7 @@ def pipeline(
 
 
 def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Resume = False) -> None:
-    """Run the default preset, which needs no download: drawn faces, three trainings, seven methods, tables and figures.
+    """Run the default preset, which needs no download: drawn faces, four trainings, nine methods, tables and figures.
 
     The same as `make reproduce`, and as `pipeline` without arguments.
     """
