@@ -35,7 +35,7 @@ class Way:
     that of a reference; person: towards the target of the table, and not towards nobody.
     """
 
-    search: natural.Search = natural.Search()
+    search: natural.Search
     known: bool = False
     makeup: bool = False
     person: bool = False
@@ -43,7 +43,7 @@ class Way:
 
 SEARCHES = {"": natural.Search(), "-quick": natural.QUICK, "-stronger": natural.STRONGER}
 WAYS = {search + known: Way(found, bool(known)) for search, found in SEARCHES.items() for known in ("", "-known")}
-WAYS |= {"-makeup": Way(makeup=True), "-person": Way(person=True)}
+WAYS |= {"-makeup": Way(SEARCHES[""], makeup=True), "-person": Way(SEARCHES[""], person=True)}
 NAMES = {name + way: (name, way) for name in SETS for way in WAYS}
 AGAIN = ("jpeg75", "half")
 

@@ -271,11 +271,14 @@ def quality(**values):
     return pd.DataFrame(rows)
 
 
-def test_the_trade_off_puts_each_method_at_its_ssim_and_clean_at_one(tmp_path):
+@pytest.mark.parametrize(("measure", "unchanged"), [("ssim", 1.0), ("flip", 0.0)])
+def test_the_trade_off_puts_each_method_at_its_change_and_clean_at_none(tmp_path, measure, unchanged):
     table = rates(clean=(0.1, 0.2), residual=(0.6, 0.8))
-    figure = figures.trade_off(table, quality(residual=(0.9, 40, 20, 30, 15, 20, 10)), "title")
+    pictures = quality(residual=(0.9, 40, 20, 30, 15, 20, 10)).replace({"metric": {"ssim": measure}})
+    figure = figures.trade_off(table, pictures, "title", measure)
+    assert all(axis.get_xlabel() == figures.UNCHANGED[measure][0] for axis in figure.axes)
     assert [axis.get_title() for axis in figure.axes] == [results.RATES[m] for m in ("impersonation", "dodging")]
-    for axis, expected in zip(figure.axes, ([(1.0, 10), (0.9, 60)], [(1.0, 20), (0.9, 80)])):
+    for axis, expected in zip(figure.axes, ([(unchanged, 10), (0.9, 60)], [(unchanged, 20), (0.9, 80)])):
         points = [container[0].get_xydata()[0] for container in axis.containers]
         np.testing.assert_allclose(points, expected)
         colours = [to_hex(container[0].get_color()) for container in axis.containers]

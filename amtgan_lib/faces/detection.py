@@ -200,7 +200,7 @@ def _upright_faces(
     wanted: Callable[[np.ndarray], bool] = lambda box: True,
     searched: Callable[[Tile], bool] = lambda tile: True,
 ) -> list[Found]:
-    """The faces that ``searched`` tiles show the way up a photo is held, not ``known`` yet, whose boxes are ``wanted``."""
+    """The faces that ``searched`` tiles show the way up a photo is held: not ``known``, their boxes ``wanted``."""
     faces: list[Found] = []
     for box in _boxes(rgb, searched):
         if not wanted(box) or _known(box, [*known, *faces]):
@@ -267,8 +267,8 @@ def _confirmed(rgb: np.ndarray, mesh: np.ndarray) -> Found | None:
 def _boxes(rgb: np.ndarray, searched: Callable[[Tile], bool]) -> list[np.ndarray]:
     """Candidate boxes (x0, y0, x1, y1) in photo pixels, the best first.
 
-    From the whole photo and, if it is large, from the ``searched`` among its tiles. The whole photo is a candidate itself: the mesh network
-    has a detector of its own.
+    From the whole photo and, if it is large, from the ``searched`` among its tiles. The whole photo is a candidate
+    itself: the mesh network has a detector of its own.
     """
     height, width = rgb.shape[:2]
     scored = []

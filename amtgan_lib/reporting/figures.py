@@ -27,6 +27,9 @@ from amtgan_lib.reporting.style import (
     in_style,
 )
 
+UNCHANGED = {"ssim": ("SSIM to the clean photo", 1.0), "flip": ("FLIP between the clean face and this one", 0.0)}
+"""Measures of how plainly a picture has changed: their words, and their value where nothing did."""
+
 
 def grid(
     rows: Sequence[Sequence[Image.Image | np.ndarray]], titles: Sequence[str] = (), side: float = 1.5, groups: int = 1
@@ -137,13 +140,14 @@ def _bars(axis: Axes, part: pd.DataFrame, places: np.ndarray, width: float, colo
 
 
 @in_style
-def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> Figure:
-    """Impersonation and dodging against SSIM, one point a method: the mean of the given recognisers.
+def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "", measure: str = "ssim") -> Figure:
+    """Impersonation and dodging against a measure of change, one of UNCHANGED; a point a method: the recognisers' mean.
 
     The bar reaches from their lowest lower to their highest upper end of the 95 % intervals. rates, pictures: result
-    rows. The clean photos, which no method changed, lie at SSIM 1.
+    rows. The clean photos, which no method changed, lie at SSIM 1 or FLIP 0.
     """
-    similar = pictures[pictures["metric"] == "ssim"].set_index("method")["value"].to_dict() | {"clean": 1.0}
+    label, unchanged = UNCHANGED[measure]
+    seen = pictures[pictures["metric"] == measure].set_index("method")["value"].to_dict() | {"clean": unchanged}
     ends = {"value": "mean", "ci_low": "min", "ci_high": "max"}
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
     for axis, metric in zip(axes, ("impersonation", "dodging")):
@@ -151,8 +155,8 @@ def trade_off(rates: pd.DataFrame, pictures: pd.DataFrame, title: str = "") -> F
         for method, row in means.iterrows():
             spread = [[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]
             looks = {"fmt": MARKERS.get(method, "x"), "color": COLOURS.get(method, OTHER_COLOUR), "label": method}
-            axis.errorbar(similar[method], row["value"], spread, ms=7, capsize=2, lw=1, **looks)
-        axis.set(title=RATES[metric], xlabel="SSIM to the clean photo", ylim=(-5, 105))
+            axis.errorbar(seen[method], row["value"], spread, ms=7, capsize=2, lw=1, **looks)
+        axis.set(title=RATES[metric], xlabel=label, ylim=(-5, 105))
     axes[0].set_ylabel("% of photos")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     figure.suptitle(title)
