@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, MpoImagePlugin, TiffImagePlugin
 
 HEAD = 8192  # bytes by which a file's kind is told
+TEXTS = 1 << 22  # more bytes of a PNG file, in which texts and profiles may come before what it says of its colours
 # Protecting takes some 25 bytes a pixel and a gigabyte for the models: so large a photo needs 4 GiB. Pillow warns
 # of attacks from 89 megapixels on, which is less than what some phones take.
 MEGAPIXELS = 120
@@ -133,11 +134,10 @@ def _prepare(head: bytes, name: str) -> None:
 
 
 def _beginning(file: Path | BinaryIO) -> bytes:
-    if isinstance(file, Path):
-        with file.open("rb") as stream:
-            return stream.read(HEAD)
-    head = file.read(HEAD)
-    file.seek(0)
+    with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as stream:
+        head = stream.read(HEAD)
+        head += stream.read(TEXTS) if head.startswith(b"\x89PNG") else b""
+        stream.seek(0)
     return head
 
 
@@ -146,8 +146,17 @@ def _coded_colours(head: bytes) -> tuple[int, int]:
     if _brands(head):
         said = head.partition(b"colrnclx")[2]
         return int.from_bytes(said[:2], "big"), int.from_bytes(said[2:4], "big")
-    said = head.partition(b"cICP")[2] if head.startswith(b"\x89PNG") else b""
+    said = next((data for kind, data in _chunks(head) if kind == b"cICP"), b"")
     return (said[0], said[1]) if len(said) > 1 else (0, 0)
+
+
+def _chunks(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG file, kind and data, as far as its beginning goes."""
+    at = 8 if head.startswith(b"\x89PNG") else len(head)
+    while at + 8 <= len(head):
+        end = at + 8 + int.from_bytes(head[at : at + 4], "big")
+        yield head[at + 4 : at + 8], head[at + 8 : end]
+        at = end + 4  # a checksum
 
 
 def odd_colours(image: Image.Image) -> str:
@@ -180,7 +189,7 @@ def _own_limit(name: str) -> Iterator[None]:
 
 
 # What a file with more than one picture may be: the photo, and smaller or other versions of it that are not written.
-LAYERED = frozenset({"PSD", "ICO", "ICNS"})  # the first is the whole picture
+LAYERED = frozenset({"PSD", "ICO", "ICNS"})  # the first is the whole picture, or the largest of an icon
 VIEWS = ("Panorama", "Disparity", "Multi-Angle")  # a photo in several parts, as cameras for panoramas and 3D write it
 
 
@@ -188,7 +197,8 @@ def only_picture(image: Image.Image, name: str) -> str:
     """A sentence on what a file holds beside its photo, empty if nothing; PhotoError if it has frames or pages."""
     count = 1 if image.format in LAYERED else getattr(image, "n_frames", 1)
     if count == 1:
-        return ""
+        smaller = len(image.info.get("sizes", ())) - 1  # of an icon
+        return f"{smaller} of its pictures, smaller than this one, left out" if smaller > 0 else ""
     versions = isinstance(image, MpoImagePlugin.MpoImageFile) and _versions(image)
     if not (versions or (isinstance(image, TiffImagePlugin.TiffImageFile) and _reduced(image, count))):
         raise PhotoError(

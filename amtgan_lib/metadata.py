@@ -56,7 +56,8 @@ def read(image: Image.Image) -> Metadata:
     in_xmp = "GPSL" in repr(image.info.get("xmp"))  # text or bytes, by format
     notes = (DAMAGED,) * bool(damaged or said) + (PLACE_IN_XMP,) * in_xmp
     turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
-    return Metadata(exif, turn, comment if isinstance(comment, bytes) else b"", notes, _dpi(image))
+    comment = comment if isinstance(comment, bytes) and not _pictured(comment) else b""
+    return Metadata(exif, turn, comment, notes, _dpi(image))
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
@@ -70,7 +71,7 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
 def _kept(tags: Image.Exif, place: bool = True) -> Image.Exif:
     """The tags that are kept, with or without the place."""
     kept = Image.Exif()
-    kept.update({tag: _text(tag, value) for tag, value in tags.items() if tag in KEPT_TAGS and _writable(tag, value)})
+    kept.update({tag: _text(tag, value) for tag, value in tags.items() if tag in KEPT_TAGS and _harmless(tag, value)})
     directories = {ExifTags.IFD.Exif: CAMERA_TAGS} | ({ExifTags.IFD.GPSInfo: ExifTags.GPSTAGS} if place else {})
     for directory, known in directories.items():
         try:
@@ -78,7 +79,7 @@ def _kept(tags: Image.Exif, place: bool = True) -> Image.Exif:
         except (OSError, ValueError, TypeError, struct.error):  # its offset points to nothing
             continue
         for tag, value in stored.items():
-            if tag in known and _writable(tag, value):
+            if tag in known and _harmless(tag, value):
                 kept.get_ifd(directory)[tag] = _text(tag, value)
     return kept
 
@@ -94,8 +95,17 @@ def _loaded(exif: bytes) -> Image.Exif:
     return tags
 
 
-# Notes of makers and unknown tags may hold previews, and pointers lead to directories that are not kept.
-CAMERA_TAGS = {tag for tag in ExifTags.TAGS if 0x829A <= tag <= 0xA4FF} - {tag.value for tag in ExifTags.IFD}
+# Those of the EXIF standard (CIPA DC-008, table 7 and later) on how and when a photo was taken. Others, also of these
+# numbers, may hold previews or places: Photoshop's resources (0x8649), IPTC (0x83BB), notes of makers. Pointers lead to
+# directories that are not kept.
+CAMERA_TAGS = {
+    *(0x829A, 0x829D, 0x8822, 0x8824, 0x8827, *range(0x8830, 0x8836)),
+    *(*range(0x9000, 0x9013), 0x9101, 0x9102, *range(0x9201, 0x920B), 0x9214, 0x9286, *range(0x9290, 0x9293)),
+    *(*range(0x9400, 0x9406), *range(0xA000, 0xA005), *range(0xA20B, 0xA218), 0xA300, 0xA301),
+    *(*range(0xA401, 0xA40B), 0xA40C, 0xA420, *range(0xA430, 0xA436), *range(0xA460, 0xA463)),
+}
+# How pictures begin, wherever they stand in a text or a list of bytes.
+PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"WEBPVP8", b"ftypavif", b"ftypheic", b"ftypmif1")
 
 
 def _text(tag: int, value: object) -> object:
@@ -104,15 +114,19 @@ def _text(tag: int, value: object) -> object:
     return str(value).encode("latin-1", "replace") if text else value  # as Pillow has decoded it
 
 
-def _writable(tag: int, value: object) -> bool:
-    """Whether a tag can be written as it was read; a file may give it any type, or another file's."""
+def _harmless(tag: int, value: object) -> bool:
+    """Whether a tag holds no picture and can be written as it was read; a file may give it any type, or another's."""
     single = Image.Exif()
-    single[tag] = value
+    single[tag] = _text(tag, value)
     try:
-        single.tobytes()
+        return not _pictured(single.tobytes())
     except Exception:  # TypeError, ValueError, struct.error, OverflowError, ... by type and value
         return False
-    return True
+
+
+def _pictured(data: bytes) -> bool:
+    """Whether there is a picture in these bytes: it may be the unchanged face."""
+    return any(start in data for start in PICTURES)
 
 
 def has_place(exif: bytes) -> bool:

@@ -216,7 +216,7 @@ def test_the_report_names_recognisers_similarities_thresholds_and_who_took_part(
     protect("me.png", "--report")
     said = capsys.readouterr().out.splitlines()
     (face,) = [line for line in said if line.startswith("  face 1, ")]
-    assert face.endswith(": not protected")
+    assert ": not protected; visible change " in face
     about = {line.split()[0].rstrip(":"): line for line in said if line.startswith("    drawn_")}
     assert list(about) == list(recognizers.DRAWN)
     assert "drawn_ir (took part): similarity 1.00 before, " in about["drawn_ir"]
@@ -785,7 +785,9 @@ def test_json_alone_stands_on_stdout(holiday, capsys):
     assert by_name["a.jpg"]["output"] == "out/a.png" and by_name["wall.png"]["problem"] == "no face was found"
     assert by_name["z.png"]["status"] == "not protected" and by_name["z.png"]["output"] is None
     (face,) = by_name["z.png"]["faces"]
-    assert face["verdict"] == "not protected" and face["mean_change"] > 1 and len(face["box"]) == 4
+    assert (
+        face["verdict"] == "not protected" and face["mean_change"] > 1 and face["visible"] > 1 and len(face["box"]) == 4
+    )
     answer = {each["recogniser"]: each for each in face["answers"]}["drawn_inception"]
     assert answer["before"] == pytest.approx(1) and answer["after"] > answer["threshold"]
     assert (answer["verdict"], answer["took_part"], answer["target"]) == ("not protected", False, None)

@@ -299,19 +299,30 @@ def test_heic_is_read_with_its_extra_upright_and_with_its_exif(tmp_path):
         open_photo(tmp_path / "cut.heic")
 
 
-@pytest.mark.parametrize("transfer", [16, 18])
-def test_an_hdr_picture_is_refused(face, transfer, tmp_path):
+@pytest.mark.parametrize(("transfer", "text"), [(16, 0), (18, 0), (16, 20_000)])
+def test_an_hdr_picture_is_refused(face, transfer, text, tmp_path):
+    """Also where it says so after a long text."""
     file = io.BytesIO()
     face.save(file, "PNG")
-    said = b"cICP" + bytes([9, transfer, 0, 1])
-    chunk = struct.pack(">I", 4) + said + struct.pack(">I", zlib.crc32(said))
+    chunks = b""
+    for said in (b"tEXtNote\0" + b"a" * text, b"cICP" + bytes([9, transfer, 0, 1])):
+        chunks += struct.pack(">I", len(said) - 4) + said + struct.pack(">I", zlib.crc32(said))
     content = file.getvalue()
-    (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
+    (tmp_path / "a.png").write_bytes(content[:33] + chunks + content[33:])
     with pytest.raises(PhotoError, match=r"a\.png is an HDR picture"):
         open_photo(tmp_path / "a.png")
 
 
 # ---------------------------------------------------------------- frames and pages
+
+
+def test_of_an_icon_the_largest_picture_is_the_photo_and_the_others_are_said(face, tmp_path):
+    face = face.resize((64, 64))
+    face.save(tmp_path / "a.ico", sizes=[(64, 64), (32, 32)])
+    opened = open_photo(tmp_path / "a.ico")
+    assert opened.size == (64, 64) and any("1 of its pictures, smaller" in note for note in opened.notes)
+    face.save(tmp_path / "b.ico", sizes=[(64, 64)])
+    assert not open_photo(tmp_path / "b.ico").notes
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif", "avif"])

@@ -24,7 +24,7 @@ def killed(kind: str, folder: Path, moments: int, seed: int = 0) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("kind", ["protecting", "training"])
+@pytest.mark.parametrize("kind", ["protecting", "training", "preparing"])
 def test_killed_once(kind, tmp_path):
     assert len(killed(kind, tmp_path, 1)["killed"]) == 1
 

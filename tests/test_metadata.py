@@ -109,9 +109,10 @@ def thumbnail():
 def with_previews(picture):
     """A JPEG whose every corner that is known for previews holds one."""
     preview = thumbnail()
-    tags = {0x8649: b"8BIM\x04\x0c" + preview, 0x02BC: preview, 0x501B: preview}
+    tags = {0x8649: b"8BIM\x04\x0c" + preview, 0x02BC: preview, 0x501B: preview, 0x9C9C: preview}
     exif = exif_of(tags=tags)
-    exif.get_ifd(0x8769).update({0x927C: b"maker" + preview, 0xFDE8: preview, 0xC4A5: preview})
+    others = dict.fromkeys((0xFDE8, 0xC4A5, 0x8649, 0x83BB, 0x9286, 0xA302, 0xA40B, 0x8828), b"  " + preview)
+    exif.get_ifd(0x8769).update({0x927C: b"maker" + preview, 0x829D: 2.8, **others})
     file = io.BytesIO()
     picture.save(file, "MPO", save_all=True, append_images=[picture], exif=exif, xmp=b"<x>" + preview + b"</x>")
     irb = b"Photoshop 3.0\0" + b"8BIM\x04\x0c\0\0" + struct.pack(">I", len(preview)) + preview
@@ -130,9 +131,15 @@ def test_no_preview_of_the_unchanged_face_is_written(picture, out, tmp_path):
     assert b"UNCHANGED" not in written and written[2:].count(b"\xff\xd8\xff") == 0
     with Image.open(tmp_path / out) as again:
         assert again.getexif()[ARTIST] == "Ann" and getattr(again, "n_frames", 1) == 1
+        assert again.getexif().get_ifd(0x8769)[0x829D] == 2.8
 
 
 # ---------------------------------------------------------------- comments
+
+
+def test_a_comment_that_is_a_picture_is_not_written(picture, tmp_path):
+    picture.save(tmp_path / "in.jpg", comment=b"me: " + thumbnail())
+    assert b"UNCHANGED" not in saved(tmp_path / "in.jpg", tmp_path / "out.jpg").read_bytes()
 
 
 @pytest.mark.parametrize(("out", "where"), [("out.jpg", "comment"), ("out.png", "Comment")])

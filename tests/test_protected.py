@@ -17,7 +17,7 @@ from amtgan_lib.protection import FaceReport, Protected
 def protected(picture: Image.Image, faces: int = 2, name: str = "me.jpg", **more) -> Protected:
     photo = open_photo(picture)
     photo = type(photo)(photo.rgb, photo.original, name)
-    return Protected(picture, tuple(FaceReport((0, 0, 9, 9), 2.5 + n) for n in range(faces)), photo, **more)
+    return Protected(picture, tuple(FaceReport((0, 0, 9, 9), 9.0, 2.5 + n) for n in range(faces)), photo, **more)
 
 
 def test_its_text_is_short_and_tells_size_faces_and_change():

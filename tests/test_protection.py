@@ -17,6 +17,7 @@ import amtgan_lib
 from amtgan_lib import faces, images, methods, protect, protection, recipes, recognizers
 from amtgan_lib.experiments import protect_pairs
 from amtgan_lib.images import PhotoError, open_photo
+from amtgan_lib.losses import colour_difference
 from amtgan_lib.methods import Guide, MethodError, generator, targets
 from amtgan_lib.methods.targets import Target
 from amtgan_lib.models import Generator, save_generator
@@ -157,13 +158,15 @@ def test_the_reference_dresses_the_face(found, protector, photo, makeup):
     assert redness["makeup"] > redness["own"] + 30
 
 
-def test_a_report_names_the_box_and_the_mean_change_of_the_crop(found, protector, photo, makeup):
+def test_a_report_names_the_box_and_the_change_of_the_crop(found, protector, photo, makeup):
     result = protector.protect(photo, makeup)
     (report,) = result.faces
     crop = faces.detect_one(photo)
     assert report.box == crop.box
     changed = protector.method.change(crop, protector.method.reference(makeup))
     assert report.mean_change == pytest.approx(float((changed - crop.image).abs().mean() * 127.5))
+    assert report.visible == pytest.approx(float(colour_difference(changed[None], crop.image[None]).mean()))
+    assert f"visible change {report.visible:.1f} (S-CIELAB)" in repr(result)
 
 
 # ---------------------------------------------------------------- which faces

@@ -288,7 +288,7 @@ def rich(tmp_path):
         av.open(str(tmp_path / "words.srt")) as words,
         av.open(str(path), "w") as container,
     ):
-        container.metadata.update({"title": "A walk", "location": "+51.5-000.1/"})
+        container.metadata.update({"title": "A walk", "location": "+51.5-000.1/", "METADATA_BLOCK_PICTURE": "COVER"})
         container.set_chapters([chapter])
         copies = []
         for stream, language in (
@@ -320,6 +320,10 @@ def test_sound_tracks_subtitles_and_chapters_stay_and_the_place_does_not(squares
     assert b"+51.5" not in report.path.read_bytes() and any("where it was taken" in each for each in report.left_out)
     kept = protect_video(rich, tmp_path / "kept.mkv", painter(), keep_location=True)
     assert b"+51.5" in kept.path.read_bytes() and kept.left_out == ()
+    assert b"COVER" not in kept.path.read_bytes(), "a picture as text"
+    bare = protect_video(rich, tmp_path / "bare.mkv", painter(), keep_metadata=False)
+    with av.open(str(bare.path)) as container:
+        assert not container.chapters(), "their titles may tell as much as that of the film"
 
 
 @pytest.mark.parametrize(("suffix", "times"), [(".mkv", 3), (".mp4", 3), (".mkv", 1), (".avi", 1)])

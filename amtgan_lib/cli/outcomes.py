@@ -30,13 +30,14 @@ UNCONFIRMED = 3
 class Face:
     """A face of a photo: its number (1 is the largest), its box in pixels, and the answers about it.
 
-    Without answers: it was not chosen and is unchanged. ``mean_change`` is in 8-bit levels over its crop.
+    Without answers: it was not chosen and is unchanged. ``mean_change`` and ``visible`` are those of its ``FaceReport``.
     """
 
     number: int
     box: tuple[float, float, float, float]
     answers: tuple[Answer, ...] = ()
     mean_change: float = 0.0
+    visible: float = 0.0
 
     @property
     def chosen(self) -> bool:
@@ -142,7 +143,8 @@ def report(outcome: PhotoOutcome, took_part: Sequence[str]) -> list[str]:
     lines = []
     for face in outcome.faces:
         known = f", compared with {plural(face.known, 'known face')}" if face.known else ""
-        lines.append(f"  {face.place}: {face.verdict if face.chosen else 'left unchanged'}{known}")
+        seen = f"; visible change {face.visible:.1f} (S-CIELAB, 1 is just noticeable)" if face.chosen else ""
+        lines.append(f"  {face.place}: {face.verdict if face.chosen else 'left unchanged'}{known}{seen}")
         lines += [f"    {sentence(answer, answer.recogniser in took_part)}" for answer in face.answers]
     return lines
 
@@ -226,6 +228,7 @@ def _face_json(face: Face, took_part: Sequence[str]) -> dict[str, Any]:
         "chosen": face.chosen,
         "verdict": face.verdict if face.chosen else None,
         "mean_change": round(face.mean_change, 3),
+        "visible": round(face.visible, 3),
         "known_faces": face.known,
         "answers": [answer_json(answer, answer.recogniser in took_part) for answer in face.answers],
     }

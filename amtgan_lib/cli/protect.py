@@ -79,11 +79,12 @@ class Loaded:
             raise PhotoError("this generator writes one face as a square crop: use --faces largest or --pick")
         result = self.protector.protect(photo, self.reference, strength=self.options.strength, found=chosen)
         with folders.draft(job.output) as draft:
-            changes = [report.mean_change for report in result.faces]
+            changes = [(report.mean_change, report.visible) for report in result.faces]
             keeping = {"keep_metadata": not self.options.strip_metadata, "keep_location": self.options.keep_location}
             result.save(draft, **keeping)
             del result  # a large photo's pixels
-            judged = dict(zip(numbers, zip(self._answers(chosen, photo, open_photo(draft)), changes)))
+            answers = self._answers(chosen, photo, open_photo(draft))
+            judged = {n: (answer, *change) for n, answer, change in zip(numbers, answers, changes)}
             seen = tuple(Face(n, crop.box, *judged.get(n, ())) for n, crop in enumerate(crops, 1))
             notes = (*_notes(photo, self.options), *self._strangers(seen), *filter(None, [lost]))
             outcome = PhotoOutcome(job.photo, job.output, seen, notes=notes, **self._about(left))

@@ -218,7 +218,8 @@ def _cut_faces(rgb: np.ndarray, whole: list[Found]) -> list[Found]:
 
     The second detector is not asked here: it takes ears beside their mirror images for faces.
     """
-    small = _sized(rgb, DETECTOR_SIDE)
+    # Not smaller than it must be to be searched in a few tiles: in a panorama faces are small beside its length.
+    small = _sized(rgb, round(DETECTOR_SIDE * max(rgb.shape[:2]) / min(rgb.shape[:2])))
     pad, scale = min(small.shape[:2]) // 2, small.shape[1] / rgb.shape[1]
     # Continued by its mirror images, in which a face that the border cuts in half is whole, and is found.
     picture = np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric")

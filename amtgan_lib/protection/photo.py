@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from amtgan_lib import formats, images, metadata
+from amtgan_lib import formats, images, losses, metadata
 from amtgan_lib.faces import Box, DoubtfulFace, FaceCrop, SmallFace, sorted_out
 from amtgan_lib.images import Photo, in_levels, open_photo
 from amtgan_lib.methods.method import Alteration, Method
@@ -32,10 +32,14 @@ class ProtectionWarning(UserWarning):
 
 @dataclass(frozen=True)
 class FaceReport:
-    """What was done to one face: its box (x0, y0, x1, y1) in the photo, and its crop's mean change in 8-bit levels."""
+    """What was done to one face: its box (x0, y0, x1, y1) in the photo, and how its crop has changed in the mean.
+
+    mean_change: in 8-bit levels; visible: in S-CIELAB (see ``losses.colour_difference``), about 1 is just noticeable.
+    """
 
     box: tuple[float, float, float, float]
     mean_change: float
+    visible: float
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,11 @@ class Protected:
 
     def __repr__(self) -> str:
         width, height = self.image.size
-        changes = ", ".join(f"{face.mean_change:.1f}" for face in self.faces)
+        changes = ", ".join(f"{face.visible:.1f}" for face in self.faces)
         left = f", {len(self.too_small)} too small to change" if self.too_small else ""
         left += f", {len(self.doubtful)} to be looked at" if self.doubtful else ""
         faces = f"{len(self.faces)} face{'' if len(self.faces) == 1 else 's'}"
-        return f"<Protected {self.photo.name}: {width} x {height}, {faces}, mean change {changes} of 255{left}>"
+        return f"<Protected {self.photo.name}: {width} x {height}, {faces}, visible change {changes} (S-CIELAB){left}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the picture, reduced if it is large, and the facts below it."""
@@ -183,7 +187,8 @@ def pasted(
 
 
 def _report(crop: FaceCrop, changed: Tensor) -> FaceReport:
-    return FaceReport(crop.box, float(in_levels((changed - crop.image).abs().mean())))
+    levels = float(in_levels((changed - crop.image).abs().mean()))
+    return FaceReport(crop.box, levels, float(losses.colour_difference(changed[None], crop.image[None]).mean()))
 
 
 def prepare(
@@ -271,7 +276,7 @@ def protect(
     Example:
         >>> result = protect("me.jpg")
         >>> result
-        <Protected me.jpg: 1024 x 768, 1 face, mean change 2.6 of 255>
+        <Protected me.jpg: 1024 x 768, 1 face, visible change 2.6 (S-CIELAB)>
         >>> result.save("me_protected.png")
     """
     opened = open_photo(photo)  # an unreadable photo is refused before anything is loaded or fetched

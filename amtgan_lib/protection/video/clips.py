@@ -18,7 +18,9 @@ from amtgan_lib.protection import ProtectionError
 X264 = ("libx264", {"crf": "12", "preset": "fast"})
 VP9 = ("libvpx-vp9", {"crf": "12", "b": "0", "cpu-used": "5", "row-mt": "1"})
 CODECS = {".mp4": X264, ".m4v": X264, ".mov": X264, ".mkv": X264, ".webm": VP9}
-OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate"}  # no news about the new one
+# No news about the new file, and covers as text, which may show the unchanged face.
+OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate"}
+OF_THE_FILE |= {"metadata_block_picture", "coverart"}
 INTRA = 1  # AV_PICTURE_TYPE_I
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions, by the numbers of ITU-T H.273
 RGB, BT709, UNSPECIFIED, LIMITED = 0, 1, 2, 1  # matrices by the same numbers, and a range by FFmpeg's
@@ -265,10 +267,10 @@ class Writer:
                     self._add_copy(stream)
             if self.keep_metadata:
                 self._container.metadata.update(self._kept(container.metadata))
-            self._container.set_chapters(container.chapters())
+                self._container.set_chapters(container.chapters())
 
     def _kept(self, metadata: dict[str, str]) -> dict[str, str]:
-        kept = {name: text for name, text in metadata.items() if name not in OF_THE_FILE}
+        kept = {name: text for name, text in metadata.items() if name.lower() not in OF_THE_FILE}
         if self.keep_location:
             return kept
         placed = [name for name in kept if any(word in name.lower() for word in PLACES)]
