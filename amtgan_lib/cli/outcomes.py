@@ -30,7 +30,7 @@ UNCONFIRMED = 3
 class Face:
     """A face of a photo: its number (1 is the largest), its box in pixels, and the answers about it.
 
-    Without answers: it was not chosen and is unchanged. ``mean_change`` and ``visible`` are those of its ``FaceReport``.
+    Without answers: it was not chosen and is unchanged. ``mean_change`` and ``visible``: see ``FaceReport``.
     """
 
     number: int
