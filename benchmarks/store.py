@@ -18,6 +18,7 @@ COPIED = {
     "tables/02_false_accepts.csv": "false-accepts-drawn.csv",
     "tables/05_scores.csv": "scores-procedural.csv",
     "tables/05_groups.csv": "groups.csv",
+    "tables/05_fars.csv": "fars-procedural.csv",
 }
 JOINED = ("tables/05_black_box_success.csv", "tables/06_image_quality.csv")
 PICTURE = "figures/06_makeup.png"

@@ -210,6 +210,18 @@ def test_losing_every_face_is_worth_nothing(gallery):
     assert values == {"impersonation": 0, "dodging": 0, "rank-1": 1, "rank-5": 1}
 
 
+def test_rates_at_several_false_accept_rates_come_from_the_same_scores(gallery):
+    """A recogniser without a threshold is left out."""
+    scores = evaluation.success_scores(units(0, 199, 80), gallery).assign(method="m")
+    scores = pd.concat([scores.assign(recogniser="r"), scores.assign(recogniser="other")])
+    found = evaluation.rates_at(scores, {0.1: {"r": -0.99}, 0.001: {"r": 0.9}}, **FACTS)
+    assert set(found["recogniser"]) == {"r"} and set(found["far"]) == {0.1, 0.001}
+    for far, threshold in ((0.1, -0.99), (0.001, 0.9)):
+        alone = evaluation.success_rows(scores[scores["recogniser"] == "r"], threshold, far, **ABOUT)
+        assert found[found["far"] == far]["value"].tolist() == [row.value for row in alone]
+    assert found.groupby("far")["value"].apply(tuple).nunique() == 2
+
+
 def test_success_rows_carry_n_rate_and_intervals(gallery):
     rows = evaluation.success_rows(evaluation.success_scores(units(0, 199, 80), gallery), 0.9, 0.01, **ABOUT)
     assert [row.metric for row in rows] == ["impersonation", "dodging", "rank-1", "rank-5"]

@@ -53,6 +53,7 @@ from amtgan_lib.evaluation.tables import (
     picture_table,
     probes_by_method,
     quality_table,
+    rates_at,
     success_rows,
 )
 from amtgan_lib.evaluation.verdicts import (

@@ -101,6 +101,19 @@ def success_rows(scores: pd.DataFrame, threshold: float, far: float, **facts: Fa
     return rows
 
 
+def rates_at(scores: pd.DataFrame, thresholds: Mapping[float, Mapping[str, float]], **facts: Facts) -> pd.DataFrame:
+    """Result rows of raw scores (see ``Judgement.table``) at several false accept rates, of the recognisers in each.
+
+    thresholds: by rate, as ``thresholds_at`` gives them; a recogniser of the scores that has none is left out.
+    """
+    rows = []
+    for far, at in thresholds.items():
+        for (recogniser, method), part in scores.groupby(["recogniser", "method"], sort=False):
+            if recogniser in at:
+                rows += success_rows(part, at[recogniser], far, recogniser=recogniser, method=method, **facts)
+    return results.frame(rows)
+
+
 def probes_by_method(reports: Mapping[str, pd.DataFrame], size: int, progress: Progress = iter) -> dict[str, Probes]:
     """The faces of the clean photos and of every method's files, as crops of the gallery's ``size``.
 

@@ -206,6 +206,15 @@ def groups() -> str:
     return f"{_table(lines)}\n\n{told} {provenance('groups')}"
 
 
+def false_accept_rates() -> str:
+    """Rates of the held-out recognisers of the drawn world at each false accept rate."""
+    table = stored("fars-procedural")
+    table = table[table["metric"].isin(list(RATES)[:2])]
+    named = table["metric"] + ", FAR " + table["far"].map("{:g}".format)
+    wide = results.pivot(table.assign(metric=named), ["recogniser", "method"]).reset_index()
+    return f"{results.markdown(wide)}\n\n{table['n'].max()} photos. {provenance('fars-procedural')}"
+
+
 def turned() -> str:
     """How many faces are found beside an upright one, by how far they are turned, to either side."""
     table = stored("turned")
@@ -318,6 +327,7 @@ FIXED: Mapping[str, Callable[[], str]] = {
     "precision": precision,
     "ablation": ablation,
     "groups": groups,
+    "false-accept-rates": false_accept_rates,
     "turned": turned,
     "speed": lambda: speeds(stored("speed")),
 }
