@@ -1441,8 +1441,8 @@ def test_a_training_s_parameters_fit_the_notebooks():
         assert len(steps) == 3
 
 
-def test_reproduce_is_the_default_preset(runs):
-    assert command_line.main(["reproduce", "--run-id", "latest", "--resume"]) == 0
+def test_the_pipeline_runs_the_default_preset(runs):
+    assert command_line.main(["pipeline", "--run-id", "latest", "--resume"]) == 0
     ((preset, options, texts),) = runs
     assert (preset, options["only"], options["run_id"], options["resume"], texts) == (
         "procedural",

@@ -44,14 +44,6 @@ def pipeline(
     run(preset, only=only, start=start, run_id=run_id, overrides=overrides(parameter), resume=resume, foretell=True)
 
 
-def reproduce(run_id: RunId = None, parameter: Parameters = (), resume: Resume = False) -> None:
-    """Run the default preset, which needs no download: drawn faces, four trainings, nine methods, tables and figures.
-
-    The same as `make reproduce`, and as `pipeline` without arguments.
-    """
-    pipeline(run_id=run_id, parameter=parameter, resume=resume)
-
-
 def train(
     preset: Preset = "procedural",
     recipe: Annotated[tuple[Recipe, ...], arg()] = (),

@@ -67,15 +67,11 @@ COMMANDS = {
             ("--recipe residual --resume-from results/runs/ID/train/residual/checkpoint.pt", "resumes a training"),
         ),
     ),
-    "reproduce": Command(
-        "amtgan_lib.cli.pipeline:reproduce",
-        "run the default preset, which needs no download: all tables and figures",
-        (("", "drawn faces, no download"), ("--run-id latest --resume", "resumes an interrupted run")),
-    ),
     "pipeline": Command(
         "amtgan_lib.cli.pipeline:pipeline",
         "run the notebooks of a preset in order",
         (
+            ("", "the default preset, which needs no download: all tables and figures"),
             ("--preset open-small", "photographs and open recognisers"),
             ("--preset open-small -p far=0.001", "judged by a stricter threshold"),
             ("--run-id latest --from 05 --resume", "from notebook 05 on; finished steps are kept"),
