@@ -1251,6 +1251,10 @@ def test_a_training_begins_with_the_networks_of_another(tmp_path, config):
     for one, other in zip(first.networks.state_dict().values(), second.networks.state_dict().values(), strict=True):
         torch.testing.assert_close(other, one.half().float())
     assert second.step == 0
+    whole = {"recognizers": [*NAMES, "drawn_ir"]}  # those of both trainings
+    assert configuration(save_networks(second, tmp_path / "n.safetensors", whole))["recognizers"] == [*NAMES, "drawn_ir"]
+    _, told = load_generator(export(second, tmp_path / "g.safetensors", **whole))
+    assert told["recognizers"] == [*NAMES, "drawn_ir"]
     for told in (save_networks(second, tmp_path / "n.safetensors", {}), export(second, tmp_path / "g.safetensors")):
         assert str(tmp_path).encode() not in told.read_bytes()
 
@@ -1316,6 +1320,9 @@ def test_networks_trained_on_photographs_fit_their_preset_and_know_drawn_faces_s
     subject, judges, split = begun(recipe, "photos", "open-small")
     assert subject.config.start == "photos" and set(judges) == {"edgeface_xs", "edgeface_xxs"}
     assembly.check_start(subject.config, judges, split)
+    taught = ["mobilefacenet_foamliu", "mobilefacenet_xiaoccer", "drawn_ir", "drawn_irse", "drawn_mobile"]
+    assert assembly.taught_by(subject.config) == taught
+    assert assembly.taught_by(replace(subject.config, start="")) == taught[:2]
     for judge in ("mobilefacenet_foamliu", "drawn_ir"):  # the latter took part in what these began with
         with pytest.raises(ValueError, match="networks that a judge helped to train"):
             assembly.check_start(subject.config, [judge], split)

@@ -26,12 +26,15 @@ PARAMETERS = (*DATA, *CONFIGURED)  # of notebook 03_train: what ``assembled`` re
 
 @dataclass(frozen=True)
 class Run:
-    """A training ready to start, and the facts that its generator's file will tell."""
+    """A training ready to start, and the facts that its generator's file will tell.
+
+    Among them ``recognizers``: see ``taught_by``.
+    """
 
     trainer: Trainer
     sources: datasets.FaceSet
     references: datasets.FaceSet
-    facts: Mapping[str, str]
+    facts: Mapping[str, Any]
 
     def train(
         self,
@@ -70,23 +73,27 @@ def assembled(given: Mapping[str, Any]) -> Run:
     check_start(trainer.config, judges, given["split"])
     if trainer.config.start:
         begin_with(trainer, file_of(trainer.config.start, trainer.config.recipe))
-    facts = {"world": datasets.world_of(face_set.manifest).name, "target": person}
+    facts: dict[str, Any] = {"world": datasets.world_of(face_set.manifest).name, "target": person}
     facts |= {"held_out": given["held_out"], "split": given["split"], "perceptual": perceptual.name}
+    facts["recognizers"] = taught_by(trainer.config)
     return Run(trainer, sources, references, facts)
 
 
 def check_start(config: TrainConfig, judges: Sequence[str], split: str) -> None:
     """ValueError where a training would start with networks that one of its judges helped to train."""
-    if not config.start:
-        return
-    earlier = configuration(file_of(config.start, config.recipe))
     try:
-        recognizers.refuse_overlap(earlier["recognizers"], judges, split)
+        recognizers.refuse_overlap(taught_by(config), judges, split)
     except ValueError as error:
         anew = f'start of {config.recipe} to "", as the preset procedural-long does, to train from nothing'
         raise ValueError(
             f"start is {config.start!r}, networks that a judge helped to train. {error} Set {anew}"
         ) from error
+
+
+def taught_by(config: TrainConfig) -> list[str]:
+    """The recognisers that a training learns from: its own, and those of the networks that it begins with."""
+    earlier = configuration(file_of(config.start, config.recipe))["recognizers"] if config.start else ()
+    return list(dict.fromkeys((*config.recognizers, *earlier)))
 
 
 def configured(given: Mapping[str, Any], names: Sequence[str]) -> TrainConfig:

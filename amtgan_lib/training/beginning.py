@@ -29,9 +29,14 @@ def file_of(start: str, recipe: str) -> Path:
 
 
 def save_networks(trainer: State, path: Path, facts: Mapping[str, Any]) -> Path:
-    """Write the networks of a training in float16, with its configuration, its steps and ``facts`` (JSON values)."""
+    """Write the networks of a training in float16, with its configuration, its steps and ``facts`` (JSON values).
+
+    Its ``recognizers`` are those of the facts, if these name some: all that ever trained the networks.
+    """
     tensors = {name: tensor.half().contiguous() for name, tensor in trainer.networks.state_dict().items()}
-    told = {"config": trainer.config.told(), "facts": {**facts, "steps": trainer.step}}
+    config = trainer.config.told()
+    config["recognizers"] = facts.get("recognizers", config["recognizers"])
+    told = {"config": config, "facts": {**facts, "steps": trainer.step}}
     return write_safetensors(path, tensors, told)
 
 
