@@ -1252,7 +1252,10 @@ def test_a_training_begins_with_the_networks_of_another(tmp_path, config):
         torch.testing.assert_close(other, one.half().float())
     assert second.step == 0
     whole = {"recognizers": [*NAMES, "drawn_ir"]}  # those of both trainings
-    assert configuration(save_networks(second, tmp_path / "n.safetensors", whole))["recognizers"] == [*NAMES, "drawn_ir"]
+    assert configuration(save_networks(second, tmp_path / "n.safetensors", whole))["recognizers"] == [
+        *NAMES,
+        "drawn_ir",
+    ]
     _, told = load_generator(export(second, tmp_path / "g.safetensors", **whole))
     assert told["recognizers"] == [*NAMES, "drawn_ir"]
     for told in (save_networks(second, tmp_path / "n.safetensors", {}), export(second, tmp_path / "g.safetensors")):
