@@ -121,7 +121,7 @@ def checkout(tmp_path, monkeypatch):
     for name in ("docs", "results/measured", "results/figures"):
         shutil.copytree(paths.ROOT / name, tmp_path / name)
     text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
-    (tmp_path / "README.md").write_text(text.replace("| 96 to 98 |", "| 99 |"), encoding="utf-8")
+    (tmp_path / "README.md").write_text(re.sub(r"\| \d+ to \d+ \|", "| 99 |", text, count=1), encoding="utf-8")
     for name, folder in (
         ("ROOT", ""),
         ("DOCS", "docs"),
@@ -149,7 +149,8 @@ def test_results_makes_the_pages_again_and_then_finds_them_up_to_date(checkout):
 
 def test_a_figure_is_stale_when_its_rows_have_changed(checkout):
     rows, name = checkout / "results" / "measured" / "open-small.csv", "open-small_success.png"
-    rows.write_text(rows.read_text().replace("0.978947368", "0.878947368"))
+    table = results.read(rows)
+    results.write(table.assign(value=table["value"].where(table["metric"] != "dodging", 0.5)), rows)
     assert command_line.main(["results", "--check", "--only", name]) == 1
     assert command_line.main(["results", "--only", name]) == 0
     assert command_line.main(["results", "--check", "--only", name]) == 0
