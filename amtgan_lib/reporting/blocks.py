@@ -27,6 +27,7 @@ OVERVIEW = {
     "natural-stronger": ("photographs", ("natural_stronger",)),
     "natural-known": ("photographs", ("natural_known",)),
     "natural-stronger-known": ("photographs", ("natural_stronger_known",)),
+    "natural-makeup": ("photographs", ("natural_makeup",)),
     "natural-person": ("photographs", ("natural_person",)),
 }
 
