@@ -11,7 +11,7 @@ import torch
 from fakes import NoseRecognizer, plain, plain_set
 from PIL import Image
 
-from amtgan_lib import datasets, evaluation, faces, losses
+from amtgan_lib import datasets, evaluation, faces, losses, recognizers
 from amtgan_lib.evaluation import NOT_PROTECTED, Gallery, Judgement, Probes, recognition, tables, verdicts
 from amtgan_lib.images import open_photo, to_tensor
 from amtgan_lib.reporting import results
@@ -440,6 +440,8 @@ def test_thresholds_are_read_at_their_rate(tmp_path):
         evaluation.read_thresholds(path, 0.001)
     with pytest.raises(ValueError, match="run notebook 02_recognizers"):
         evaluation.read_thresholds(tmp_path / "none.csv", 0.01)
+    by_rate = evaluation.thresholds_by_rate([recognizers.load("drawn_ir")], path)
+    assert list(by_rate) == [0.1, 0.01] and by_rate[0.01] == {"a": 0.3, "b": 0.4}
 
 
 # ---------------------------------------------------------------- pictures

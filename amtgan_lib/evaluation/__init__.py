@@ -26,6 +26,7 @@ from amtgan_lib.evaluation.recognition import (
     read_thresholds,
     recognition_table,
     thresholds_at,
+    thresholds_by_rate,
     two_photos,
     vectors,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +162,17 @@ def thresholds_at(far: float, recognizers: Sequence[Recognizer], path: Path) -> 
         raise ValueError(f"{lacking[0]} has no published threshold at FAR {far}; there are {known}")
     measured = read_thresholds(path, far) if len(published) < len(recognizers) else {}
     return measured | {name: known[far] for name, known in published.items()}
+
+
+def thresholds_by_rate(recognizers: Sequence[Recognizer], path: Path) -> dict[float, dict[str, float]]:
+    """{FAR: {recogniser: threshold}} from where ``thresholds_at`` takes them, of the usual rates that are known.
+
+    Few people have too few pairs of strangers for the strict ones.
+    """
+    known: dict[str, Mapping[float, float]] = {
+        each.name: each.thresholds for each in recognizers if each.spec.published
+    }
+    if len(known) < len(recognizers):
+        known = stored_thresholds(path) | known
+    rates = [far for far in FARS if any(far in at for at in known.values())]
+    return {far: {name: at[far] for name, at in known.items() if far in at} for far in rates}
