@@ -24,6 +24,7 @@ OVERVIEW = {
     "open-small": ("photographs", ("clean", "published", "corrected", "residual")),
     "any-target": ("photographs", ("mi_fgsm", "any_target", "any_target_nobody_bare")),
     "natural": ("photographs", ("clean", "natural")),
+    "natural-quick": ("photographs", ("natural_quick",)),
     "natural-stronger": ("photographs", ("natural_stronger",)),
     "natural-known": ("photographs", ("natural_known",)),
     "natural-stronger-known": ("photographs", ("natural_stronger_known",)),
