@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import fakes
 import numpy as np
@@ -211,11 +212,14 @@ def test_losing_every_face_is_worth_nothing(gallery):
 
 
 def test_rates_at_several_false_accept_rates_come_from_the_same_scores(gallery):
-    """A recogniser without a threshold is left out."""
+    """They say who judged and when; a judge is left out where it has no threshold."""
     scores = evaluation.success_scores(units(0, 199, 80), gallery).assign(method="m")
     scores = pd.concat([scores.assign(recogniser="r"), scores.assign(recogniser="other")])
-    found = evaluation.rates_at(scores, {0.1: {"r": -0.99}, 0.001: {"r": 0.9}}, **FACTS)
+    judges = [SimpleNamespace(name=name, weights_sha256=f"of {name}") for name in ("r", "other")]
+    found = evaluation.rates_at(scores, judges, {0.1: {"r": -0.99}, 0.001: {"r": 0.9}}, **FACTS)
     assert set(found["recogniser"]) == {"r"} and set(found["far"]) == {0.1, 0.001}
+    assert set(found["weights_sha256"]) == {"of r"} and set(found["note"]) == {"held out"}
+    assert set(found["commit"]) == {results.commit()} and results.commit()
     for far, threshold in ((0.1, -0.99), (0.001, 0.9)):
         alone = evaluation.success_rows(scores[scores["recogniser"] == "r"], threshold, far, **ABOUT)
         assert found[found["far"] == far]["value"].tolist() == [row.value for row in alone]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,16 +102,23 @@ def success_rows(scores: pd.DataFrame, threshold: float, far: float, **facts: Fa
     return rows
 
 
-def rates_at(scores: pd.DataFrame, thresholds: Mapping[float, Mapping[str, float]], **facts: Facts) -> pd.DataFrame:
-    """Result rows of raw scores (see ``Judgement.table``) at several false accept rates, of the recognisers in each.
+def rates_at(
+    scores: pd.DataFrame,
+    judges: Sequence[Recognizer],
+    thresholds: Mapping[float, Mapping[str, float]],
+    **facts: Facts,
+) -> pd.DataFrame:
+    """Result rows of raw scores (see ``Judgement.table``) at several false accept rates, of the judges held out.
 
-    thresholds: by rate, as ``thresholds_at`` gives them; a recogniser of the scores that has none is left out.
+    thresholds: of ``thresholds_by_rate``; a judge is left out of the rates at which it has none.
     """
     rows = []
-    for far, at in thresholds.items():
-        for (recogniser, method), part in scores.groupby(["recogniser", "method"], sort=False):
-            if recogniser in at:
-                rows += success_rows(part, at[recogniser], far, recogniser=recogniser, method=method, **facts)
+    for far, judge in itertools.product(thresholds, judges):
+        own = {"recogniser": judge.name, "weights_sha256": judge.weights_sha256, "note": "held out"}
+        of_judge = scores[scores["recogniser"] == judge.name]
+        for method, part in of_judge.groupby("method", sort=False) if judge.name in thresholds[far] else ():
+            facts_of = {"method": method, **own, **provenance(), **facts}
+            rows += success_rows(part, thresholds[far][judge.name], far, **facts_of)
     return results.frame(rows)
 
 

@@ -212,9 +212,7 @@ def groups() -> str:
 def false_accept_rates() -> str:
     """Rates of the held-out recognisers of the drawn world at each false accept rate."""
     table = stored("fars-procedural")
-    table = table[table["metric"].isin(list(RATES)[:2])]
-    named = table["metric"] + ", FAR " + table["far"].map("{:g}".format)
-    wide = results.pivot(table.assign(metric=named), ["recogniser", "method"]).reset_index()
+    wide = results.by_false_accept_rate(table).reset_index()
     return f"{results.markdown(wide)}\n\n{table['n'].max()} photos. {provenance('fars-procedural')}"
 
 

@@ -150,6 +150,13 @@ def pivot(table: pd.DataFrame, index: list[str], columns: str = "metric") -> pd.
     return wide[[name for name in dict.fromkeys(table[columns]) if name in wide]]
 
 
+def by_false_accept_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """Impersonation and dodging for reading: one line per recogniser and method, two columns per false accept rate."""
+    shown = table[table["metric"].isin(["impersonation", "dodging"])]
+    named = shown["metric"] + ", FAR " + shown["far"].map("{:g}".format)
+    return pivot(shown.assign(metric=named), ["recogniser", "method"])
+
+
 def read_reports(path: Path) -> pd.DataFrame:
     """The report of the photos that one recipe protected (notebook 4); empty cells are empty strings."""
     if not path.exists():
