@@ -172,14 +172,18 @@ def test_a_server_and_its_kernels_are_stopped_even_if_the_test_fails(driver, tmp
 
 
 class Stalling(http.server.BaseHTTPRequestHandler):
-    """Answers /once from the second time on, /never not at all."""
+    """Answers /once from the second time on, /never not at all.
+
+    Whoever is not answered waits until the test is over: an empty answer would make the browser ask again by itself.
+    """
 
     asked: ClassVar[list[str]] = []
+    over: ClassVar[threading.Event] = threading.Event()
 
     def do_GET(self):
         self.asked.append(self.path)
         if self.path == "/never" or self.asked.count("/once") == 1:
-            time.sleep(3)
+            self.over.wait(60)
             return
         self.send_response(200)
         self.end_headers()
@@ -199,6 +203,7 @@ def stalling(driver, tmp_path):
         yield browser.Page(
             driver, browser.Server(f"http://127.0.0.1:{server.server_port}", tmp_path / "log.txt"), tmp_path
         )
+        Stalling.over.set()
         server.shutdown()
     driver.set_page_load_timeout(browser.LOADING)
     driver.get("about:blank")
