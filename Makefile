@@ -6,6 +6,7 @@ LAB_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 RESULTS_ARGS ?=
+MEASURED_ARGS ?=
 LOCK_ARGS ?=
 
 VENV := .venv/bin
@@ -25,7 +26,7 @@ export AMTGAN_ASSET_MIRROR := $(CURDIR)/../shared/assets
 endif
 endif
 
-.PHONY: help setup test test-all lint reproduce leave-one-out lab demo bench results gpu-pack lock clean
+.PHONY: help setup test test-all lint reproduce leave-one-out lab demo bench results measured gpu-pack lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -86,6 +87,9 @@ bench: setup ## measure speeds beside the published algorithm's (BENCH_ARGS="gen
 
 results: setup ## make the tables and figures of README.md and docs/ again from results/measured (RESULTS_ARGS=--check)
 	$(VENV)/python -m amtgan_lib results $(RESULTS_ARGS)
+
+measured: setup ## measure the tables of results/measured anew, hours (MEASURED_ARGS="natural open-small", all, --keep)
+	$(VENV)/python -m benchmarks.measured $(MEASURED_ARGS)
 
 gpu-pack: setup ## pack crops and weights for a GPU without a network into gpu_pack/, after --preset open's notebook 1
 	$(VENV)/python -m benchmarks.gpu_pack pack $(if $(wildcard ../shared/golden/.),--golden ../shared/golden)

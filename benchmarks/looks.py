@@ -1,9 +1,9 @@
 """What ``protect`` itself reaches on people of the test: looks by the hints of some recognisers, judged by others.
 
-.venv/bin/python -m benchmarks.looks natural-own --store
+.venv/bin/python -m benchmarks.looks natural-own --into build
 
 Judged as they are, and as a site may publish them again. Needs the photographs that notebook 1 prepares (``--preset
-natural``), and dlib. Rows go to results/measured.
+natural``), and dlib. ``benchmarks.measured`` measures all sets that are stored.
 """
 
 import argparse
@@ -101,16 +101,16 @@ def measured(name: str, photos: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Measure a set and print its summary; with --store into results/measured."""
+    """Measure a set and print its summary; with --into as a table in that folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--photos", type=int, default=0)
-    parser.add_argument("--store", action="store_true")
+    parser.add_argument("--into", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     table = measured(options.name, options.photos)
     print(results.summary(table, SETS[NAMES[options.name][0]][1]))
-    if options.store:
-        print(results.write(table, paths.MEASURED / f"{options.name}.csv"))
+    if options.into:
+        print(results.write(table, options.into / f"{options.name}.csv"))
 
 
 if __name__ == "__main__":

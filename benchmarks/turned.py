@@ -1,16 +1,17 @@
 """Count the faces found beside an upright one when they are turned by every 15 degrees: rows for docs/results.md.
 
-.venv/bin/python -m benchmarks.turned 4        # pairs of portraits of the mirror, each at 24 angles
+.venv/bin/python -m benchmarks.turned 4 build    # pairs of portraits of the mirror, each at 24 angles; a folder
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from amtgan_lib import assets, faces, paths
+from amtgan_lib import assets, faces
 from amtgan_lib.faces import mtcnn, warps
 from amtgan_lib.images import open_photo
 from amtgan_lib.reporting import results
@@ -43,8 +44,8 @@ def turned(points: np.ndarray, degrees: int) -> np.ndarray:
     return (points - middle) @ turn.T + middle + (SIDE, 0)
 
 
-def main(count: int) -> None:
-    """Count, print and store."""
+def main(count: int, folder: Path) -> None:
+    """Count, print and store in a folder."""
     facts = {"experiment": "turned faces", "preset": "", "recogniser": "", "target": "", "far": None, "metric": "found"}
     facts |= {"seed": 0, "commit": results.commit(), "device": results.device_name()}
     others = [*portraits("london", count - count // 2), *portraits("celeba_hq", count // 2)]
@@ -63,7 +64,7 @@ def main(count: int) -> None:
             own = {"method": method, "dataset": f"{degrees} degrees", "value": number / len(pairs), "n": len(pairs)}
             rows.append(results.Row(**facts, **own))
         print(f"{degrees} degrees: {found} found, {seen} seen by the second detector, of {len(pairs)}", flush=True)
-    results.write(results.frame(rows), paths.MEASURED / "turned.csv")
+    results.write(results.frame(rows), folder / "turned.csv")
 
 
 def five(crop: faces.FaceCrop) -> np.ndarray:
@@ -77,4 +78,4 @@ def _around(box: np.ndarray, points: np.ndarray) -> bool:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,5 +1,8 @@
 """The benchmarks: what they count, what they compare, and that each of them runs."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +11,7 @@ from amtgan_lib import paths
 from amtgan_lib.models import Generator
 from amtgan_lib.reporting import results
 from benchmarks import bench as measuring
-from benchmarks import published, speed, store
+from benchmarks import measured, published, speed
 
 
 def test_flops_are_those_of_each_weight_at_each_position():
@@ -154,19 +157,67 @@ def test_a_work_that_there_is_not_is_said(capsys):
     assert "no work generatr; there are generator" in capsys.readouterr().err
 
 
-def test_a_run_is_stored_whole_or_not_at_all(tmp_path):
-    run, measured, figures = (tmp_path / name for name in ("run", "measured", "figures"))
-    for name in ("run/tables", "run/figures", "measured", "figures"):
-        (tmp_path / name).mkdir(parents=True)
-    for name in store.COPIED:
-        (run / name).write_text(name)
-    (run / store.PICTURE).write_bytes(b"picture")
-    rows = results.read(paths.MEASURED / "procedural.csv")
-    results.write(rows[rows.recogniser != ""], run / store.JOINED[0])
-    with pytest.raises(FileNotFoundError, match="06_image_quality"):
-        store.store(run, measured, figures)
-    assert not list(measured.iterdir()) and not list(figures.iterdir())
-    results.write(rows[rows.recogniser == ""], run / store.JOINED[1])
-    store.store(run, measured, figures)
-    assert {path.name for path in measured.iterdir()} == {*store.COPIED.values(), "procedural.csv"}
-    assert len(results.read(measured / "procedural.csv")) == len(rows)
+def stood_in(monkeypatch, tmp_path):
+    """`benchmarks.measured` in an empty folder, at a clean commit; its commands write rows and measure nothing."""
+    rows, asked = results.read(paths.MEASURED / "procedural.csv"), []
+
+    def run(*words):
+        asked.append(words[0])
+        if "amtgan_lib" in words:
+            folder = paths.RUNS / words[words.index("--run-id") + 1]
+            for kind in ("tables", "figures"):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+            for name in {name for names in measured.DRAWN.values() for name in names}:
+                results.write(rows[(rows.recogniser == "") == (name[:2] == "06")], folder / "tables" / f"{name}.csv")
+            (folder / "run.json").touch()
+            if asked.count("amtgan_lib") > 1:
+                (folder / "figures" / "06_makeup.png").write_bytes(b"picture")
+        else:
+            results.write(rows, Path(words[-1]) / f"{words[1]}.csv")
+
+    monkeypatch.setattr(measured, "run", run)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(paths, "MEASURED", tmp_path / "measured")
+    monkeypatch.setattr(paths, "PREPARED", tmp_path)
+    monkeypatch.setattr(results, "commit", lambda: "0123456789")
+    for name in ("measured", "figures"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open.npz").touch()
+    return rows, asked
+
+
+def test_parts_are_measured_once_a_commit_and_kept_whole_or_not_at_all(monkeypatch, tmp_path, capsys):
+    rows, asked = stood_in(monkeypatch, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"06_makeup\.png"):  # interrupted, say
+        measured.main(["procedural"])
+    measured.main(["--keep"])
+    assert "nothing is done" in capsys.readouterr().out and not list((tmp_path / "measured").iterdir())
+    measured.main(["natural", "procedural"])
+    measured.main(["natural", "procedural"])
+    assert asked == ["amtgan_lib", "benchmarks.looks", "amtgan_lib"]
+    listed = capsys.readouterr().out
+    assert re.search(r"^procedural +done$", listed, re.MULTILINE) and "open-small               about 45" in listed
+    measured.main(["--keep"])
+    stored = {path.name for path in (tmp_path / "measured").iterdir()}
+    assert stored == {"natural.csv", *(f"{name}.csv" for name in measured.DRAWN)}
+    assert len(results.read(tmp_path / "measured" / "procedural.csv")) == len(rows)
+    assert (tmp_path / "figures" / "procedural_makeup.png").read_bytes() == b"picture"
+
+
+def test_rows_of_a_changed_checkout_and_parts_that_there_are_not_are_refused(monkeypatch, tmp_path, capsys):
+    _, asked = stood_in(monkeypatch, tmp_path)
+    for commit, part, said in (
+        ("0123-dirty", "natural", "commit what has changed"),
+        ("0123", "natual", "no part natual"),
+    ):
+        monkeypatch.setattr(results, "commit", lambda commit=commit: commit)
+        with pytest.raises(SystemExit):
+            measured.main([part])
+        assert said in capsys.readouterr().err
+    assert not asked
+
+
+def test_every_stored_table_has_a_part_or_is_named_as_having_none():
+    made = {Path(file).stem for part in measured.PARTS.values() for file in part.files if file.startswith("measured")}
+    assert made | measured.APART == {path.stem for path in paths.MEASURED.glob("*.csv")}
+    assert not made & measured.APART

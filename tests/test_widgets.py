@@ -20,6 +20,7 @@ from amtgan_lib import evaluation, paths
 from amtgan_lib.demos import session, widgets
 from amtgan_lib.demos.session import Settings, StudioError, gallery, sitting
 from amtgan_lib.demos.widgets import parts, texts
+from amtgan_lib.demos.widgets import strength as strength_demo
 from amtgan_lib.demos.widgets.pace import PAUSE, Newest
 from amtgan_lib.evaluation import COLOURS
 from amtgan_lib.faces import detection, mtcnn
@@ -38,6 +39,7 @@ def small_portraits():
         patch.setattr(gallery, "LARGE", 160)
         patch.setattr(session, "drawn_kit", lambda: kit)
         patch.setattr(session, "photo_kit", lambda held_out: kit)
+        patch.setattr(strength_demo, "STRENGTHS", (0.0, 0.5, 1.0))
         yield
 
 
@@ -399,9 +401,10 @@ def at_rest(strength):
 
     async def settle():
         """As one piece of work, see below: each of these events alone would have the picture drawn anew."""
-        strength.photos.buttons["portrait 3"].click()
-        strength.shelves["makeup"].buttons["berry"].click()
-        strength.shelves["second"].buttons["plum"].click()
+        shelves = {strength.photos: "portrait 3", **dict(zip(strength.shelves.values(), ("berry", "plum"), strict=True))}
+        for shelf, name in shelves.items():
+            if chosen(shelf) != [name]:  # else the curve would be computed anew
+                shelf.buttons[name].click()
         for name, slider in strength.sliders.items():
             slider.value = getattr(Settings(), name)
         strength.pace.finish()
