@@ -83,11 +83,16 @@ def of_looks(name: str) -> Part:
     """A set of looks on the photographs that the preset ``natural`` prepares."""
 
     def make(folder: Path) -> None:
-        if not (paths.PREPARED / "open.npz").is_file():
-            run("amtgan_lib", "pipeline", "--preset", "natural", "--only", "01")
+        prepared_photographs()
         run("benchmarks.looks", name, "--into", str(folder / "measured"))
 
     return Part(15, (f"measured/{name}.csv",), make)
+
+
+def prepared_photographs() -> None:
+    """Prepare the open photographs, if that was not done yet."""
+    if not (paths.PREPARED / "open.npz").is_file():
+        run("amtgan_lib", "pipeline", "--preset", "natural", "--only", "01")
 
 
 def leave_one_out(folder: Path) -> None:
@@ -116,12 +121,19 @@ def copy(run_folder: Path, tables: Mapping[str, tuple[str, ...]], folder: Path) 
             results.write(results.joined(*(results.read(file) for file in files)), target)
 
 
+def london(folder: Path) -> None:
+    """The look of ``protect`` by sex, age and ethnicity, on the photographs that come with such labels."""
+    prepared_photographs()
+    run("benchmarks.london", "--into", str(folder / "measured"))
+
+
 PARTS = {
     "procedural": of_run(12, "procedural", DRAWN, "06_makeup.png"),
     "open-small": of_run(45, "open-small", {"open-small": SUCCESS}),
     "ablation": of_run(170, "ablation", {"ablation": ("07_ablation",)}),
     "any-target": of_run(240, "any-target", ANY_TARGET),
     "leave-one-out": Part(240, ("measured/leave-one-out.csv",), leave_one_out),
+    "groups-london": Part(12, ("measured/groups-london.csv",), london),
     "turned": Part(20, ("measured/turned.csv",), turned),
 } | {name: of_looks(name) for name in looks.NAMES if (paths.MEASURED / f"{name}.csv").is_file()}
 
