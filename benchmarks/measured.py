@@ -122,7 +122,7 @@ def copy(run_folder: Path, tables: Mapping[str, tuple[str, ...]], folder: Path) 
 
 
 def london(folder: Path) -> None:
-    """The look of ``protect`` by sex, age and ethnicity, on the photographs that come with such labels."""
+    """The look of ``protect`` on the London set, whose people come with labels."""
     prepared_photographs()
     run("benchmarks.london", "--into", str(folder / "measured"))
 
@@ -133,7 +133,7 @@ PARTS = {
     "ablation": of_run(170, "ablation", {"ablation": ("07_ablation",)}),
     "any-target": of_run(240, "any-target", ANY_TARGET),
     "leave-one-out": Part(240, ("measured/leave-one-out.csv",), leave_one_out),
-    "groups-london": Part(12, ("measured/groups-london.csv",), london),
+    "london": Part(12, ("measured/natural-london.csv", "measured/groups-london.csv"), london),
     "turned": Part(20, ("measured/turned.csv",), turned),
 } | {name: of_looks(name) for name in looks.NAMES if (paths.MEASURED / f"{name}.csv").is_file()}
 

@@ -13,7 +13,7 @@ from amtgan_lib import __main__ as command_line
 from amtgan_lib import paths
 from amtgan_lib.cli import results as command
 from amtgan_lib.cli.table import COMMANDS
-from amtgan_lib.reporting import blocks, pages, results
+from amtgan_lib.reporting import front_page, pages, results, stored
 
 PAGES = [paths.ROOT / "README.md", *sorted(paths.DOCS.glob("*.md"))]
 PARTS = pages.parts(command.makers())
@@ -56,7 +56,7 @@ def test_every_stored_run_is_on_the_page_of_results():
 
 def test_the_stored_rows_carry_their_provenance():
     for name in whole_runs():
-        table = blocks.stored(name)
+        table = stored.stored(name)
         assert list(table.columns) == results.COLUMNS
         assert (table["source"] == "measured").all() and (table["n"] > 0).all()
         assert table["commit"].str.fullmatch(r"[0-9a-f]{7,40}(-dirty)?").all(), name
@@ -68,7 +68,7 @@ def test_the_stored_rows_were_judged_by_the_weights_of_today():
         file.stem: results.read(file) for file in paths.MEASURED.glob("*.csv") if "weights_sha256" in header(file)
     }
     assert len(tables) > 10
-    assert {(name, judge) for name, table in tables.items() for judge in blocks.superseded(table)} == OTHER_WEIGHTS
+    assert {(name, judge) for name, table in tables.items() for judge in stored.superseded(table)} == OTHER_WEIGHTS
 
 
 def header(file: Path) -> str:
@@ -191,7 +191,7 @@ def test_an_empty_block_is_filled():
 
 
 def test_a_notebook_without_stored_minutes_has_none(monkeypatch):
-    speed = blocks.stored("speed")
+    speed = stored.stored("speed")
     rows = speed.iloc[:2].assign(
         dataset="run, procedural", method=["03_train-residual", "03_train-published"], value=90.0
     )
@@ -199,6 +199,6 @@ def test_a_notebook_without_stored_minutes_has_none(monkeypatch):
     slow, native = rows.assign(device="CPU, AVX2", value=600.0), rows.assign(device="CPU, AVX512, bfloat16")
     both = pd.concat([slow, native])
     for table, minutes in ((rows, "3.0"), (rows.iloc[:0], ""), (both, "3.0"), (both[::-1], "3.0")):
-        monkeypatch.setattr(blocks, "stored", lambda _, table=table: table)
-        cells = [line.split(" | ") for line in blocks.notebooks().splitlines() if "03_train" in line]
+        monkeypatch.setattr(front_page, "stored", lambda _, table=table: table)
+        cells = [line.split(" | ") for line in front_page.notebooks().splitlines() if "03_train" in line]
         assert cells[0][-1].strip(" |") == minutes

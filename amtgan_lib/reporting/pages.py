@@ -16,6 +16,7 @@ from types import MappingProxyType
 from amtgan_lib import paths
 from amtgan_lib.files import sha256_of
 from amtgan_lib.reporting import blocks, results
+from amtgan_lib.reporting.stored import judges, stored, value
 
 BLOCK = re.compile(r"(?P<start><!-- (?P<name>[\w-]+):start -->).*?(?P<end><!-- (?P=name):end -->)", re.S)
 VALUE = re.compile(r"(?P<start><!-- = (?P<names>[^>]+?) -->).*?(?P<end><!-- / -->)", re.S)
@@ -43,7 +44,7 @@ def rendered(text: str, makers: Makers) -> str:
     """A page with its blocks and values generated; ``makers`` has the blocks that `blocks.block` does not know."""
     text = BLOCK.sub(lambda match: f"{match['start']}\n{_block(match['name'], makers)}\n{match['end']}", text)
     return VALUE.sub(
-        lambda match: match["start"] + blocks.value(*map(str.strip, match["names"].split(";"))) + match["end"], text
+        lambda match: match["start"] + value(*map(str.strip, match["names"].split(";"))) + match["end"], text
     )
 
 
@@ -79,12 +80,12 @@ def _draw(path: Path) -> None:
     from amtgan_lib.reporting import figures  # seconds, with matplotlib
 
     name, kind = FIGURES[path.name]
-    table = blocks.stored(name)
-    judges, pictures = blocks.judges(table), table[table["recogniser"] == ""]
+    table = stored(name)
+    held, pictures = judges(table), table[table["recogniser"] == ""]
     title = f"{table['preset'].iloc[0]}: {table['dataset'].iloc[0]}"
     if kind == "trade_off":
-        held_out = table[table["recogniser"].isin(judges)]
-        figure = figures.trade_off(held_out, pictures, f"{title}, held out {', '.join(judges)}")
+        held_out = table[table["recogniser"].isin(held)]
+        figure = figures.trade_off(held_out, pictures, f"{title}, held out {', '.join(held)}")
     else:
         figure = figures.success_bars(table[table["recogniser"] != ""], title=title)
     figures.save(figure, path, **{ROWS: sha256_of(paths.MEASURED / f"{name}.csv")})
