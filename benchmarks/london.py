@@ -1,4 +1,4 @@
-"""The look of ``protect`` on the London set: two photos of one day, and whether it serves some people worse than others.
+"""The look of ``protect`` on the London set: two photos of one day, and whether it serves some people worse.
 
 .venv/bin/python -m benchmarks.london --into build
 
@@ -8,9 +8,13 @@ which they belong to. Needs what notebook 1 prepares (``--preset natural``), and
 """
 
 import argparse
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -26,6 +30,28 @@ def among_the_others(face_set: datasets.FaceSet) -> datasets.FaceSet:
     manifest, people = face_set.manifest, datasets.world_of(face_set.manifest).people
     theirs = (manifest["set"] == "london") & manifest["part"].isin(["source", "other"])
     return replace(face_set, manifest=manifest.assign(set=manifest["set"].where(~theirs, people)))
+
+
+def mistaken(
+    face_set: datasets.FaceSet, judges: Sequence[recognizers.Recognizer], labels: pd.DataFrame, **facts: Any
+) -> pd.DataFrame:
+    """Rows of how often a judge takes two clean people of a group for one: then it hardly lets go of a changed face.
+
+    Of the pairs that one's neutral and another's smiling photo make; without an interval, since pairs share people.
+    """
+    rows = []
+    sides = [face_set.where(part=part) for part in ("source", "other")]
+    for judge, (label, of) in itertools.product(judges, labels.items()):
+        own = {"metric": "false accepts", "method": "clean", "recogniser": judge.name, "far": recognizers.USUAL}
+        for name in sorted(set(of) - {""}):
+            ours = [side.rows(np.flatnonzero(side.manifest["person"].isin(of.index[of == name]))) for side in sides]
+            one, other = (evaluation.vectors(side, judge) for side in ours)
+            people = [side.manifest["person"].to_numpy() for side in ours]
+            strangers = (one @ other.T)[people[0][:, None] != people[1]]
+            share = {"value": (strangers > judge.thresholds[recognizers.USUAL]).mean(), "n": len(strangers)}
+            own |= {"dataset": f"london, {label}: {name}", "weights_sha256": judge.weights_sha256}
+            rows.append(results.Row(**own, **share, **facts))
+    return results.frame(rows)
 
 
 def measured(photos: int) -> dict[str, pd.DataFrame]:
@@ -50,6 +76,9 @@ def measured(photos: int) -> dict[str, pd.DataFrame]:
     labelled = evaluation.labels(list(pairs.person), LABELS)
     facts["experiment"] = "groups"
     groups = evaluation.group_table(scores, judges, thresholds, changes, labelled, recognizers.USUAL, **facts)
+    facts |= {"commit": results.commit(), "device": results.device_name()}
+    del facts["dataset"]
+    groups = results.joined(groups, mistaken(face_set, judges, labelled, **facts))
     return {"natural-london": results.joined(success, pictures), "groups-london": groups}
 
 

@@ -132,19 +132,22 @@ def groups() -> str:
 
 
 def _of_group(row: NamedTuple) -> str:
-    if row.metric == "dodging":
+    if row.metric != "mean change":
         return results.percent(row.value, row.ci_low, row.ci_high)
     return f"{row.value:.1f} [{row.ci_low:.1f}, {row.ci_high:.1f}]"
 
 
 def by_group(name: str) -> str:
-    """How often each judge refuses the people of a group, and how much their faces are changed."""
+    """By group: how often each judge refuses changed faces and takes two clean people for one, and the mean change."""
     table = stored(name)
-    lines: dict[tuple[str, str], dict[str, str]] = {}
-    for row in table[table["metric"].isin(["dodging", "mean change"])].itertuples():
+    lines: dict[str, dict[str, str]] = {}
+    for row in table.itertuples():
+        metric = (row.method != "clean", row.metric)
+        if metric not in ((True, "dodging"), (True, "mean change"), (False, "false accepts")):
+            continue
         group = row.dataset.partition(", ")[2]
-        own = {"group": group, "people": str(row.n), "method": f"`{row.method}`"}
-        lines.setdefault((group, row.method), own)[row.recogniser or row.metric] = _of_group(row)
+        column = f"{row.metric}, {row.recogniser}".removesuffix(", ")
+        lines.setdefault(group, {"group": group, "people": str(row.n)})[column] = _of_group(row)
     return f"{results.markdown(pd.DataFrame(lines.values()).fillna(''))}\n\n{provenance(name)}"
 
 
