@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from amtgan_lib import paths
 from amtgan_lib.files import written
@@ -63,18 +64,19 @@ def run(*words: str) -> None:
     subprocess.run([sys.executable, "-m", *words], cwd=paths.ROOT, check=True)
 
 
-def of_run(minutes: int, preset: str, tables: Mapping[str, tuple[str, ...]], picture: str = "") -> Part:
-    """A preset's run, whose tables are stored under other names, and a picture of it as PRESET_makeup.png."""
-    drawn = f"figures/{preset}_makeup.png"
-    files = tuple(f"measured/{name}.csv" for name in tables) + (drawn,) * bool(picture)
+def of_run(
+    minutes: int, preset: str, tables: Mapping[str, tuple[str, ...]], pictures: Mapping[str, str] = MappingProxyType({})
+) -> Part:
+    """A preset's run, whose tables and pictures are stored under other names (stored name -> names in the run)."""
+    files = (*(f"measured/{name}.csv" for name in tables), *(f"figures/{name}.png" for name in pictures))
 
     def make(folder: Path) -> None:
         run_folder = paths.RUNS / f"{folder.name}-{preset}"
         resume = ["--resume"] if (run_folder / "run.json").is_file() else []
         run("amtgan_lib", "pipeline", "--preset", preset, "--run-id", run_folder.name, *resume)
         copy(run_folder, tables, folder)
-        if picture:
-            shutil.copyfile(run_folder / "figures" / picture, folder / drawn)
+        for stored, name in pictures.items():
+            shutil.copyfile(run_folder / "figures" / f"{name}.png", folder / "figures" / f"{stored}.png")
 
     return Part(minutes, files, make)
 
@@ -128,9 +130,9 @@ def london(folder: Path) -> None:
 
 
 PARTS = {
-    "procedural": of_run(12, "procedural", DRAWN, "06_makeup.png"),
+    "procedural": of_run(12, "procedural", DRAWN, {"procedural_makeup": "06_makeup"}),
     "open-small": of_run(45, "open-small", {"open-small": SUCCESS}),
-    "ablation": of_run(170, "ablation", {"ablation": ("07_ablation",)}),
+    "ablation": of_run(170, "ablation", {"ablation": ("07_ablation",)}, {"ablation": "07_ablation"}),
     "any-target": of_run(240, "any-target", ANY_TARGET),
     "leave-one-out": Part(240, ("measured/leave-one-out.csv",), leave_one_out),
     "london": Part(12, ("measured/natural-london.csv", "measured/groups-london.csv"), london),
