@@ -62,7 +62,8 @@ def measured(photos: int) -> dict[str, pd.DataFrame]:
     pairs = datasets.test_pairs(face_set.manifest, split="train")
     pairs = pairs[pairs["person"].str.startswith("london/") & (pairs["person"] != person)]
     pairs = datasets.with_files(pairs.head(photos or len(pairs)))
-    chosen = {"natural": looks.looks(hinting, looks.WAYS[""], pairs, face_set)}
+    ways = {f"natural{way}".replace("-", "_"): looks.WAYS[way] for way in ("", "-known")}
+    chosen = {name: looks.looks(hinting, way, pairs, face_set) for name, way in ways.items()}
     crops = datasets.parsed_crops(face_set.manifest)
     reports, _ = experiments.protect_each(chosen, pairs, paths.RUNS / "looks" / "london", tqdm, crops)
     judges = [recognizers.load(each) for each in judging]

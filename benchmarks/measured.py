@@ -135,7 +135,7 @@ PARTS = {
     "ablation": of_run(170, "ablation", {"ablation": ("07_ablation",)}, {"ablation": "07_ablation"}),
     "any-target": of_run(240, "any-target", ANY_TARGET),
     "leave-one-out": Part(240, ("measured/leave-one-out.csv",), leave_one_out),
-    "london": Part(12, ("measured/natural-london.csv", "measured/groups-london.csv"), london),
+    "london": Part(20, ("measured/natural-london.csv", "measured/groups-london.csv"), london),
     "turned": Part(20, ("measured/turned.csv",), turned),
 } | {name: of_looks(name) for name in looks.NAMES if (paths.MEASURED / f"{name}.csv").is_file()}
 

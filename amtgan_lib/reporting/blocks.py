@@ -141,10 +141,8 @@ def by_group(name: str) -> str:
     """By group: how often each judge refuses changed faces and takes two clean people for one, and the mean change."""
     table = stored(name)
     lines: dict[str, dict[str, str]] = {}
-    for row in table.itertuples():
-        metric = (row.method != "clean", row.metric)
-        if metric not in ((True, "dodging"), (True, "mean change"), (False, "false accepts")):
-            continue
+    changed = table[(table["method"] == "natural") & table["metric"].isin(["dodging", "mean change"])]
+    for row in pd.concat([changed, table[table["metric"] == "false accepts"]]).itertuples():
         group = row.dataset.partition(", ")[2]
         column = f"{row.metric}, {row.recogniser}".removesuffix(", ")
         lines.setdefault(group, {"group": group, "people": str(row.n)})[column] = _of_group(row)
