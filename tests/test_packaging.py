@@ -30,7 +30,7 @@ UNLOCKED = ("dlib", "services")
 """Extras that are neither in `all` nor in the lock, each for its reason in pyproject.toml."""
 LOCKED = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
 TARGETS = ["help", "setup", "test", "test-all", "lint", "reproduce", "leave-one-out", "lab", "demo", "bench"]
-TARGETS += ["results", "gpu-pack", "lock", "clean"]
+TARGETS += ["results", "measured", "gpu-pack", "lock", "clean"]
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 

@@ -25,6 +25,7 @@ OVERVIEW = {
     "natural-stronger-known": ("photographs", ("natural_stronger_known",)),
     "natural-makeup": ("photographs", ("natural_makeup",)),
     "natural-person": ("photographs", ("natural_person",)),
+    "natural-london": ("photographs, two of one day", ("natural", "natural_known")),
 }
 
 
