@@ -82,6 +82,42 @@ def test_a_face_beside_an_upright_one_is_found_whichever_way_it_lies(photographe
     assert_found_right_way_up(photographed, degrees)
 
 
+def small_beside(one, other, share, degrees):
+    """One upright, and the other ``share`` times as small to its right, turned; and the box of this one's picture."""
+    side, small = 700, 700 // share
+    both = Image.new("RGB", (side * 7 // 5, side), one.getpixel((2, 2)))
+    both.paste(one.resize((side, side)))
+    other = other.resize((small, small), Image.Resampling.LANCZOS)
+    ground = other.getpixel((2, 2))
+    both.paste(other.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=ground), (side + 10, 230))
+    return both, (side + 10, 230, side + 10 + small, 230 + small)
+
+
+def within(box, face):
+    """Whether the middle of a face lies in a box."""
+    x, y = np.add(face.box[:2], face.box[2:]) / 2
+    return box[0] < x < box[2] and box[1] < y < box[3]
+
+
+def assert_small_one_found(pair, share, degrees):
+    both, place = small_beside(*pair, share, degrees)
+    crops, left = faces.detect_all(both)
+    assert len(crops) == 2 and not left
+    assert within(place, crops[1]) and not within(place, crops[0])
+
+
+@pytest.mark.parametrize("share, degrees", [(6, 90), (6, 270), pytest.param(4, 120, marks=pytest.mark.slow)])
+def test_a_small_drawn_face_on_its_side_beside_a_large_one_is_found(drawn, share, degrees):
+    assert_small_one_found(drawn, share, degrees)
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize("share", [4, 6])
+@pytest.mark.parametrize("degrees", [90, pytest.param(180, marks=pytest.mark.slow)])
+def test_a_small_face_on_its_side_beside_a_large_one_is_found(photographed, share, degrees):
+    assert_small_one_found(photographed, share, degrees)
+
+
 @pytest.mark.mirror
 @pytest.mark.parametrize("second", [pytest.param(True, marks=needs_mtcnn), False])
 @pytest.mark.parametrize("colour", ["#222124", "#c8a084"])

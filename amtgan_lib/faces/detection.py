@@ -38,9 +38,11 @@ CLOSE_AND_FAR = (1.5, 1.0, 2.5)  # of a box: the squares around it that are look
 CUT_MIDDLE = 0.1  # of a box: how far beyond the border the middle of a face may lie that the border cuts
 # The score from which the second detector's word alone makes a photo one to be looked at.
 SECOND_SCORE = 0.95
-DETECTOR_SIDE = 1280  # photos with a longer side are searched in overlapping tiles as well
+DETECTOR_SIDE = 1280  # pixels: larger pictures are shrunk to it for the detectors
+TILE_SIDE = 640  # photos with a longer side are searched in overlapping tiles of this one as well
 MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
+EVERY_WAY = (2, 1, 3)  # quarter turns, the half turn first: few faces that lie another way need more
 Tile = tuple[int, int, int, int]  # x, y, width, height
 
 
@@ -51,10 +53,10 @@ def detect(
 
     Faces that are too small beside these are left out without a word: whoever must not miss one takes
     :func:`detect_all`, which raises the same errors. ``every_way`` False: a photo with a convincing upright face is not
-    searched for others that lie another way, which takes nearly as long again.
+    searched for others that lie another way, which takes some three times as long again.
     """
     photo = open_photo(photo)
-    return _cut_out(photo, [face.mesh for face in _faces(photo.rgb, every_way)], size)[0]
+    return _cut_out(photo, [face.mesh for face in _faces(photo.rgb, EVERY_WAY if every_way else ())], size)[0]
 
 
 def detect_all(
@@ -106,8 +108,11 @@ def large_enough(mesh: np.ndarray) -> bool:
 
 
 def meshes(photo: Photo) -> list[np.ndarray]:
-    """The mesh (478, 2) as (x, y) photo pixels of every face, however small: what :func:`crop_face` cuts out."""
-    return [face.mesh for face in _faces(photo.rgb)]
+    """The mesh (478, 2) as (x, y) photo pixels of every face, however small: what :func:`crop_face` cuts out.
+
+    For the many frames of a video: small faces that lie on their side beside an upright one are not sought.
+    """
+    return [face.mesh for face in _faces(photo.rgb, (2,))]
 
 
 def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: int = 256) -> FaceCrop:
@@ -119,16 +124,16 @@ def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size
     return crops[0]
 
 
-def _faces(rgb: np.ndarray, every_way: bool = True) -> list[Found]:
-    """The faces of a photo, whichever way up: it is also turned by a half and, without a convincing face, by quarters.
+def _faces(rgb: np.ndarray, ways: Sequence[int] = EVERY_WAY) -> list[Found]:
+    """The faces of a photo, whichever way up: turned by ``ways`` and, without a convincing face, by every quarter.
 
-    Upright and turned by a half, faces are found up to a right angle. Those that are convincing already are skipped; a
-    doubtful one is compared with what the turned photo shows.
+    Upright and turned by a half, large faces are found up to a right angle, but small ones that lie on their side are
+    not. Those that are convincing already are skipped; a doubtful one is compared with what the turned photo shows.
     """
     faces = _upright_faces(rgb)
-    for turns in (2, 1, 3):
+    for turns in EVERY_WAY:
         sure = [face for face in faces if face.score >= UPRIGHT_SCORE]
-        if sure and (turns != 2 or not every_way):
+        if sure and turns not in ways:
             break
         known = [Found(turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
         others = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
@@ -206,8 +211,10 @@ def _upright_faces(
         if not wanted(box) or _known(box, [*known, *faces]):
             continue
         mesh = _mesh(rgb, box)
-        face = None if mesh is None else _confirmed(rgb, mesh)
         # Another box may lead to a face that is known already.
+        if mesh is None or _known(bounding_box(mesh), [*known, *faces]):
+            continue
+        face = _confirmed(rgb, mesh)
         if face is not None and wanted(face.box) and not _known(face.box, [*known, *faces]):
             faces.append(face)
     return faces
@@ -287,12 +294,11 @@ def _boxes(rgb: np.ndarray, searched: Callable[[Tile], bool]) -> list[np.ndarray
 def _tiles(width: int, height: int) -> list[Tile]:
     """The whole photo and, where it is large, overlapping squares."""
     tiles = [(0, 0, width, height)]
-    side = DETECTOR_SIDE // 2
-    if max(width, height) > DETECTOR_SIDE:
-        step = side * 2 // 3
-        for y in range(0, max(height - side // 3, 1), step):
-            columns = range(0, max(width - side // 3, 1), step)
-            tiles += [(x, y, min(side, width - x), min(side, height - y)) for x in columns]
+    if max(width, height) > TILE_SIDE:
+        step = TILE_SIDE * 2 // 3
+        for y in range(0, max(height - TILE_SIDE // 3, 1), step):
+            columns = range(0, max(width - TILE_SIDE // 3, 1), step)
+            tiles += [(x, y, min(TILE_SIDE, width - x), min(TILE_SIDE, height - y)) for x in columns]
     return tiles
 
 
