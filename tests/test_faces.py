@@ -442,12 +442,12 @@ def test_the_outline_shows_regions_and_landmarks():
 # --- finding, without a photograph --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("side", [(100, 80), (1280, 1280), (1281, 400), (4000, 3000), (300, 5000)])
+@pytest.mark.parametrize("side", [(100, 80), (640, 640), (641, 400), (1280, 1280), (4000, 3000), (300, 5000)])
 def test_tiles_cover_the_photo_and_overlap(side):
     width, height = side
     tiles = detection._tiles(width, height)
     assert tiles[0] == (0, 0, width, height)
-    if max(side) <= detection.DETECTOR_SIDE:
+    if max(side) <= detection.TILE_SIDE:
         assert len(tiles) == 1
         return
     covered = np.zeros((height, width), np.uint8)
@@ -456,7 +456,7 @@ def test_tiles_cover_the_photo_and_overlap(side):
         covered[y : y + h, x : x + w] = 1
     assert covered.all()
     # A face of a third of a tile lies whole in some tile, wherever it is.
-    face = detection.DETECTOR_SIDE // 6
+    face = detection.TILE_SIDE // 3
     for x, y in np.random.default_rng(0).random((50, 2)) * (max(width - face, 1), max(height - face, 1)):
         right, bottom = min(x + face, width), min(y + face, height)
         assert any(a <= x and b <= y and right <= a + w and bottom <= b + h for a, b, w, h in tiles[1:])
@@ -561,7 +561,7 @@ def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
 
     monkeypatch.setattr(detection, "_upright_faces", upright)
     (crop,) = detect(wave_photo())
-    assert looked_at == [[], []], "as it is, then upside down, which convinces"
+    assert list(map(len, looked_at)) == [0, 0, 1, 1], "as it is, then upside down, which convinces"
     left, right = crop.points[:2]
     assert torch.allclose(left, torch.from_numpy(CROP_TEMPLATE[0, ::-1].copy()).float() * 255, atol=1e-3)
     assert crop.matrix[0, 0] == pytest.approx(-0.6)  # the crop is turned by half, and its place too
@@ -569,18 +569,21 @@ def test_a_doubtful_face_is_compared_with_the_turned_photo(monkeypatch):
     assert right[1] > left[1]
 
 
-def test_a_photo_with_a_convincing_face_is_searched_upside_down_for_others(monkeypatch):
-    mesh, other, left_out = posed((0.6, 0, (150, 150))), posed((0.6, 0, (100, 120))), []
+def test_a_photo_with_a_convincing_face_is_searched_every_way_for_others(monkeypatch):
+    mesh, others, left_out = posed((0.6, 0, (150, 150))), [(100, 120), (90, 300), (250, 300)], []
 
     def upright(rgb, known=()):
         left_out.append([face.mesh for face in known])
-        return [detection.Found([mesh, other][len(left_out) - 1], 0.9)]
+        place = len(left_out) - 2
+        return [detection.Found(mesh if place < 0 else posed((0.3, 0, others[place])), 0.9)]
 
     monkeypatch.setattr(detection, "_upright_faces", upright)
-    turns = sorted(round(crop.matrix[0, 0], 2) for crop in detect(wave_photo()))
-    assert turns == [-0.6, 0.6]
-    ((), (known,)) = left_out
-    np.testing.assert_allclose(known, (WIDTH - 1, HEIGHT - 1) - mesh)
+    ways = sorted(tuple(np.round(crop.matrix[:, 0], 2) + 0.0) for crop in detect(wave_photo()))
+    assert ways == [(-0.3, 0), (0, -0.3), (0, 0.3), (0.6, 0)]
+    assert [len(known) for known in left_out] == [0, 1, 2, 3]
+    np.testing.assert_allclose(left_out[1][0], (WIDTH - 1, HEIGHT - 1) - mesh)
+    left_out.clear()
+    assert len(detection.meshes(open_photo(wave_photo()))) == 2, "of a video's frame, by a half turn only"
 
 
 def test_people_who_lie_different_ways_are_all_found(monkeypatch):
@@ -591,7 +594,7 @@ def test_people_who_lie_different_ways_are_all_found(monkeypatch):
     passes = iter([upright, turned])
 
     def faces_of(rgb, known=()):
-        return [detection.Found(posed((0.6, 0, place)), score) for place, score in next(passes)]
+        return [detection.Found(posed((0.6, 0, place)), score) for place, score in next(passes, [])]
 
     monkeypatch.setattr(detection, "_upright_faces", faces_of)
     crops = detect(wave_photo())

@@ -82,6 +82,42 @@ def test_a_face_beside_an_upright_one_is_found_whichever_way_it_lies(photographe
     assert_found_right_way_up(photographed, degrees)
 
 
+def small_beside(one, other, share, degrees):
+    """One upright, and the other ``share`` times as small to its right, turned; and the box of this one's picture."""
+    side, small = 700, 700 // share
+    both = Image.new("RGB", (side * 7 // 5, side), one.getpixel((2, 2)))
+    both.paste(one.resize((side, side)))
+    other = other.resize((small, small), Image.Resampling.LANCZOS)
+    ground = other.getpixel((2, 2))
+    both.paste(other.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=ground), (side + 10, 230))
+    return both, (side + 10, 230, side + 10 + small, 230 + small)
+
+
+def within(box, face):
+    """Whether the middle of a face lies in a box."""
+    x, y = np.add(face.box[:2], face.box[2:]) / 2
+    return box[0] < x < box[2] and box[1] < y < box[3]
+
+
+def assert_small_one_found(pair, share, degrees):
+    both, place = small_beside(*pair, share, degrees)
+    crops, left = faces.detect_all(both)
+    assert len(crops) == 2 and not left
+    assert within(place, crops[1]) and not within(place, crops[0])
+
+
+@pytest.mark.parametrize("share, degrees", [(6, 90), (6, 270), pytest.param(4, 120, marks=pytest.mark.slow)])
+def test_a_small_drawn_face_on_its_side_beside_a_large_one_is_found(drawn, share, degrees):
+    assert_small_one_found(drawn, share, degrees)
+
+
+@pytest.mark.mirror
+@pytest.mark.parametrize("share", [4, 6])
+@pytest.mark.parametrize("degrees", [90, pytest.param(180, marks=pytest.mark.slow)])
+def test_a_small_face_on_its_side_beside_a_large_one_is_found(photographed, share, degrees):
+    assert_small_one_found(photographed, share, degrees)
+
+
 @pytest.mark.mirror
 @pytest.mark.parametrize("second", [pytest.param(True, marks=needs_mtcnn), False])
 @pytest.mark.parametrize("colour", ["#222124", "#c8a084"])
@@ -218,8 +254,50 @@ def test_where_there_is_nothing_the_second_detector_sees_nothing(shape):
 def test_boxes_that_overlap_a_better_one_are_left_out():
     boxes = torch.tensor([(0, 0, 10, 10), (1, 0, 11, 10), (50, 50, 60, 60), (2, 2, 6, 6)], dtype=torch.float32)
     scores = torch.tensor([0.8, 0.9, 0.7, 0.6])
-    assert mtcnn._apart(boxes, scores, 0.7).tolist() == [1, 2, 3]
-    assert mtcnn._apart(boxes, scores, 0.7, of_smaller=True).tolist() == [1, 2]
+    assert mtcnn._apart(boxes, scores, 0.7).tolist() == [1, 2, 3], "one that lies within another is none of these"
+
+
+# ---------------------------------------------------------------- one before the other
+
+
+def in_front(large, small, share, place):
+    """A head of ``share`` of the width of a large face before it, its middle at a place (x, y) in shares of its box."""
+    front, behind = (faces.detect_one(picture).box for picture in (small, large))
+    factor = share * (behind[2] - behind[0]) / (front[2] - front[0])
+    x0, y0, x1, y1 = np.array(front) + np.array((-0.15, -0.35, 0.15, 0.1)) * (front[2] - front[0])
+    head = small.crop(tuple(map(round, (x0, y0, x1, y1)))).resize(
+        (round((x1 - x0) * factor), round((y1 - y0) * factor))
+    )
+    shape = Image.new("L", head.size)
+    ImageDraw.Draw(shape).ellipse((0, 0, *np.subtract(head.size, 1)), fill=255)
+    middle = np.add(behind[:2], np.array(place) * np.subtract(behind[2:], behind[:2]))
+    both = large.copy()
+    both.paste(head, tuple((middle - np.array(head.size) / 2).round().astype(int)), shape)
+    return both, (*(middle - 20), *(middle + 20))
+
+
+@needs_mtcnn
+@pytest.mark.mirror
+@pytest.mark.parametrize("share, place", [(0.25, (0.5, 0.5)), (0.4, (0.5, 0.9)), (0.5, (0.2, 0.65))])
+def test_of_two_faces_one_before_the_other_both_are_found_or_named(photographed, share, place):
+    """On the nose, on the chin, on a cheek, where it hides much of the other."""
+    large, small = (picture.resize((900, 900)) for picture in photographed)
+    both, there = in_front(large, small, share, place)
+    crops, left = faces.detect_all(both)
+    assert len(crops) + len(left) == 2
+    assert any(within(there, crop) for crop in crops), "the one in front can be protected"
+
+
+def test_a_large_face_behind_a_small_one_is_no_part_of_it(drawn, monkeypatch):
+    """No mesh fits what is left of it but that of the face before it, which is found already."""
+    (small,) = faces.detect(drawn[0])
+    x0, y0, x1, y1 = small.box
+    behind = (x0 - (x1 - x0), y0 - (y1 - y0) * 0.7, x1 + (x1 - x0) * 0.2, y1 + (y1 - y0) * 0.5)
+    seeing(monkeypatch, (behind, 0.99), (small.box, 0.99))
+    crops, (doubtful,) = faces.detect_all(drawn[0])
+    assert len(crops) == 1 and doubtful.box == pytest.approx(behind)
+    monkeypatch.setattr(mtcnn, "at_hand", lambda: False)
+    assert faces.detect_all(drawn[0], added=[tuple(np.clip(behind, 0, SIDE))])[1] == [], "marked widely by hand"
 
 
 # ---------------------------------------------------------------- added by hand

@@ -32,15 +32,20 @@ AGREEMENT = 0.1  # two looks agree when the five points moved by less than this 
 UPRIGHT_SCORE = 0.85
 # Two boxes that overlap by more are of one face. A face taken upside down for a face overlaps itself by 0.41 or more.
 ONE_FACE = 0.3
+# A box of the second detector that overlaps a face by more is of it. Of 71 on faces that were found, one overlaps by
+# 0.46 and all others by 0.61 or more; of two faces, the one before the other, up to 0.33.
+ONE_SIGHTING = 0.4
 # A face that is sought in a box overlaps it by more: boxes drawn by hand hold all of the head, or the eyes alone.
 SOUGHT_OVERLAP = 0.15
 CLOSE_AND_FAR = (1.5, 1.0, 2.5)  # of a box: the squares around it that are looked at
 CUT_MIDDLE = 0.1  # of a box: how far beyond the border the middle of a face may lie that the border cuts
 # The score from which the second detector's word alone makes a photo one to be looked at.
 SECOND_SCORE = 0.95
-DETECTOR_SIDE = 1280  # photos with a longer side are searched in overlapping tiles as well
+DETECTOR_SIDE = 1280  # pixels: larger pictures are shrunk to it for the detectors
+TILE_SIDE = 640  # photos with a longer side are searched in overlapping tiles of this one as well
 MESH_SIDE = 640
 LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
+EVERY_WAY = (2, 1, 3)  # quarter turns, the half turn first: few faces that lie another way need more
 Tile = tuple[int, int, int, int]  # x, y, width, height
 
 
@@ -51,10 +56,10 @@ def detect(
 
     Faces that are too small beside these are left out without a word: whoever must not miss one takes
     :func:`detect_all`, which raises the same errors. ``every_way`` False: a photo with a convincing upright face is not
-    searched for others that lie another way, which takes nearly as long again.
+    searched for others that lie another way, which takes some three times as long again.
     """
     photo = open_photo(photo)
-    return _cut_out(photo, [face.mesh for face in _faces(photo.rgb, every_way)], size)[0]
+    return _cut_out(photo, [face.mesh for face in _faces(photo.rgb, EVERY_WAY if every_way else ())], size)[0]
 
 
 def detect_all(
@@ -71,11 +76,14 @@ def detect_all(
     _check_boxes(photo, added)
     faces = _faces(photo.rgb)
     faces += _cut_faces(photo.rgb, faces)
-    doubtful = [DoubtfulFace(box, by_hand=True) for box in _completed(photo.rgb, faces, added)]
+    empty = _completed(photo.rgb, faces, added, ONE_FACE)
+    # Around one that was found anyway, by hand more widely than its own box is.
+    marked = [box for box in empty if not any(_in_place(face, np.array(box)) for face in faces)]
+    doubtful = [DoubtfulFace(box, by_hand=True) for box in marked]
     for seen in mtcnn.sightings(photo.rgb) if mtcnn.at_hand() else ():
         box = tuple(seen.box.tolist())
         doubted = any(overlap(box, face.box) > ONE_FACE for face in doubtful)
-        if not doubted and _completed(photo.rgb, faces, [box]):
+        if not doubted and _completed(photo.rgb, faces, [box], ONE_SIGHTING):
             doubtful += [DoubtfulFace(box)] if seen.score >= SECOND_SCORE and not _part(box, faces) else []
     crops, small = _cut_out(photo, [face.mesh for face in faces], size)
     return crops, [*small, *doubtful]
@@ -106,8 +114,11 @@ def large_enough(mesh: np.ndarray) -> bool:
 
 
 def meshes(photo: Photo) -> list[np.ndarray]:
-    """The mesh (478, 2) as (x, y) photo pixels of every face, however small: what :func:`crop_face` cuts out."""
-    return [face.mesh for face in _faces(photo.rgb)]
+    """The mesh (478, 2) as (x, y) photo pixels of every face, however small: what :func:`crop_face` cuts out.
+
+    For the many frames of a video: small faces that lie on their side beside an upright one are not sought.
+    """
+    return [face.mesh for face in _faces(photo.rgb, (2,))]
 
 
 def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size: int = 256) -> FaceCrop:
@@ -119,16 +130,16 @@ def detect_one(photo: str | os.PathLike | Image.Image | np.ndarray | Photo, size
     return crops[0]
 
 
-def _faces(rgb: np.ndarray, every_way: bool = True) -> list[Found]:
-    """The faces of a photo, whichever way up: it is also turned by a half and, without a convincing face, by quarters.
+def _faces(rgb: np.ndarray, ways: Sequence[int] = EVERY_WAY) -> list[Found]:
+    """The faces of a photo, whichever way up: turned by ``ways`` and, without a convincing face, by every quarter.
 
-    Upright and turned by a half, faces are found up to a right angle. Those that are convincing already are skipped; a
-    doubtful one is compared with what the turned photo shows.
+    Upright and turned by a half, large faces are found up to a right angle, but small ones that lie on their side are
+    not. Those that are convincing already are skipped; a doubtful one is compared with what the turned photo shows.
     """
     faces = _upright_faces(rgb)
-    for turns in (2, 1, 3):
+    for turns in EVERY_WAY:
         sure = [face for face in faces if face.score >= UPRIGHT_SCORE]
-        if sure and (turns != 2 or not every_way):
+        if sure and turns not in ways:
             break
         known = [Found(turned(face.mesh, turns, rgb.shape), face.score) for face in sure]
         others = _upright_faces(np.ascontiguousarray(np.rot90(rgb, turns)), known)
@@ -137,28 +148,31 @@ def _faces(rgb: np.ndarray, every_way: bool = True) -> list[Found]:
     return faces
 
 
-def _completed(rgb: np.ndarray, faces: list[Found], boxes: Iterable[Box]) -> list[Box]:
-    """Add to ``faces`` those in further boxes; returns the boxes in which there is none to be found."""
+def _completed(rgb: np.ndarray, faces: list[Found], boxes: Iterable[Box], known: float) -> list[Box]:
+    """Add to ``faces`` those in further boxes; returns the boxes in which there is no other to be found.
+
+    known: a box that overlaps a face by more is of it.
+    """
     empty = []
     for box in boxes:
-        if _known(box, faces):
+        if any(overlap(box, face.box) > known for face in faces):
             continue
-        face = _sought(rgb, np.array(box, float))
+        face = _sought(rgb, np.array(box, float), faces)
         if face is None:
             empty.append(box)
-        elif not _known(face.box, faces):
+        else:
             faces.append(face)
     return empty
 
 
-def _sought(rgb: np.ndarray, box: np.ndarray) -> Found | None:
-    """The face in a box, which is looked at from close and from afar, and turned by eighths; None without one."""
+def _sought(rgb: np.ndarray, box: np.ndarray, known: list[Found]) -> Found | None:
+    """The face in a box that is not ``known``, looked at from close and from afar, and turned by eighths; else None."""
     centre, side, best = (box[:2] + box[2:]) / 2, max(box[2:] - box[:2]), None
     for wide, eighths in itertools.product(CLOSE_AND_FAR, (0, 4, 2, 6, 1, 7, 3, 5)):
         matrix = _view(centre, side * wide, eighths * np.pi / 4)
         mesh = _run_mesh(_solutions().first_look, sample(rgb, matrix, LOOK_SIZE))
         face = None if mesh is None else _confirmed(rgb, apply(matrix, mesh))
-        if face is None or not _in_place(face, box):
+        if face is None or not _in_place(face, box) or _known(face.box, known):
             continue
         if face.score >= UPRIGHT_SCORE:
             return face
@@ -180,9 +194,11 @@ def _in_place(face: Found, box: np.ndarray) -> bool:
 
 
 def _part(box: Box, faces: list[Found]) -> bool:
-    """Whether a box is around a part of a face that was found: its middle lies in the face."""
-    middle = (np.array(box[:2]) + box[2:]) / 2
-    return any((face.box[:2] <= middle).all() and (middle <= face.box[2:]).all() for face in faces)
+    """Whether a box is around a part of a face that was found: its middle lies in the face, which is larger."""
+    low, high = np.array(box[:2]), np.array(box[2:])
+    middle, area = (low + high) / 2, np.prod(high - low)
+    larger = [face.box for face in faces if np.prod(face.box[2:] - face.box[:2]) > area]
+    return any((face[:2] <= middle).all() and (middle <= face[2:]).all() for face in larger)
 
 
 def _merged(faces: list[Found]) -> list[Found]:
@@ -206,8 +222,10 @@ def _upright_faces(
         if not wanted(box) or _known(box, [*known, *faces]):
             continue
         mesh = _mesh(rgb, box)
-        face = None if mesh is None else _confirmed(rgb, mesh)
         # Another box may lead to a face that is known already.
+        if mesh is None or _known(bounding_box(mesh), [*known, *faces]):
+            continue
+        face = _confirmed(rgb, mesh)
         if face is not None and wanted(face.box) and not _known(face.box, [*known, *faces]):
             faces.append(face)
     return faces
@@ -287,12 +305,11 @@ def _boxes(rgb: np.ndarray, searched: Callable[[Tile], bool]) -> list[np.ndarray
 def _tiles(width: int, height: int) -> list[Tile]:
     """The whole photo and, where it is large, overlapping squares."""
     tiles = [(0, 0, width, height)]
-    side = DETECTOR_SIDE // 2
-    if max(width, height) > DETECTOR_SIDE:
-        step = side * 2 // 3
-        for y in range(0, max(height - side // 3, 1), step):
-            columns = range(0, max(width - side // 3, 1), step)
-            tiles += [(x, y, min(side, width - x), min(side, height - y)) for x in columns]
+    if max(width, height) > TILE_SIDE:
+        step = TILE_SIDE * 2 // 3
+        for y in range(0, max(height - TILE_SIDE // 3, 1), step):
+            columns = range(0, max(width - TILE_SIDE // 3, 1), step)
+            tiles += [(x, y, min(TILE_SIDE, width - x), min(TILE_SIDE, height - y)) for x in columns]
     return tiles
 
 

@@ -53,8 +53,8 @@ def sightings(rgb: np.ndarray) -> list[Sighting]:
         for network, side, least in ((networks[1], 24, PASS[1]), (networks[2], 48, PASS[2])):
             boxes, scores = _looked_at(network, picture, _squared(boxes), side, least)
     scale = np.array([rgb.shape[1] / size[0], rgb.shape[0] / size[1]] * 2)
-    kept = _apart(boxes, scores, SAME, of_smaller=True)
-    return [Sighting(box.numpy() * scale, float(score)) for box, score in zip(boxes[kept], scores[kept])]
+    # As published, boxes within others are left out now: of two faces, one before the other, one would be lost.
+    return [Sighting(box.numpy() * scale, float(score)) for box, score in zip(boxes, scores)]
 
 
 # ---------------------------------------------------------------- the stages
@@ -112,11 +112,8 @@ def _squared(boxes: Tensor) -> Tensor:
     return torch.cat([middle - half, middle + half], 1)
 
 
-def _apart(boxes: Tensor, scores: Tensor, most: float, of_smaller: bool = False) -> Tensor:
-    """Indices, the highest score first, of boxes (N, 4) that overlap no better one by more than ``most``.
-
-    The overlap is a share of both boxes together or, ``of_smaller``, of the smaller one.
-    """
+def _apart(boxes: Tensor, scores: Tensor, most: float) -> Tensor:
+    """Indices, the highest score first, of boxes (N, 4) that overlap no better one by more than ``most``."""
     areas, kept = (boxes[:, 2:] - boxes[:, :2]).prod(1), []
     left = scores.argsort(descending=True)
     while len(left):
@@ -124,8 +121,7 @@ def _apart(boxes: Tensor, scores: Tensor, most: float, of_smaller: bool = False)
         kept.append(first)
         low, high = torch.maximum(boxes[first, :2], boxes[left, :2]), torch.minimum(boxes[first, 2:], boxes[left, 2:])
         common = (high - low).clamp(min=0).prod(1)
-        both = torch.minimum(areas[first], areas[left]) if of_smaller else areas[first] + areas[left] - common
-        left = left[common <= most * both]
+        left = left[common <= most * (areas[first] + areas[left] - common)]
     return torch.stack(kept) if kept else torch.zeros(0, dtype=torch.long)
 
 
