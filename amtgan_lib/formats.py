@@ -236,6 +236,11 @@ def format_of(path: str | Path) -> str:
     return WRITTEN[suffix]
 
 
+def transparent(picture: Image.Image) -> bool:
+    """Whether a background shows through a picture: one with an alpha channel may be opaque all the same."""
+    return picture.mode in ("RGBA", "LA") and np.asarray(picture.getchannel("A")).min() < 255
+
+
 def check(picture: Image.Image, path: str | Path) -> str:
     """Raise PhotoError if a file cannot hold a picture; returns a sentence on what the picture loses, if anything.
 
@@ -244,8 +249,7 @@ def check(picture: Image.Image, path: str | Path) -> str:
     kind = format_of(path)
     if (longest := LONGEST_SIDE.get(kind)) and max(picture.size) > longest:
         raise PhotoError(f"{kind} holds at most {longest} pixels a side, the photo has {max(picture.size)}: use .png")
-    transparent = picture.mode in ("RGBA", "LA") and np.asarray(picture.getchannel("A")).min() < 255
-    if transparent and not any("A" in mode for mode in MODES[kind]):
+    if transparent(picture) and not any("A" in mode for mode in MODES[kind]):
         raise PhotoError(f"the photo has transparent parts, which {kind} cannot hold: use .png, .webp or .tif")
     if picture.mode.startswith(SIXTEEN_BIT) and SIXTEEN_BIT not in MODES[kind]:
         return f"16 bits a pixel became 8, as {kind} holds no more; .png and .tif do"

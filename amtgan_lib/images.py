@@ -96,6 +96,16 @@ class Photo:
         """(width, height) in pixels."""
         return self.rgb.shape[1], self.rgb.shape[0]
 
+    def over(self, level: int) -> np.ndarray:
+        """The picture (H, W, 3) as it shows over a background of this grey, 0 to 255, where it is transparent."""
+        ground = Image.new("RGBA", self.original.size, (level, level, level, 255))
+        return np.array(Image.alpha_composite(ground, self.original.convert("RGBA")).convert("RGB"))
+
+    @property
+    def transparent(self) -> bool:
+        """Whether a background shows through some of it."""
+        return formats.transparent(self.original)
+
     def with_change(self, change: Change) -> Image.Image:
         """The photo plus a change, in the photo's own mode.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from amtgan_lib import faces
 from amtgan_lib.faces import DoubtfulFace, FaceError, SmallFace, detection, mtcnn, warps
@@ -298,6 +298,41 @@ def test_a_large_face_behind_a_small_one_is_no_part_of_it(drawn, monkeypatch):
     assert len(crops) == 1 and doubtful.box == pytest.approx(behind)
     monkeypatch.setattr(mtcnn, "at_hand", lambda: False)
     assert faces.detect_all(drawn[0], added=[tuple(np.clip(behind, 0, SIDE))])[1] == [], "marked widely by hand"
+
+
+# ---------------------------------------------------------------- transparent
+
+
+def with_alpha(colours, alpha):
+    """A picture with an alpha channel from the grey of another."""
+    picture = colours.convert("RGBA")
+    picture.putalpha(alpha.convert("L"))
+    return picture
+
+
+@pytest.mark.parametrize("dark", [True, False])
+def test_a_face_that_only_transparency_shows_is_refused(drawn, dark):
+    """It shows over a light background through black, over a dark one through white."""
+    colours = beside(drawn[0], Image.new("RGB", (SIDE, SIDE), "black" if dark else "white"))
+    alpha = beside(Image.new("RGB", (SIDE, SIDE), "white"), ImageOps.invert(drawn[1]) if dark else drawn[1])
+    with pytest.raises(FaceError, match=r"only its transparency shows a face of \d+ x \d+ px at \(3\d\d, \d+\)"):
+        faces.detect_all(with_alpha(colours, alpha))
+
+
+def test_a_face_in_fully_transparent_colours_is_found(drawn):
+    alpha = beside(Image.new("L", (SIDE, SIDE), 255), Image.new("L", (SIDE, SIDE), 0))
+    assert len(faces.detect_all(with_alpha(beside(*drawn), alpha))[0]) == 2
+
+
+@pytest.mark.parametrize("kind", ["opaque", "cut out", "faded"])
+def test_a_photo_with_alpha_is_searched_as_one_without(drawn, kind):
+    (expected,) = faces.detect(drawn[0])
+    alpha = Image.new("L", (SIDE, SIDE), 255 if kind == "opaque" else 0)
+    if kind != "opaque":
+        ImageDraw.Draw(alpha).ellipse((40, 10, SIDE - 40, SIDE - 10), fill=255)
+    picture = with_alpha(drawn[0], alpha.filter(ImageFilter.GaussianBlur(20)) if kind == "faded" else alpha)
+    (crop,), left = faces.detect_all(picture)
+    assert left == [] and np.array_equal(crop.matrix, expected.matrix)
 
 
 # ---------------------------------------------------------------- added by hand
