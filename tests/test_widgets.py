@@ -401,8 +401,8 @@ def at_rest(strength):
 
     async def settle():
         """As one piece of work, see below: each of these events alone would have the picture drawn anew."""
-        shelves = {strength.photos: "portrait 3", **dict(zip(strength.shelves.values(), ("berry", "plum"), strict=True))}
-        for shelf, name in shelves.items():
+        shelves = (strength.photos, strength.shelves["makeup"], strength.shelves["second"])
+        for shelf, name in zip(shelves, ("portrait 3", "berry", "plum"), strict=True):
             if chosen(shelf) != [name]:  # else the curve would be computed anew
                 shelf.buttons[name].click()
         for name, slider in strength.sliders.items():
