@@ -704,7 +704,7 @@ def doubted(here, people, monkeypatch):
     picture.paste(person)
     picture.save(here / "a.png")
 
-    def sightings(rgb):
+    def sightings(rgb, *turned):
         return [faces.mtcnn.Sighting(np.array((210.0, 60, 250, 110)), 0.99)] if rgb.shape[:2] == (200, 300) else []
 
     monkeypatch.setattr(faces.mtcnn, "at_hand", lambda: True)

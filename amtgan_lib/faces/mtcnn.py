@@ -41,9 +41,12 @@ def at_hand() -> bool:
     return all(assets.local(assets.get(f"mtcnn_{stage}")) for stage in STAGES)
 
 
-def sightings(rgb: np.ndarray) -> list[Sighting]:
-    """The upright faces of a picture (H, W, 3) uint8, the surest first. Raises AssetError without the weights."""
-    factor = min(1.0, SIDE / max(rgb.shape[:2]))
+def sightings(rgb: np.ndarray, most: int = SIDE) -> list[Sighting]:
+    """The upright faces of a picture (H, W, 3) uint8, the surest first. Raises AssetError without the weights.
+
+    most: pixels; a picture with a longer side is shrunk to it.
+    """
+    factor = min(1.0, most / max(rgb.shape[:2]))
     size = [max(round(side * factor), 1) for side in rgb.shape[1::-1]]
     small = rgb if factor == 1 else np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
     picture = (torch.tensor(small).permute(2, 0, 1)[None].float() - 127.5) / 128
