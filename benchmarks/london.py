@@ -39,7 +39,7 @@ def mistaken(
 
     Of the pairs that one's neutral and another's smiling photo make; without an interval, since pairs share people.
     """
-    rows = []
+    rows, facts = [], facts | {"commit": results.commit(), "device": results.device_name()}
     sides = [face_set.where(part=part) for part in ("source", "other")]
     for judge, (label, of) in itertools.product(judges, labels.items()):
         own = {"metric": "false accepts", "method": "clean", "recogniser": judge.name, "far": recognizers.USUAL}
@@ -54,31 +54,32 @@ def mistaken(
     return results.frame(rows)
 
 
+def pairs_of(face_set: datasets.FaceSet, person: str, photos: int) -> pd.DataFrame:
+    """Whom to protect: so many London people (0: all) but the target."""
+    pairs = datasets.test_pairs(face_set.manifest, split="train")
+    pairs = pairs[pairs["person"].str.startswith("london/") & (pairs["person"] != person)]
+    return datasets.with_files(pairs.head(photos or len(pairs)))
+
+
 def measured(photos: int) -> dict[str, pd.DataFrame]:
     """Result rows of so many people (0: all), and the same by group: name -> table."""
     hinting, judging = looks.SETS["natural"]
     faces_at_hand = datasets.load(paths.PREPARED / "open.npz", "open and own")
     face_set, person = among_the_others(faces_at_hand), datasets.default_target(faces_at_hand)
-    pairs = datasets.test_pairs(face_set.manifest, split="train")
-    pairs = pairs[pairs["person"].str.startswith("london/") & (pairs["person"] != person)]
-    pairs = datasets.with_files(pairs.head(photos or len(pairs)))
+    pairs, crops = pairs_of(face_set, person, photos), datasets.parsed_crops(face_set.manifest)
     ways = {f"natural{way}".replace("-", "_"): looks.WAYS[way] for way in ("", "-known")}
     chosen = {name: looks.looks(hinting, way, pairs, face_set) for name, way in ways.items()}
-    crops = datasets.parsed_crops(face_set.manifest)
     reports, _ = experiments.protect_each(chosen, pairs, paths.RUNS / "looks" / "london", tqdm, crops)
-    judges = [recognizers.load(each) for each in judging]
-    thresholds = {judge.name: judge.thresholds[recognizers.USUAL] for judge in judges}
-    facts = {"preset": "natural", "target": person, "seed": 0, "dataset": "london"}
-    judge = evaluation.Judgement(face_set, person, pairs.person, thresholds, recognizers.USUAL, held_out=judging)
+    judge, judges = looks.judgement(face_set, person, pairs, judging)
+    facts = {"preset": "natural", "target": person, "seed": 0}
+    own = facts | {"dataset": "london"}
     probes = evaluation.probes_by_method(reports, face_set.size, tqdm)
-    success, scores = judge.table(probes, judges, experiment="black_box_success", **facts)
-    pictures = evaluation.picture_table(reports, tqdm, crops, experiment="image_quality", **facts)
+    success, scores = judge.table(probes, judges, experiment="black_box_success", **own)
+    pictures = evaluation.picture_table(reports, tqdm, crops, experiment="image_quality", **own)
+    facts["experiment"] = own["experiment"] = "groups"
     changes = {method: report["mean_change"] for method, report in reports.items()}
-    labelled = evaluation.labels(list(pairs.person), LABELS)
-    facts["experiment"] = "groups"
-    groups = evaluation.group_table(scores, judges, thresholds, changes, labelled, recognizers.USUAL, **facts)
-    facts |= {"commit": results.commit(), "device": results.device_name()}
-    del facts["dataset"]
+    labelled = evaluation.labels(list(pairs["person"]), LABELS)
+    groups = evaluation.group_table(scores, judges, judge.thresholds, changes, labelled, judge.far, **own)
     groups = results.joined(groups, mistaken(face_set, judges, labelled, **facts))
     return {"natural-london": results.joined(success, pictures), "groups-london": groups}
 

@@ -8,6 +8,7 @@ natural``), and dlib. ``benchmarks.measured`` measures all sets that are stored.
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,6 +72,17 @@ def told(method: methods.Method, pairs: pd.DataFrame) -> methods.Method:
     return replace(method, wear=wear)
 
 
+def judgement(
+    face_set: datasets.FaceSet, person: str, pairs: pd.DataFrame, judging: Sequence[str]
+) -> tuple[evaluation.Judgement, list[recognizers.Recognizer]]:
+    """Who judges the people of these pairs at the usual rate: all of them held out."""
+    judges = [recognizers.load(each) for each in judging]
+    thresholds = {judge.name: judge.thresholds[recognizers.USUAL] for judge in judges}
+    return evaluation.Judgement(
+        face_set, person, pairs["person"], thresholds, recognizers.USUAL, held_out=judging
+    ), judges
+
+
 def measured(name: str, photos: int) -> pd.DataFrame:
     """Result rows of one of NAMES on so many test people (0: all)."""
     group, way = NAMES[name]
@@ -85,10 +97,8 @@ def measured(name: str, photos: int) -> pd.DataFrame:
     for method, report in reports.items():
         if problems := sorted(filter(None, report.problem)):
             print(f"{method}: {len(problems)} of {len(report)} photos are as they were; the first: {problems[0]}")
-    judges = [recognizers.load(each) for each in judging]
-    thresholds = {judge.name: judge.thresholds[recognizers.USUAL] for judge in judges}
     facts = {"preset": "natural", "target": person, "seed": 0, "dataset": "celeba_hq test"}
-    judge = evaluation.Judgement(face_set, person, pairs.person, thresholds, recognizers.USUAL, held_out=judging)
+    judge, judges = judgement(face_set, person, pairs, judging)
     probes = evaluation.probes_by_method(reports, face_set.size, tqdm)
     for method, how in itertools.product(reports, AGAIN):
         files = [row.protected or row.source for row in reports[method].itertuples()]

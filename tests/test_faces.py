@@ -18,6 +18,7 @@ from amtgan_lib.faces import (
     detection,
     regions,
     solutions,
+    tiles,
     warps,
 )
 from amtgan_lib.images import PhotoError, open_photo, save, to_uint8
@@ -445,21 +446,21 @@ def test_the_outline_shows_regions_and_landmarks():
 @pytest.mark.parametrize("side", [(100, 80), (640, 640), (641, 400), (1280, 1280), (4000, 3000), (300, 5000)])
 def test_tiles_cover_the_photo_and_overlap(side):
     width, height = side
-    tiles = detection._tiles(width, height)
-    assert tiles[0] == (0, 0, width, height)
-    if max(side) <= detection.TILE_SIDE:
-        assert len(tiles) == 1
+    found = tiles.tiles(width, height)
+    assert found[0] == (0, 0, width, height)
+    if max(side) <= tiles.TILE_SIDE:
+        assert len(found) == 1
         return
     covered = np.zeros((height, width), np.uint8)
-    for x, y, w, h in tiles[1:]:
+    for x, y, w, h in found[1:]:
         assert w > 0 and h > 0 and x + w <= width and y + h <= height
         covered[y : y + h, x : x + w] = 1
     assert covered.all()
     # A face of a third of a tile lies whole in some tile, wherever it is.
-    face = detection.TILE_SIDE // 3
+    face = tiles.TILE_SIDE // 3
     for x, y in np.random.default_rng(0).random((50, 2)) * (max(width - face, 1), max(height - face, 1)):
         right, bottom = min(x + face, width), min(y + face, height)
-        assert any(a <= x and b <= y and right <= a + w and bottom <= b + h for a, b, w, h in tiles[1:])
+        assert any(a <= x and b <= y and right <= a + w and bottom <= b + h for a, b, w, h in found[1:])
 
 
 @pytest.mark.parametrize("side", [(1280, 1280), (1000, 700), (300, 200)])
@@ -470,14 +471,14 @@ def test_a_face_that_the_border_cuts_lies_in_a_tile_that_is_searched(side, monke
     detection._cut_faces(np.zeros((*side[::-1], 3), np.uint8), [])
     [((height, width, _), searched)] = asked
     pad = min(side) // 2
-    tiles = detection._tiles(width, height)
-    chosen = list(filter(searched, tiles))
+    found = tiles.tiles(width, height)
+    chosen = list(filter(searched, found))
     for middle in np.random.default_rng(0).random((200, 2)) * side + pad:
         low, high = middle - 80, middle + 80
         if (low < pad).any() or (high > np.add(side, pad)).any():
-            within = [tile for tile in tiles if (low >= tile[:2]).all() and (high <= np.add(tile[:2], tile[2:])).all()]
+            within = [tile for tile in found if (low >= tile[:2]).all() and (high <= np.add(tile[:2], tile[2:])).all()]
             assert set(within) <= set(chosen)
-    assert side != (1280, 1280) or len(chosen) < len(tiles) / 2
+    assert side != (1280, 1280) or len(chosen) < len(found) / 2
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

@@ -21,6 +21,7 @@ from amtgan_lib.faces.regions import bounding_box, eye_distance, five_points, ov
 from amtgan_lib.faces.solutions import detections as _detections
 from amtgan_lib.faces.solutions import run_mesh as _run_mesh
 from amtgan_lib.faces.solutions import solutions as _solutions
+from amtgan_lib.faces.tiles import Tile, sized, tiles
 from amtgan_lib.faces.turns import LOOK_SIZE, Found, turned, turned_back, ways_decided
 from amtgan_lib.faces.warps import apply, sample
 from amtgan_lib.images import Photo, open_photo
@@ -45,12 +46,9 @@ CUT_MIDDLE = 0.1  # of a box: how far beyond the border the middle of a face may
 SECOND_SCORE = 0.95
 TURNED_SIDE = 700  # pixels: larger photos are shrunk to it for the second detector where they are turned, to save time
 DETECTOR_SIDE = 1280  # pixels: larger pictures are shrunk to it for the detectors
-TILE_SIDE = 640  # photos with a longer side are searched in overlapping tiles of this one as well
 MESH_SIDE = 640
 GROUNDS = (0, 255)  # greys of a background before which what is transparent is looked at
-LEAST_SIDE = 192  # smaller pictures are enlarged for the detectors
 EVERY_WAY = (2, 1, 3)  # quarter turns, the half turn first: few faces that lie another way need more
-Tile = tuple[int, int, int, int]  # x, y, width, height
 
 
 def detect(
@@ -267,7 +265,7 @@ def _cut_faces(rgb: np.ndarray, whole: list[Found]) -> list[Found]:
     The second detector is not asked here: it takes ears beside their mirror images for faces.
     """
     # Not smaller than it must be to be searched in a few tiles: in a panorama faces are small beside its length.
-    small = _sized(rgb, round(DETECTOR_SIDE * max(rgb.shape[:2]) / min(rgb.shape[:2])))
+    small = sized(rgb, round(DETECTOR_SIDE * max(rgb.shape[:2]) / min(rgb.shape[:2])))
     pad, scale = min(small.shape[:2]) // 2, small.shape[1] / rgb.shape[1]
     # Continued by its mirror images, in which a face that the border cuts in half is whole, and is found.
     picture = np.pad(small, ((pad, pad), (pad, pad), (0, 0)), "symmetric")
@@ -321,8 +319,8 @@ def _boxes(rgb: np.ndarray, searched: Callable[[Tile], bool]) -> list[np.ndarray
     """
     height, width = rgb.shape[:2]
     scored = []
-    for x0, y0, side_x, side_y in filter(searched, _tiles(width, height)):
-        tile = _sized(rgb[y0 : y0 + side_y, x0 : x0 + side_x], DETECTOR_SIDE)
+    for x0, y0, side_x, side_y in filter(searched, tiles(width, height)):
+        tile = sized(rgb[y0 : y0 + side_y, x0 : x0 + side_x], DETECTOR_SIDE)
         for detector in (_solutions().near, _solutions().far):
             scored += [
                 (score, box * (side_x, side_y, side_x, side_y) + (x0, y0, x0, y0))
@@ -330,17 +328,6 @@ def _boxes(rgb: np.ndarray, searched: Callable[[Tile], bool]) -> list[np.ndarray
             ]
     whole = [np.array([0, 0, width, height], float)] if max(width, height) <= 2 * min(width, height) else []
     return whole + [box for _, box in sorted(scored, key=lambda pair: -pair[0])]
-
-
-def _tiles(width: int, height: int) -> list[Tile]:
-    """The whole photo and, where it is large, overlapping squares."""
-    tiles = [(0, 0, width, height)]
-    if max(width, height) > TILE_SIDE:
-        step = TILE_SIDE * 2 // 3
-        for y in range(0, max(height - TILE_SIDE // 3, 1), step):
-            columns = range(0, max(width - TILE_SIDE // 3, 1), step)
-            tiles += [(x, y, min(TILE_SIDE, width - x), min(TILE_SIDE, height - y)) for x in columns]
-    return tiles
 
 
 def _mesh(rgb: np.ndarray, box: np.ndarray) -> np.ndarray | None:
@@ -351,15 +338,5 @@ def _mesh(rgb: np.ndarray, box: np.ndarray) -> np.ndarray | None:
     x1, y1 = np.minimum(centre + side / 2, (width, height)).astype(int)
     if x1 - x0 < 16 or y1 - y0 < 16:
         return None
-    points = _run_mesh(_solutions().first_look, _sized(rgb[y0:y1, x0:x1], MESH_SIDE), (x1 - x0, y1 - y0))
+    points = _run_mesh(_solutions().first_look, sized(rgb[y0:y1, x0:x1], MESH_SIDE), (x1 - x0, y1 - y0))
     return None if points is None else points + np.array([x0, y0])
-
-
-def _sized(rgb: np.ndarray, most: int) -> np.ndarray:
-    """The picture shrunk to ``most`` pixels a side, or enlarged to LEAST_SIDE where that keeps it below."""
-    height, width = rgb.shape[:2]
-    factor = min(most / max(width, height), max(1.0, LEAST_SIDE / min(width, height)))
-    if factor == 1:
-        return np.ascontiguousarray(rgb)
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
