@@ -56,7 +56,7 @@ def sightings(rgb: np.ndarray, most: int = SIDE) -> list[Sighting]:
         for network, side, least in ((networks[1], 24, PASS[1]), (networks[2], 48, PASS[2])):
             boxes, scores = _looked_at(network, picture, _squared(boxes), side, least)
     scale = np.array([rgb.shape[1] / size[0], rgb.shape[0] / size[1]] * 2)
-    # As published, boxes within others are left out now: of two faces, one before the other, one would be lost.
+    # The published detector leaves out boxes within others here: of two faces, one before the other, one would be lost.
     return [Sighting(box.numpy() * scale, float(score)) for box, score in zip(boxes, scores)]
 
 
